@@ -1,0 +1,162 @@
+/**
+ * The static configuration of a node as code sees it: complete, checked, every default filled in.
+ *
+ * `load.ts` makes it from the file (APISIX's `config.yaml` keys, own options under `cardea:`); it is plain
+ * data and is handed to every thread. Times are milliseconds here, whatever the file says.
+ */
+
+export interface StaticConfig {
+  /** Workers over all groups; one per core unless the file says otherwise. */
+  workers: number;
+  groups: WorkerGroup[];
+  listeners: ListenerConfig[];
+  http: HttpConfig;
+  upstream: UpstreamDefaults;
+  router: RouterConfig;
+  resolver: ResolverConfig;
+  admin: AdminConfig;
+  store: StoreConfig;
+  plugins: PluginsConfig;
+  accessLog: AccessLogConfig;
+  metrics: MetricsConfig;
+  memory: SharedMemoryConfig;
+  supervision: SupervisionConfig;
+  log: { level: "debug" | "info" | "warn" | "error" };
+  /** CIDRs whose X-Forwarded-* headers are believed. */
+  trustedAddresses: string[];
+}
+
+/** Workers that share listeners; a tenant with its own listeners may have its own group. */
+export interface WorkerGroup {
+  name: string;
+  workers: number;
+}
+
+export interface ListenerConfig {
+  purpose: "http" | "https" | "admin" | "control" | "metrics" | "status";
+  address: string;
+  port: number;
+  /** PROXY protocol v1/v2 is required on every connection. */
+  proxyProtocol: boolean;
+  /** Group whose workers serve it; control serves admin, control, metrics and status. */
+  group: string;
+}
+
+export interface HttpConfig {
+  maxHeaderBytes: number;
+  maxHeaders: number;
+  maxTargetBytes: number;
+  /** 0: unlimited. */
+  maxBodyBytes: number;
+  headerTimeoutMs: number;
+  /** Between two reads of a request body. */
+  bodyTimeoutMs: number;
+  /** Mean rate below which a request body is cut off after `bodyTimeoutMs`. */
+  minBodyBytesPerSecond: number;
+  idleTimeoutMs: number;
+  /** Between two successful writes to a client that reads slowly. */
+  sendTimeoutMs: number;
+  maxRequestsPerConnection: number;
+  maxConnectionsPerWorker: number;
+  /** Upgraded connections without a byte in either direction. */
+  tunnelIdleTimeoutMs: number;
+  underscoresInHeaders: "drop-colliding" | "reject" | "drop" | "keep";
+  /** Permit `#` and backslash in the target. */
+  relaxedTarget: boolean;
+  /** Refuse GET, HEAD and DELETE with a body. */
+  refuseUnusualBodies: boolean;
+  serverTokens: boolean;
+  showUpstreamStatus: boolean;
+  maxBufferedBodyBytes: number;
+  /** 503 with Retry-After while the event loop of a worker is later than this; 0: never. */
+  shedEventLoopDelayMs: number;
+  /** The same for the share of the heap limit in use; 0: never. */
+  shedHeapShare: number;
+}
+
+export interface UpstreamDefaults {
+  connectTimeoutMs: number;
+  sendTimeoutMs: number;
+  readTimeoutMs: number;
+  keepalive: { size: number; idleTimeoutMs: number; requests: number };
+  maxHeaderBytes: number;
+  maxConnectionsPerNode: number;
+}
+
+export interface RouterConfig {
+  http: "radixtree_host_uri" | "radixtree_uri" | "radixtree_uri_with_parameter";
+  deleteTailSlash: boolean;
+  normalizeLikeServlet: boolean;
+  matchEncodedSlash: boolean;
+}
+
+export interface ResolverConfig {
+  /** "ip" or "ip:port"; empty: those of resolv.conf. */
+  servers: string[];
+  /** Overrides the TTL of answers; null: as answered, within bounds. */
+  validMs: number | null;
+  timeoutMs: number;
+  ipv6: boolean;
+}
+
+export interface AdminConfig {
+  enabled: boolean;
+  keyRequired: boolean;
+  /** Empty: a key is made at the first start and kept in the data folder. */
+  keys: AdminKey[];
+  /** CIDRs. */
+  allow: string[];
+  cors: boolean;
+  /** Value of `Server`, which clients of APISIX read; null: no such header. */
+  serverHeader: string | null;
+  maxBodyBytes: number;
+}
+
+export interface AdminKey {
+  name: string;
+  key: string;
+  role: "admin" | "viewer";
+}
+
+export interface StoreConfig {
+  type: "embedded";
+  /** History of the embedded store: whatever is reached first. */
+  historyRevisions: number;
+  historyDays: number;
+}
+
+export interface PluginsConfig {
+  /** Names that may be used; null: all that are built in. */
+  enabled: string[] | null;
+  attributes: Record<string, Record<string, unknown>>;
+}
+
+export interface AccessLogConfig {
+  /** Null: off. Relative paths are below the data folder; "-" is the standard output. */
+  path: string | null;
+  format: string;
+  escape: "default" | "json";
+  bufferBytes: number;
+}
+
+export interface MetricsConfig {
+  enabled: boolean;
+  uri: string;
+  prefix: string;
+  bucketsMs: number[];
+  maxSeriesPerWorker: number;
+}
+
+export interface SharedMemoryConfig {
+  limitCounters: number;
+  dictionaryBytes: number;
+  metricBytesPerWorker: number;
+}
+
+export interface SupervisionConfig {
+  heartbeatMs: number;
+  /** A worker whose heartbeat is older is terminated and replaced. */
+  staleAfterMs: number;
+  drainTimeoutMs: number;
+  workerHeapMb: number;
+}

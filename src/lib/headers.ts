@@ -1,0 +1,139 @@
+/**
+ * An ordered list of header fields, as every protocol of the data path produces and consumes it.
+ *
+ * It keeps what the sender wrote (order, case, repetition) and a lower-case name beside each field. A list
+ * is scanned, not hashed: a request has about ten fields, and comparing interned strings is one pointer
+ * comparison each, which is cheaper than building a map per request.
+ *
+ * Names and values are not validated here; the parsers and `ctx.response` do that at the border.
+ */
+
+/** Bound of the intern table: real traffic knows a few hundred spellings, a hostile client any number. */
+const INTERN_LIMIT = 4096;
+
+const lowerCaseNames = new Map<string, string>();
+
+/** Lower-case form of a header name. The same spelling gives the same string object (bounded cache). */
+export function lowerName(name: string): string {
+  let lower = lowerCaseNames.get(name);
+  if (lower === undefined) {
+    lower = name.toLowerCase();
+    if (lowerCaseNames.size < INTERN_LIMIT && name.length <= 64) lowerCaseNames.set(name, lower);
+  }
+  return lower;
+}
+
+export class HeaderList {
+  /** Lower-case names; index i belongs to `rawNames[i]` and `values[i]`. Read freely, change by methods. */
+  readonly names: string[] = [];
+  readonly rawNames: string[] = [];
+  readonly values: string[] = [];
+
+  static from(fields: Iterable<readonly [string, string]> | Record<string, string>): HeaderList {
+    const list = new HeaderList();
+    const entries = Symbol.iterator in fields ? (fields as Iterable<readonly [string, string]>) : Object.entries(fields);
+    for (const [name, value] of entries) list.add(name, value);
+    return list;
+  }
+
+  get length(): number {
+    return this.names.length;
+  }
+
+  /** First value of `name` (lower case), or undefined. */
+  get(name: string): string | undefined {
+    const at = this.names.indexOf(name);
+    return at === -1 ? undefined : this.values[at];
+  }
+
+  /** All values of `name` (lower case) in order. */
+  getAll(name: string): string[] {
+    const found: string[] = [];
+    for (let i = 0; i < this.names.length; i++) if (this.names[i] === name) found.push(this.values[i]!);
+    return found;
+  }
+
+  /** All values of `name` (lower case) joined by ", " (by "; " for cookie, RFC 9113 8.2.3), or undefined. */
+  joined(name: string): string | undefined {
+    const first = this.names.indexOf(name);
+    if (first === -1) return undefined;
+    if (this.names.indexOf(name, first + 1) === -1) return this.values[first];
+    return this.getAll(name).join(name === "cookie" ? "; " : ", ");
+  }
+
+  has(name: string): boolean {
+    return this.names.includes(name);
+  }
+
+  /** Appends a field, keeping others of the same name. */
+  add(rawName: string, value: string): void {
+    this.names.push(lowerName(rawName));
+    this.rawNames.push(rawName);
+    this.values.push(value);
+  }
+
+  /** Appends a field whose lower-case name is already known; for parsers. */
+  push(name: string, rawName: string, value: string): void {
+    this.names.push(name);
+    this.rawNames.push(rawName);
+    this.values.push(value);
+  }
+
+  /** Replaces the first field of that name and drops the rest, or appends. */
+  set(rawName: string, value: string): void {
+    const name = lowerName(rawName);
+    const at = this.names.indexOf(name);
+    if (at === -1) {
+      this.push(name, rawName, value);
+      return;
+    }
+    this.rawNames[at] = rawName;
+    this.values[at] = value;
+    this.#deleteFrom(name, at + 1);
+  }
+
+  /** Removes every field of `name` (lower case); says whether there was one. */
+  delete(name: string): boolean {
+    return this.#deleteFrom(name, 0);
+  }
+
+  clear(): void {
+    this.names.length = 0;
+    this.rawNames.length = 0;
+    this.values.length = 0;
+  }
+
+  clone(): HeaderList {
+    const copy = new HeaderList();
+    for (let i = 0; i < this.names.length; i++) copy.push(this.names[i]!, this.rawNames[i]!, this.values[i]!);
+    return copy;
+  }
+
+  *[Symbol.iterator](): IterableIterator<[rawName: string, value: string]> {
+    for (let i = 0; i < this.names.length; i++) yield [this.rawNames[i]!, this.values[i]!];
+  }
+
+  /** Repeated names are joined, as `joined` does; for logs and tests, not for the hot path. */
+  toObject(): Record<string, string> {
+    const object: Record<string, string> = Object.create(null) as Record<string, string>;
+    for (const name of this.names) object[name] = this.joined(name)!;
+    return object;
+  }
+
+  #deleteFrom(name: string, from: number): boolean {
+    let at = this.names.indexOf(name, from);
+    if (at === -1) return false;
+    let kept = at;
+    for (; at < this.names.length; at++) {
+      if (this.names[at] === name) continue;
+      this.names[kept] = this.names[at]!;
+      this.rawNames[kept] = this.rawNames[at]!;
+      this.values[kept] = this.values[at]!;
+      kept++;
+    }
+    this.names.length = kept;
+    this.rawNames.length = kept;
+    this.values.length = kept;
+    return true;
+  }
+}

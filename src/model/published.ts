@@ -1,0 +1,112 @@
+/**
+ * Resources in the form in which control publishes them to workers: validated, defaults filled in, one
+ * spelling for everything that clients may spell in several ways. `normalize.ts` makes them.
+ *
+ * Keys stay snake_case where a field is the user's own; nothing here is ever shown to a user.
+ */
+
+import type { Expression } from "../lib/expression.ts";
+
+export type PluginConfigs = Record<string, Record<string, unknown>>;
+
+export interface PublishedRoute {
+  id: string;
+  name?: string;
+  labels?: Record<string, string>;
+  /** At least one; `uri` and `uris` both end here. */
+  uris: string[];
+  /** Lower case; absent: the service's hosts apply. */
+  hosts?: string[];
+  methods?: string[];
+  remote_addrs?: string[];
+  priority: number;
+  vars?: Expression;
+  /** False: stored, but not routed. */
+  enabled: boolean;
+  plugins?: PluginConfigs;
+  plugin_config_id?: string;
+  upstream?: PublishedUpstream;
+  upstream_id?: string;
+  service_id?: string;
+  timeout?: PublishedTimeout;
+  /** Absent: the service's value applies. */
+  enable_websocket?: boolean;
+}
+
+export interface PublishedService {
+  id: string;
+  name?: string;
+  labels?: Record<string, string>;
+  hosts?: string[];
+  plugins?: PluginConfigs;
+  upstream?: PublishedUpstream;
+  upstream_id?: string;
+  enable_websocket?: boolean;
+}
+
+export interface PublishedUpstream {
+  id?: string;
+  name?: string;
+  nodes: PublishedNode[];
+  service_name?: string;
+  discovery_type?: string;
+  type: "roundrobin" | "chash" | "least_conn" | "ewma";
+  hash_on: "vars" | "header" | "cookie" | "consumer" | "vars_combinations";
+  key?: string;
+  /** Absent: number of nodes - 1. */
+  retries?: number;
+  /** Seconds; 0: unlimited. */
+  retry_timeout?: number;
+  timeout?: PublishedTimeout;
+  scheme: "http" | "https" | "grpc" | "grpcs" | "tcp" | "udp" | "tls" | "kafka";
+  pass_host: "pass" | "node" | "rewrite";
+  upstream_host?: string;
+  keepalive_pool?: { size: number; idle_timeout: number; requests: number };
+  checks?: Record<string, unknown>;
+  tls?: Record<string, unknown>;
+}
+
+export interface PublishedNode {
+  /** Address or name; IPv6 without brackets. */
+  host: string;
+  port: number;
+  weight: number;
+  priority: number;
+  metadata?: Record<string, unknown>;
+}
+
+/** Seconds, as users write them. */
+export interface PublishedTimeout {
+  connect: number;
+  send: number;
+  read: number;
+}
+
+export interface PublishedConsumer {
+  username: string;
+  group_id?: string;
+  labels?: Record<string, string>;
+  /** Authentication configurations and ordinary plugins alike. */
+  plugins?: PluginConfigs;
+  /** Credentials of the consumer, each with one authentication plugin. */
+  credentials?: { id: string; plugins: PluginConfigs; labels?: Record<string, string> }[];
+}
+
+export interface PublishedGlobalRule {
+  id: string;
+  plugins: PluginConfigs;
+}
+
+/** Consumer groups and plugin configs. */
+export interface PublishedPluginSet {
+  id: string;
+  name?: string;
+  labels?: Record<string, string>;
+  plugins: PluginConfigs;
+}
+
+/** A host name as control resolved it. */
+export interface PublishedAddress {
+  host: string;
+  addresses: string[];
+}

@@ -1,0 +1,86 @@
+/**
+ * The contract of a plugin: one module exports one definition, made by `definePlugin`.
+ *
+ * `compile` runs once per distinct configuration and worker, when the configuration is first used, and
+ * again whenever the host wishes: it must be pure. What it returns are handlers that close over everything
+ * precomputed; a phase that is absent costs nothing.
+ */
+
+import type { Static, TObject, TSchema } from "@sinclair/typebox";
+import type { Answer, Exchange } from "./exchange.ts";
+import type { PluginHost } from "./host.ts";
+
+/** Nothing goes on; an `Answer` ends the request with it. The engine awaits only a promise. */
+export type PhaseResult = void | Answer | Promise<void | Answer>;
+
+/**
+ * The phases, in the order of a request's life. Global rules run before the route's plugins in each; within
+ * one, the higher priority runs first.
+ */
+export interface PluginHandlers {
+  /** Before authentication and routing decisions of other plugins: identify, rewrite. */
+  rewrite?(ctx: Exchange): PhaseResult;
+  /** Decide whether the request may go on. */
+  access?(ctx: Exchange): PhaseResult;
+  /** Each chunk of the request body on its way upstream; returns what goes on instead (an empty buffer: nothing). */
+  requestBody?(ctx: Exchange, chunk: Buffer, last: boolean): Buffer;
+  /** The node is chosen; again before every retry. */
+  beforeProxy?(ctx: Exchange): PhaseResult;
+  /** The head of the answer is known and not yet sent: `ctx.response` may change. Gateway answers pass here too. */
+  responseHeaders?(ctx: Exchange): void | Promise<void>;
+  /** Each chunk of the answer's body; returns what goes on instead. `last` comes once, possibly with an empty chunk. */
+  responseBody?(ctx: Exchange, chunk: Buffer, last: boolean): Buffer;
+  /** Exactly once per exchange, after its end, however it ended. Must not wait. */
+  log?(ctx: Exchange): void;
+  /** The configuration went away; timers and handles end here. */
+  dispose?(): void;
+}
+
+export const PHASES = [
+  "rewrite",
+  "access",
+  "requestBody",
+  "beforeProxy",
+  "responseHeaders",
+  "responseBody",
+  "log",
+] as const satisfies readonly (keyof PluginHandlers)[];
+
+export type Phase = (typeof PHASES)[number];
+
+export interface PluginDefinition<
+  Config extends TSchema = TSchema,
+  Consumer extends TSchema = TSchema,
+  Metadata extends TSchema = TSchema,
+> {
+  name: string;
+  version: string;
+  /** Order within a phase: higher first. The numbers of APISIX are kept. */
+  priority: number;
+  /** Shown by the Admin API: authentication plugins identify consumers and fail closed. */
+  type?: "auth";
+  /** Security plugins fail closed: a route whose configuration of it cannot be compiled answers 503. */
+  failsClosed?: boolean;
+  /** Where an instance may stand. Default: everywhere. */
+  scope?: "global" | "route";
+  /** Also present in a route, the global instance steps back (APISIX's run_policy). */
+  runPolicy?: "prefer_route";
+  config: Config;
+  /** Schema of the configuration inside a consumer or credential. */
+  consumer?: Consumer;
+  metadata?: Metadata;
+  /** Dotted paths of fields that are encrypted at rest, in `config` and in `consumer`. */
+  encrypted?: readonly string[];
+  /** Checks beyond the schema, at write time: an error text that names the field, or null. */
+  check?(config: Static<Config>): string | null;
+  compile(config: Static<Config>, host: PluginHost<Static<Metadata>>): PluginHandlers;
+}
+
+/** Gives a definition its types. It changes nothing: a plugin stays a plain object. */
+export function definePlugin<
+  Config extends TObject | TSchema,
+  Consumer extends TSchema = TSchema,
+  Metadata extends TSchema = TSchema,
+>(definition: PluginDefinition<Config, Consumer, Metadata>): PluginDefinition<Config, Consumer, Metadata> {
+  return definition;
+}

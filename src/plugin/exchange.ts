@@ -1,0 +1,92 @@
+/**
+ * What a plugin sees of one request and its answer (`ctx`), whatever protocol carries it.
+ *
+ * An exchange belongs to one request and is never recycled. After its `log` phase it is ended: late writes
+ * to it change nothing, and what an asynchronous handler returns then is ignored.
+ */
+
+import type { HeaderList } from "../lib/headers.ts";
+
+export interface Exchange {
+  readonly client: ClientFacts;
+  readonly request: ExchangeRequest;
+  readonly response: ExchangeResponse;
+  /** The matched route; null while none is (global rules run for unknown routes too). */
+  readonly route: RouteFacts | null;
+  /** Set by authentication plugins, through `setConsumer`. */
+  readonly consumer: ConsumerFacts | null;
+  /** `performance.now()` when the head was complete. */
+  readonly startedAt: number;
+  readonly ended: boolean;
+
+  /** Value of a variable by its name without `$` (`remote_addr`, `arg_x`, `http_x`, ...); undefined when it has none. */
+  variable(name: string): string | undefined;
+  /** Sets a variable of the exchange (`ctx.var` of APISIX); seen by later phases, conditions and logs. */
+  setVariable(name: string, value: string | undefined): void;
+  /** Ends the request with this answer when a handler returns it. An object body becomes JSON. */
+  answer(status: number, body?: AnswerBody, headers?: Record<string, string>): Answer;
+  /** Attaches the consumer that an authentication plugin found. */
+  setConsumer(consumer: ConsumerFacts): void;
+  /** Whole request body, up to `limitBytes`: null when it is longer. Waits; the body stays to be forwarded. */
+  readBody(limitBytes: number): Promise<Buffer | null>;
+}
+
+export type AnswerBody = string | Buffer | object;
+
+/** What a handler returns to end the request. Made by `ctx.answer`. */
+export interface Answer {
+  readonly status: number;
+  readonly body: AnswerBody | undefined;
+  readonly headers: Record<string, string> | undefined;
+}
+
+export interface ClientFacts {
+  /** The client's address after PROXY protocol and real-ip; writable for real-ip. */
+  address: string;
+  port: number;
+  /** The address of the TCP peer. */
+  readonly peerAddress: string;
+  readonly peerPort: number;
+  readonly scheme: "http" | "https";
+}
+
+export interface ExchangeRequest {
+  /** Changing these changes what goes upstream. */
+  method: string;
+  /** Normalised, decoded path without query: what the router matched. */
+  path: string;
+  /** Query without "?", as sent. */
+  query: string;
+  readonly headers: HeaderList;
+  /** Host without port, lower case; "" if none. */
+  readonly host: string;
+  /** As received, query included. */
+  readonly target: string;
+  readonly version: "1.0" | "1.1" | "2";
+}
+
+export interface ExchangeResponse {
+  /** 0 until there is an answer. Writable until the head is sent. */
+  status: number;
+  readonly headers: HeaderList;
+  /** Where the answer comes from: null until there is one. */
+  readonly source: "upstream" | "gateway" | null;
+}
+
+export interface RouteFacts {
+  readonly id: string;
+  readonly name: string | undefined;
+  readonly serviceId: string | undefined;
+  readonly serviceName: string | undefined;
+  readonly labels: Readonly<Record<string, string>> | undefined;
+  /** The `uri` entry and the `host` entry that matched; "" when the route names no host. */
+  readonly matchedUri: string;
+  readonly matchedHost: string;
+}
+
+export interface ConsumerFacts {
+  readonly username: string;
+  readonly groupId: string | undefined;
+  readonly credentialId: string | undefined;
+  readonly labels: Readonly<Record<string, string>> | undefined;
+}

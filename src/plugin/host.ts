@@ -1,0 +1,46 @@
+/**
+ * What the gateway lends to a compiled plugin configuration. Everything here is owned by the worker that
+ * compiled it; only `counters`, `dictionary` and `metrics` reach shared memory.
+ */
+
+import type { ConsumerFacts } from "./exchange.ts";
+import type { Dictionary } from "../shared/dictionary.ts";
+import type { LimitCounters } from "../shared/limit-counters.ts";
+import type { MetricLane } from "../shared/metric-lane.ts";
+
+export interface PluginHost<Metadata = unknown> {
+  /** Of the resource that holds this configuration: "route#1", "service#a", "global_rule#1", "consumer#jack". */
+  readonly owner: string;
+  /** Current plugin metadata; read it when it is needed, it changes live. */
+  metadata(): Metadata | undefined;
+  /** Exact over all workers of the node. */
+  readonly counters: LimitCounters;
+  /** Key-value memory shared by all workers of the node. */
+  readonly dictionary: Dictionary;
+  /** Counters, gauges and histograms of this worker, merged by the metrics page. */
+  readonly metrics: MetricLane;
+  /** Consumers by the value of one field of their configuration of this plugin (`key-auth` → `key`). */
+  readonly consumers: ConsumerIndex;
+  /** Wall clock, milliseconds since 1970, and monotonic milliseconds; virtual in tests. */
+  now(): number;
+  monotonicNow(): number;
+  log: PluginLog;
+}
+
+export interface ConsumerIndex {
+  /** The consumer whose configuration of `plugin` has `field` = `value`, with that configuration; null if none. */
+  find(plugin: string, field: string, value: string): IndexedConsumer | null;
+  byName(username: string): IndexedConsumer | null;
+}
+
+export interface IndexedConsumer {
+  readonly facts: ConsumerFacts;
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+export interface PluginLog {
+  debug(message: string, fields?: object): void;
+  info(message: string, fields?: object): void;
+  warn(message: string, fields?: object): void;
+  error(message: string, fields?: object): void;
+}

@@ -1,0 +1,61 @@
+/**
+ * Everything that threads say to each other, in one place. Bulk data never travels in a message: it stands
+ * in shared memory, and the message names it.
+ */
+
+import type { MessagePort } from "node:worker_threads";
+import type { StaticConfig } from "../config/static-config.ts";
+import type { SharedBuffers } from "./shared-memory.ts";
+
+/** `workerData` of every thread. */
+export interface ThreadStart {
+  role: "control" | "worker";
+  /** Worker slots are numbered from 0 over all groups; control has slot -1. */
+  slot: number;
+  /** Grows with every (re)start of this slot: shared memory uses it to tell a dead holder from a live one. */
+  generation: number;
+  group: string;
+  shared: SharedBuffers;
+  config: StaticConfig;
+  dataFolder: string;
+  /** Sockets that this thread serves, already bound: `listen({ fd })`. */
+  listeners: ListenerHandle[];
+}
+
+export interface ListenerHandle {
+  purpose: "http" | "https" | "stream-tcp" | "stream-udp" | "admin" | "control" | "metrics" | "status";
+  address: string;
+  port: number;
+  fd: number;
+  proxyProtocol: boolean;
+}
+
+/** Supervisor → thread. */
+export type ToThread =
+  /** To control: a worker's port, whenever either of the two (re)started. To a worker: its port to control. */
+  | { type: "peer"; slot: number; generation: number; group: string; port: MessagePort }
+  /** Stop accepting, finish what runs, then answer `drained`. */
+  | { type: "drain"; timeoutMs: number }
+  /** Reopen log files. */
+  | { type: "reopen" };
+
+/** Thread → supervisor. */
+export type FromThread =
+  /** It serves: a worker has its first configuration and listens; control answers its ports. */
+  | { type: "ready" }
+  | { type: "drained" }
+  /** A mistake of the operator or of the machine that a restart cannot mend: the node stops with this text. */
+  | { type: "fatal"; message: string };
+
+/** Worker → control, over their port. */
+export type WorkerToControl =
+  /** First message after start or after a new control: what the worker has (0: nothing). */
+  | { type: "hello"; revision: number }
+  /** One item could not be compiled here, although control had accepted it. */
+  | { type: "refused"; kind: string; id: string; reason: string };
+
+/** Control → worker. Applied revisions are acknowledged in shared memory (`Threads.acknowledge`). */
+export type ControlToWorker =
+  /** Everything: the worker diffs it against what it has. Items that are not in it are deleted. */
+  | { type: "snapshot"; revision: number; bytes: SharedArrayBuffer }
+  | { type: "delta"; revision: number; bytes: SharedArrayBuffer };

@@ -1,0 +1,93 @@
+/**
+ * Where configuration lives: the contract that embedded/, etcd/ and file/ fulfil, and one test kit proves.
+ *
+ * A key is a path below the prefix ("/routes/1"), a value is JSON text exactly as clients wrote it (after
+ * the server-set times), so that the bytes in an etcd are APISIX's own. Revisions are the store's: they
+ * grow within one identity; after a restore the identity or the revision may be another, which is why the
+ * node publishes revisions of its own.
+ */
+
+export interface StoredItem {
+  key: string;
+  /** JSON text. */
+  value: string;
+  createRevision: number;
+  modRevision: number;
+}
+
+export interface StoreState {
+  revision: number;
+  items: StoredItem[];
+}
+
+export type StoreEvent =
+  | { type: "put"; item: StoredItem }
+  | { type: "delete"; key: string; modRevision: number };
+
+export interface StoreChange {
+  /** Revision of the store after this change; a batch written at once arrives at once. */
+  revision: number;
+  events: StoreEvent[];
+}
+
+export type StoreWrite =
+  | { type: "put"; key: string; value: string; /** seconds; the entry vanishes afterwards */ ttl?: number }
+  | { type: "delete"; key: string };
+
+export interface WriteOptions {
+  /** Refuse with `StoreConflictError` unless each key has this modRevision (0: must not exist). */
+  expect?: Record<string, number>;
+  /** Name of the admin key that writes; kept in the history. */
+  author?: string;
+}
+
+export interface HistoryEntry {
+  revision: number;
+  /** Milliseconds since 1970. */
+  time: number;
+  author: string | null;
+  /** Null: deleted at this revision. */
+  value: string | null;
+}
+
+export interface Store {
+  /** Differs between two stores that do not share a history (a random id made with the embedded file). */
+  readonly identity: string;
+  /** Whole content at one revision. */
+  load(): Promise<StoreState>;
+  /**
+   * Calls `onChange` for every change after `from`, in order and without a gap, or `onResync` when that
+   * cannot be had any more: the listener then loads anew and diffs. Ends with `signal`.
+   */
+  watch(from: number, listener: StoreListener, signal: AbortSignal): void;
+  get(key: string): Promise<StoredItem | null>;
+  /** All or nothing, durable before it resolves; gives the new revision. */
+  write(batch: StoreWrite[], options?: WriteOptions): Promise<number>;
+  /** Newest first, at most `limit`. */
+  history(key: string, limit: number): Promise<HistoryEntry[]>;
+  close(): Promise<void>;
+}
+
+export interface StoreListener {
+  onChange(change: StoreChange): void;
+  onResync(): void;
+}
+
+export class StoreConflictError extends Error {
+  readonly key: string;
+  readonly expected: number;
+  readonly actual: number;
+
+  constructor(key: string, expected: number, actual: number) {
+    super(`${key} has revision ${actual}, expected ${expected}`);
+    this.name = "StoreConflictError";
+    this.key = key;
+    this.expected = expected;
+    this.actual = actual;
+  }
+}
+
+/** The store cannot take or give anything now; nothing was changed. */
+export class StoreUnavailableError extends Error {
+  override name = "StoreUnavailableError";
+}
