@@ -1,0 +1,41 @@
+/**
+ * What a balancer is, for those who use one and those who write one.
+ *
+ * A balancer orders nodes for one worker. Its state (weights, counts, latencies) lies in the node objects and
+ * is per worker: with N workers, round-robin and least-connections are exact within each worker, and
+ * staggered or random starts keep the workers from moving in step. Consistent hashing has no state and is
+ * the same on all workers.
+ */
+
+import type { TriedNodes, UpstreamNode } from "../node.ts";
+
+/** What balancers ask of a request. `Exchange` of the plugin contract fits. */
+export interface BalanceRequest {
+  /** Value of a variable by its name without `$`; undefined when it has none. */
+  variable(name: string): string | undefined;
+}
+
+/** The health table as a balancer reads it. */
+export interface HealthView {
+  isHealthy(slot: number): boolean;
+}
+
+export interface Balancer {
+  /** The node for the next attempt; null when every usable node was tried, or there is none. */
+  pick(request: BalanceRequest, tried: TriedNodes): UpstreamNode | null;
+  /** An attempt on `node` begins. Each `started` is followed by exactly one `finished`. */
+  started(node: UpstreamNode): void;
+  /** `latencyMs`: from the start of the attempt until its answer's head (or its failure). */
+  finished(node: UpstreamNode, latencyMs: number, ok: boolean): void;
+}
+
+/** One algorithm over the nodes of one priority. All of them have a weight above 0. */
+export interface Picker {
+  pick(request: BalanceRequest, tried: TriedNodes, health: HealthView | null): UpstreamNode | null;
+}
+
+/** `health` null: nobody is asked. */
+export function isUsable(node: UpstreamNode, tried: TriedNodes, health: HealthView | null): boolean {
+  if (tried.size !== 0 && tried.has(node)) return false;
+  return health === null || node.healthSlot === -1 || health.isHealthy(node.healthSlot);
+}

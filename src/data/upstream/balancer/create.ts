@@ -1,0 +1,115 @@
+/**
+ * Makes the balancer of an upstream: one algorithm per priority group, and the rules that hold for all of
+ * them.
+ *
+ * - Groups by `priority`, the higher first; the next group serves only when no node of the ones before is
+ *   usable (tried already, or unhealthy).
+ * - Weight 0 is never picked, unless every node of the upstream has weight 0: then all count the same.
+ * - When every node is unhealthy, health is ignored.
+ * - A sole node is given again although it was tried: `retries` of a one-node upstream mean that node.
+ */
+
+import type { PublishedUpstream } from "../../../model/published.ts";
+import type { TriedNodes, UpstreamNode } from "../node.ts";
+import type { Balancer, BalanceRequest, HealthView, Picker } from "./contract.ts";
+import { HashKey } from "./hash-key.ts";
+import { HashRing } from "./hash-ring.ts";
+import { Latency, measure } from "./latency.ts";
+import { LeastConnections } from "./least-connections.ts";
+import { RoundRobin } from "./round-robin.ts";
+
+export interface BalancerSettings {
+  type: PublishedUpstream["type"];
+  hashOn: PublishedUpstream["hash_on"];
+  key: string | undefined;
+  workerSlot: number;
+  /** The upstream is new on this worker; false when its node list was edited. */
+  isFirst: boolean;
+  health: HealthView | null;
+  /** Monotonic milliseconds. */
+  now: () => number;
+  /** [0, 1) */
+  random: () => number;
+}
+
+export function createBalancer(nodes: readonly UpstreamNode[], settings: BalancerSettings): Balancer {
+  return new GroupedBalancer(nodes, settings);
+}
+
+class GroupedBalancer implements Balancer {
+  readonly #usedNodes: readonly UpstreamNode[];
+  readonly #pickers: Picker[] = [];
+  readonly #health: HealthView | null;
+  readonly #measures: boolean;
+  readonly #now: () => number;
+
+  constructor(nodes: readonly UpstreamNode[], settings: BalancerSettings) {
+    this.#usedNodes = withoutWeightless(nodes);
+    this.#health = settings.health;
+    this.#measures = settings.type === "ewma";
+    this.#now = settings.now;
+    for (const group of groupByPriority(this.#usedNodes)) this.#pickers.push(createPicker(group, settings));
+  }
+
+  pick(request: BalanceRequest, tried: TriedNodes): UpstreamNode | null {
+    const pickers = this.#pickers;
+    if (this.#usedNodes.length === 1) return this.#usedNodes[0];
+    const health = this.#health;
+    for (let i = 0; i < pickers.length; i++) {
+      const node = pickers[i].pick(request, tried, health);
+      if (node !== null) return node;
+    }
+    if (health === null || this.#isAnyHealthy(health)) return null;
+    for (let i = 0; i < pickers.length; i++) {
+      const node = pickers[i].pick(request, tried, null);
+      if (node !== null) return node;
+    }
+    return null;
+  }
+
+  started(node: UpstreamNode): void {
+    node.active++;
+  }
+
+  finished(node: UpstreamNode, latencyMs: number, ok: boolean): void {
+    if (node.active > 0) node.active--;
+    if (this.#measures) measure(node, latencyMs, ok, this.#now());
+  }
+
+  #isAnyHealthy(health: HealthView): boolean {
+    for (const node of this.#usedNodes) {
+      if (node.healthSlot === -1 || health.isHealthy(node.healthSlot)) return true;
+    }
+    return false;
+  }
+}
+
+function createPicker(nodes: readonly UpstreamNode[], settings: BalancerSettings): Picker {
+  switch (settings.type) {
+    case "chash":
+      return new HashRing(nodes, new HashKey(settings.hashOn, settings.key));
+    case "least_conn":
+      return new LeastConnections(nodes, settings.workerSlot);
+    case "ewma":
+      return new Latency(nodes, settings.now, settings.random);
+    default:
+      return new RoundRobin(nodes, settings.workerSlot, settings.isFirst);
+  }
+}
+
+function withoutWeightless(nodes: readonly UpstreamNode[]): readonly UpstreamNode[] {
+  const weighted = nodes.filter((node) => node.weight > 0);
+  if (weighted.length > 0) return weighted;
+  for (const node of nodes) node.weight = 1;
+  return nodes;
+}
+
+function groupByPriority(nodes: readonly UpstreamNode[]): UpstreamNode[][] {
+  const groups = new Map<number, UpstreamNode[]>();
+  for (const node of nodes) {
+    const group = groups.get(node.priority);
+    if (group === undefined) groups.set(node.priority, [node]);
+    else group.push(node);
+  }
+  return [...groups].sort(([a], [b]) => b - a).map(([, group]) => group);
+}
