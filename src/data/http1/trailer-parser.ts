@@ -1,0 +1,56 @@
+/**
+ * Parser of the trailer section behind the last chunk (RFC 9112 7.1.2).
+ *
+ * Fields that frame, route or authenticate a message are dropped: they must not be learnt after the decisions
+ * that rest on them (RFC 9110 6.5.1).
+ */
+
+import { HeaderList } from "../../lib/headers.ts";
+import type { ProtocolError } from "./errors.ts";
+import { HeadParser } from "./head-parser.ts";
+
+const TRAILER_LIMITS = { maxHeaderBytes: 8 * 1024, maxHeaders: 32 };
+
+const FORBIDDEN = new Set(
+  (
+    "accept-encoding age authorization cache-control connection content-encoding content-length content-range content-type " +
+    "cookie date expect expires forwarded host http2-settings if-match if-modified-since if-none-match if-range " +
+    "if-unmodified-since keep-alive location max-forwards pragma proxy-authenticate proxy-authorization proxy-connection " +
+    "range retry-after set-cookie te trailer transfer-encoding upgrade vary via www-authenticate"
+  ).split(" "),
+);
+
+export class TrailerParser extends HeadParser {
+  /** After a complete section: what it held, or null for nothing. */
+  trailers: HeaderList | null = null;
+
+  constructor() {
+    super(TRAILER_LIMITS);
+  }
+
+  protected override startLine(_text: string, at: number): number {
+    return at;
+  }
+
+  protected override badStart(): ProtocolError | null {
+    return null;
+  }
+
+  protected override special(): void {
+    // Framing fields are not permitted here; `finish` drops them with the others.
+  }
+
+  protected override finish(): boolean {
+    const { names, rawNames, values } = this.fields;
+    const kept = new HeaderList();
+    for (let i = 0; i < names.length; i++) {
+      if (!isForbidden(names[i])) kept.push(names[i], rawNames[i], values[i]);
+    }
+    this.trailers = kept.length > 0 ? kept : null;
+    return true;
+  }
+}
+
+function isForbidden(name: string): boolean {
+  return FORBIDDEN.has(name) || name.startsWith("x-forwarded-") || name === "x-real-ip";
+}
