@@ -1,0 +1,364 @@
+/**
+ * From the decoded file to the `StaticConfig` that the node runs on: which of two keys with one meaning counts,
+ * what `auto` means on this machine, which combinations cannot be. Cardea's own key wins over APISIX's.
+ */
+
+import { availableParallelism, totalmem } from "node:os";
+import type { ConfigProblem } from "./config-error.ts";
+import type { ConfigFile } from "./schema.ts";
+import { DEFAULT_ACCESS_LOG_FORMAT } from "./schema-cardea.ts";
+import type {
+  AccessLogConfig,
+  AdminConfig,
+  AdminKey,
+  HttpConfig,
+  ListenerConfig,
+  StaticConfig,
+  SupervisionConfig,
+  UpstreamDefaults,
+  WorkerGroup,
+} from "./static-config.ts";
+
+type Partly<T> = T extends object
+  ? T extends readonly unknown[]
+    ? T
+    : { [K in keyof T]?: Partly<T[K]> }
+  : T;
+
+export interface ResolveInput {
+  /** With defaults. */
+  filled: ConfigFile;
+  /** Without: only what the file says. */
+  given: Partly<ConfigFile>;
+  env: NodeJS.ProcessEnv;
+  addProblem(path: readonly (string | number)[], message: string): void;
+  addProblemOutside(problem: Omit<ConfigProblem, "line" | "column">): void;
+  addWarning(text: string): void;
+}
+
+const DEFAULT_GROUP = "default";
+const DEFAULT_METRICS_PORT = 9091;
+const DEFAULT_BUCKETS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000];
+const MEBIBYTE = 1024 ** 2;
+const LEAST_KEY_LENGTH = 16;
+/** Printed in APISIX's documentation and shipped in its older packages: everybody knows them. */
+const WELL_KNOWN_KEYS = new Set(["edd1c9f034335f136f87ad84b625c8f1", "4054f7cf07e344346cd3f287985e76a2"]);
+
+export function resolveConfig(input: ResolveInput): StaticConfig {
+  const { filled, given } = input;
+  const apisix = filled.apisix;
+  const cardea = filled.cardea;
+  const groups = workerGroups(input);
+  const workers = groups.reduce((sum, group) => sum + group.workers, 0);
+  return {
+    workers,
+    groups,
+    listeners: listeners(input),
+    http: http(input),
+    upstream: upstreamDefaults(input),
+    router: {
+      http: apisix.router.http,
+      deleteTailSlash: apisix.delete_uri_tail_slash,
+      normalizeLikeServlet: apisix.normalize_uri_like_servlet,
+      matchEncodedSlash: apisix.match_uri_encoded_slash,
+    },
+    resolver: {
+      servers: apisix.dns_resolver,
+      validMs: apisix.dns_resolver_valid === undefined ? null : apisix.dns_resolver_valid * 1000,
+      timeoutMs: Math.round(apisix.resolver_timeout * 1000),
+      ipv6: apisix.enable_ipv6,
+    },
+    admin: admin(input),
+    store: {
+      type: "embedded",
+      historyRevisions: cardea.store.history_revisions,
+      historyDays: cardea.store.history_days,
+    },
+    plugins: { enabled: filled.plugins ?? null, attributes: { ...filled.plugin_attr } },
+    accessLog: accessLog(input),
+    metrics: {
+      enabled: filled.plugin_attr.prometheus?.enable_export_server ?? true,
+      uri: filled.plugin_attr.prometheus?.export_uri ?? "/apisix/prometheus/metrics",
+      prefix: filled.plugin_attr.prometheus?.metric_prefix ?? "apisix_",
+      bucketsMs: buckets(input),
+      maxSeriesPerWorker: cardea.metrics.max_series_per_worker,
+    },
+    memory: {
+      limitCounters: cardea.memory.limit_counters,
+      dictionaryBytes: cardea.memory.dictionary_size,
+      metricBytesPerWorker: cardea.memory.metrics_size_per_worker,
+    },
+    supervision: supervision(input, workers),
+    log: { level: given.cardea?.log?.level ?? logLevel(filled.nginx_config?.error_log_level) },
+    trustedAddresses: apisix.trusted_addresses,
+  };
+}
+
+function workerGroups({ filled, addProblem }: ResolveInput): WorkerGroup[] {
+  const wish = filled.cardea.workers ?? filled.nginx_config?.worker_processes ?? "auto";
+  const cores = availableParallelism();
+  const count = filled.apisix.enable_dev_mode ? 1 : wish === "auto" ? cores : wish;
+  const groups: WorkerGroup[] = [{ name: DEFAULT_GROUP, workers: count }];
+  filled.cardea.groups.forEach((group, i) => {
+    if (groups.some((other) => other.name === group.name)) {
+      addProblem(
+        ["cardea", "groups", i, "name"],
+        `given ${JSON.stringify(group.name)} twice, expected one group of a name`,
+      );
+    }
+    groups.push({ name: group.name, workers: group.workers });
+  });
+  return groups;
+}
+
+interface PlacedListener {
+  listener: ListenerConfig;
+  path: readonly (string | number)[];
+}
+
+function listeners(input: ResolveInput): ListenerConfig[] {
+  const { filled, addProblem } = input;
+  const { apisix, deployment, plugin_attr: attributes } = filled;
+  const all: PlacedListener[] = [];
+  const add = (
+    purpose: ListenerConfig["purpose"],
+    ip: string | undefined,
+    port: number,
+    path: PlacedListener["path"],
+    group = DEFAULT_GROUP,
+    proxyProtocol = false,
+  ): void => {
+    all.push({ listener: { purpose, address: ip ?? "0.0.0.0", port, proxyProtocol, group }, path });
+  };
+
+  const listen = apisix.node_listen ?? 9080;
+  if (typeof listen === "number") add("http", undefined, listen, ["apisix", "node_listen"]);
+  else {
+    listen.forEach((entry, i) => {
+      const path = ["apisix", "node_listen", i];
+      if (typeof entry === "number") add("http", undefined, entry, path);
+      else add("http", entry.ip, entry.port, path);
+    });
+  }
+  const proxyPort = apisix.proxy_protocol?.listen_http_port;
+  if (proxyPort !== undefined) {
+    add("http", undefined, proxyPort, ["apisix", "proxy_protocol", "listen_http_port"], DEFAULT_GROUP, true);
+  }
+  filled.cardea.groups.forEach((group, i) => {
+    group.listen.forEach((entry, j) => {
+      const path = ["cardea", "groups", i, "listen", j];
+      add("http", entry.ip, entry.port, path, group.name, entry.proxy_protocol);
+    });
+  });
+  if (apisix.enable_admin) {
+    const { ip, port } = deployment.admin.admin_listen;
+    add("admin", ip, port, ["deployment", "admin", "admin_listen", "port"]);
+  }
+  if (apisix.enable_control) {
+    add("control", apisix.control.ip, apisix.control.port, ["apisix", "control", "port"]);
+  }
+  if (attributes.prometheus?.enable_export_server ?? true) {
+    const ip = attributes.prometheus?.export_addr?.ip ?? "127.0.0.1";
+    const port = attributes.prometheus?.export_addr?.port ?? DEFAULT_METRICS_PORT;
+    add("metrics", ip, port, ["plugin_attr", "prometheus", "export_addr", "port"]);
+  }
+  add("status", apisix.status.ip, apisix.status.port, ["apisix", "status", "port"]);
+
+  for (let i = 0; i < all.length; i++) {
+    const { address, port, purpose } = all[i].listener;
+    const clash = all.slice(0, i).find((other) => overlap(other.listener, all[i].listener))?.listener;
+    if (clash === undefined) continue;
+    const taken = `${clash.address}:${clash.port} for ${clash.purpose}`;
+    addProblem(
+      all[i].path,
+      `given ${address}:${port} for ${purpose}, expected a port that is free; ${taken} takes it`,
+    );
+  }
+  return all.map((placed) => placed.listener);
+}
+
+function overlap(a: ListenerConfig, b: ListenerConfig): boolean {
+  if (a.port !== b.port) return false;
+  const v6 = a.address.includes(":");
+  if (v6 !== b.address.includes(":")) return false;
+  const any = v6 ? "::" : "0.0.0.0";
+  return a.address === b.address || a.address === any || b.address === any;
+}
+
+function http({ filled, given }: ResolveInput): HttpConfig {
+  const own = given.cardea?.http ?? {};
+  const nginx = given.nginx_config?.http ?? {};
+  const defaults = filled.cardea.http;
+  return {
+    maxHeaderBytes: defaults.max_header_size,
+    maxHeaders: defaults.max_headers,
+    maxTargetBytes: defaults.max_target_size,
+    maxBodyBytes: own.max_body_size ?? nginx.client_max_body_size ?? defaults.max_body_size,
+    headerTimeoutMs: own.header_timeout ?? nginx.client_header_timeout ?? defaults.header_timeout,
+    bodyTimeoutMs: own.body_timeout ?? nginx.client_body_timeout ?? defaults.body_timeout,
+    minBodyBytesPerSecond: defaults.min_body_rate,
+    idleTimeoutMs: own.idle_timeout ?? nginx.keepalive_timeout ?? defaults.idle_timeout,
+    sendTimeoutMs: own.send_timeout ?? nginx.send_timeout ?? defaults.send_timeout,
+    maxRequestsPerConnection: defaults.max_requests_per_connection,
+    maxConnectionsPerWorker:
+      own.max_connections_per_worker ??
+      given.nginx_config?.event?.worker_connections ??
+      defaults.max_connections_per_worker,
+    tunnelIdleTimeoutMs: defaults.tunnel_idle_timeout,
+    underscoresInHeaders:
+      own.underscores_in_headers ??
+      underscores(nginx.underscores_in_headers) ??
+      defaults.underscores_in_headers,
+    relaxedTarget: defaults.relaxed_target,
+    refuseUnusualBodies: defaults.refuse_unusual_bodies,
+    serverTokens: filled.apisix.enable_server_tokens,
+    showUpstreamStatus: filled.apisix.show_upstream_status_in_response_header,
+    maxBufferedBodyBytes: defaults.max_buffered_body_size,
+    shedEventLoopDelayMs: defaults.shed_event_loop_delay,
+    shedHeapShare: defaults.shed_heap_share,
+  };
+}
+
+function underscores(nginx: boolean | "on" | "off" | undefined): "keep" | "drop" | undefined {
+  if (nginx === undefined) return undefined;
+  return nginx === true || nginx === "on" ? "keep" : "drop";
+}
+
+function upstreamDefaults({ filled, given }: ResolveInput): UpstreamDefaults {
+  const own = given.cardea?.upstream ?? {};
+  const nginx = given.nginx_config?.http?.upstream ?? {};
+  const defaults = filled.cardea.upstream;
+  return {
+    connectTimeoutMs: defaults.connect_timeout,
+    sendTimeoutMs: defaults.send_timeout,
+    readTimeoutMs: defaults.read_timeout,
+    keepalive: {
+      size: own.keepalive ?? nginx.keepalive ?? defaults.keepalive,
+      idleTimeoutMs: own.keepalive_timeout ?? nginx.keepalive_timeout ?? defaults.keepalive_timeout,
+      requests: own.keepalive_requests ?? nginx.keepalive_requests ?? defaults.keepalive_requests,
+    },
+    maxHeaderBytes: defaults.max_header_size,
+    maxConnectionsPerNode: defaults.max_connections_per_node,
+  };
+}
+
+function admin(input: ResolveInput): AdminConfig {
+  const { filled, addWarning } = input;
+  const section = filled.deployment.admin;
+  if (filled.apisix.enable_admin && !section.admin_key_required) {
+    addWarning(
+      "deployment.admin.admin_key_required is false: whoever reaches the Admin API may change everything",
+    );
+  }
+  return {
+    enabled: filled.apisix.enable_admin,
+    keyRequired: section.admin_key_required,
+    keys: adminKeys(input),
+    allow: section.allow_admin,
+    cors: section.enable_admin_cors,
+    serverHeader: filled.cardea.admin.server_header || null,
+    maxBodyBytes: filled.cardea.admin.max_body_size,
+  };
+}
+
+function adminKeys({ filled, env, addProblem, addProblemOutside, addWarning }: ResolveInput): AdminKey[] {
+  const fromEnvironment = env["CARDEA_ADMIN_KEY"] ?? "";
+  const keys: AdminKey[] = [];
+  if (fromEnvironment !== "") {
+    const fault = keyFault(fromEnvironment);
+    if (fault !== null) addProblemOutside({ key: "CARDEA_ADMIN_KEY", message: fault });
+    keys.push({ name: "admin", key: fromEnvironment, role: "admin" });
+  }
+  filled.deployment.admin.admin_key.forEach((entry, i) => {
+    if (entry.key === "" || (fromEnvironment !== "" && entry.role === "admin")) return;
+    const path = ["deployment", "admin", "admin_key", i, "key"];
+    const fault = keyFault(entry.key);
+    if (fault !== null) addProblem(path, fault);
+    if (keys.some((other) => other.key === entry.key)) {
+      addProblem(path, "given the same key as another entry, expected a key of its own");
+    }
+    keys.push({ name: entry.name, key: entry.key, role: entry.role });
+  });
+  if (keys.some((entry) => entry.key.length < LEAST_KEY_LENGTH)) {
+    addWarning(`an admin key has fewer than ${LEAST_KEY_LENGTH} characters and can be guessed`);
+  }
+  return keys;
+}
+
+function keyFault(key: string): string | null {
+  if (WELL_KNOWN_KEYS.has(key)) {
+    return "given the key that APISIX's documentation prints, expected a secret of your own (or nothing, and one is made)";
+  }
+  if (!/^[\x21-\x7e]+$/.test(key))
+    return "given a key that no header can carry, expected printable ASCII without spaces";
+  return null;
+}
+
+function buckets({ filled, addProblem }: ResolveInput): number[] {
+  const given = filled.plugin_attr.prometheus?.default_buckets;
+  if (given === undefined) return DEFAULT_BUCKETS_MS;
+  if (given.some((bound, i) => i > 0 && bound <= given[i - 1])) {
+    addProblem(
+      ["plugin_attr", "prometheus", "default_buckets"],
+      "expected each bound to be greater than the one before",
+    );
+  }
+  return given;
+}
+
+function accessLog({ given }: ResolveInput): AccessLogConfig {
+  const own = given.cardea?.access_log ?? {};
+  const nginx = given.nginx_config?.http ?? {};
+  const path = own.access_log ?? nginx.access_log ?? "logs/access.log";
+  const enabled = own.enable_access_log ?? nginx.enable_access_log ?? true;
+  return {
+    path: enabled && path !== "off" ? path : null,
+    format: (own.access_log_format ?? nginx.access_log_format ?? DEFAULT_ACCESS_LOG_FORMAT).replace(
+      /\n+$/,
+      "",
+    ),
+    escape: own.access_log_format_escape ?? nginx.access_log_format_escape ?? "default",
+    bufferBytes: own.access_log_buffer ?? nginx.access_log_buffer ?? 16_384,
+  };
+}
+
+function supervision({ filled, given, addProblem }: ResolveInput, workers: number): SupervisionConfig {
+  const section = filled.cardea.supervision;
+  if (section.stale_after < 2 * section.heartbeat) {
+    addProblem(
+      ["cardea", "supervision", "stale_after"],
+      `given ${section.stale_after} ms, expected at least twice the heartbeat (${section.heartbeat} ms)`,
+    );
+  }
+  return {
+    heartbeatMs: section.heartbeat,
+    staleAfterMs: section.stale_after,
+    drainTimeoutMs:
+      given.cardea?.supervision?.drain_timeout ??
+      given.nginx_config?.worker_shutdown_timeout ??
+      section.drain_timeout,
+    workerHeapMb:
+      section.worker_heap === 0 ? automaticHeapMb(workers) : Math.ceil(section.worker_heap / MEBIBYTE),
+  };
+}
+
+/** Half of the memory (of the container, if it is bounded) shared by the workers. */
+function automaticHeapMb(workers: number): number {
+  const constrained = process.constrainedMemory();
+  const memory = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
+  return Math.min(2048, Math.max(256, Math.floor(memory / 2 / workers / MEBIBYTE)));
+}
+
+function logLevel(nginx: string | undefined): StaticConfig["log"]["level"] {
+  switch (nginx) {
+    case undefined:
+    case "info":
+    case "notice":
+      return "info";
+    case "debug":
+    case "warn":
+      return nginx;
+    default:
+      return "error";
+  }
+}

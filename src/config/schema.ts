@@ -1,0 +1,426 @@
+/**
+ * Every key of the static configuration: those of APISIX that have an effect, those that are known and have
+ * none yet, and Cardea's own under `cardea`. One schema, from which the checks, the defaults, the types and
+ * the reference page (scripts/docs-config.ts writes docs/configuration.md) are made.
+ */
+
+import { Type } from "@sinclair/typebox";
+import type { Static, TSchema } from "@sinclair/typebox";
+import { AccessLogKeys, cardeaSection } from "./schema-cardea.ts";
+import { address, choice, cidr, duration, nameServer, port, section, size, withoutEffect } from "./kinds.ts";
+
+const ListenEntry = Type.Object(
+  {
+    ip: Type.Optional(address({ description: "Default: 0.0.0.0" })),
+    port: port(),
+    enable_http2: Type.Optional(withoutEffect("HTTP/2 per listener.")),
+  },
+  { additionalProperties: false, expects: "{ ip, port }" },
+);
+
+const apisixSection = section(
+  {
+    node_listen: Type.Optional(
+      Type.Union([port(), Type.Array(Type.Union([port(), ListenEntry]), { minItems: 1, maxItems: 256 })], {
+        default: 9080,
+        expects: "a port, or a list of ports and of { ip, port }",
+        description: "Ports of the default group that take HTTP traffic.",
+      }),
+    ),
+    enable_admin: Type.Boolean({ default: true, description: "Whether there is an Admin API." }),
+    enable_control: Type.Boolean({ default: true, description: "Whether there is a Control API." }),
+    control: section({
+      ip: address({ default: "127.0.0.1", description: "Address of the Control API." }),
+      port: port({ default: 9090, description: "Port of the Control API." }),
+      router: Type.Optional(withoutEffect("Router of the Control API.")),
+    }),
+    status: section({
+      ip: address({ default: "127.0.0.1", description: "Address of `/status` and `/status/ready`." }),
+      port: port({ default: 7085, description: "Port of `/status` and `/status/ready`." }),
+    }),
+    proxy_protocol: Type.Optional(
+      Type.Object(
+        {
+          listen_http_port: Type.Optional(
+            port({ description: "A port on which every connection speaks the PROXY protocol." }),
+          ),
+          listen_https_port: Type.Optional(withoutEffect("PROXY protocol before TLS.")),
+          enable_tcp_pp: Type.Optional(withoutEffect("PROXY protocol on stream ports.")),
+          enable_tcp_pp_to_upstream: Type.Optional(withoutEffect("PROXY protocol to stream upstreams.")),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    show_upstream_status_in_response_header: Type.Boolean({
+      default: false,
+      description: "Whether `X-APISIX-Upstream-Status` is sent always, not for 5xx of the upstream only.",
+    }),
+    enable_server_tokens: Type.Boolean({
+      default: true,
+      description: "Whether the `Server` header names the version.",
+    }),
+    delete_uri_tail_slash: Type.Boolean({
+      default: false,
+      description: "Whether a slash at the end of the path is removed.",
+    }),
+    normalize_uri_like_servlet: Type.Boolean({
+      default: false,
+      description: "Whether path parameters (`;a=b`) are removed, as servlets do.",
+    }),
+    match_uri_encoded_slash: Type.Boolean({
+      default: false,
+      description: "Whether `%2F` stays encoded when routes are matched.",
+    }),
+    router: section({
+      http: choice(["radixtree_host_uri", "radixtree_uri", "radixtree_uri_with_parameter"], {
+        default: "radixtree_host_uri",
+        description: "How routes are found.",
+      }),
+      ssl: choice(["radixtree_sni"], {
+        default: "radixtree_sni",
+        description: "How certificates are found.",
+      }),
+    }),
+    proxy_mode: choice(["http", "http&stream"], {
+      default: "http",
+      expects: "http (or http&stream, of which the stream part has no effect yet)",
+      description: "Traffic that is proxied; the stream part has no effect yet.",
+    }),
+    trusted_addresses: Type.Array(cidr(), {
+      default: [],
+      maxItems: 1024,
+      description: "Peers whose `X-Forwarded-*` headers are believed.",
+    }),
+    enable_ipv6: Type.Boolean({
+      default: true,
+      description: "Whether AAAA records of upstream hosts are used.",
+    }),
+    dns_resolver: Type.Array(nameServer(), {
+      default: [],
+      maxItems: 16,
+      description: "Name servers. Default: those of resolv.conf.",
+    }),
+    dns_resolver_valid: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 86_400,
+        description: "Seconds for which an answer holds, instead of its TTL.",
+      }),
+    ),
+    resolver_timeout: Type.Number({
+      default: 5,
+      minimum: 0.1,
+      maximum: 60,
+      description: "Seconds to wait for a name server.",
+    }),
+    enable_dev_mode: Type.Boolean({ default: false, description: "One worker, whatever else is said." }),
+
+    enable_reuseport: Type.Optional(withoutEffect("Listening sockets are always per worker.")),
+    enable_http2: Type.Optional(withoutEffect("HTTP/2 for clients.")),
+    extra_lua_path: Type.Optional(withoutEffect("Lua modules.")),
+    extra_lua_cpath: Type.Optional(withoutEffect("Lua modules.")),
+    lua_module_hook: Type.Optional(withoutEffect("Lua modules.")),
+    proxy_cache: Type.Optional(withoutEffect("Zones of proxy-cache.")),
+    max_post_args_readable_size: Type.Optional(withoutEffect("Cap for `post_arg.*` conditions.")),
+    stream_proxy: Type.Optional(withoutEffect("TCP and UDP listeners.")),
+    enable_resolv_search_opt: Type.Optional(withoutEffect("Search domains of resolv.conf.")),
+    ssl: Type.Optional(withoutEffect("TLS listeners.")),
+    disable_sync_configuration_during_start: Type.Optional(withoutEffect("Start-up of APISIX's workers.")),
+    worker_startup_time_threshold: Type.Optional(withoutEffect("Start-up of APISIX's workers.")),
+    data_encryption: Type.Optional(withoutEffect("Encryption of fields at rest.")),
+    disable_upstream_healthcheck: Type.Optional(withoutEffect("Health checks.")),
+    lru: Type.Optional(withoutEffect("Caches for secrets.")),
+    tracing: Type.Optional(withoutEffect("Spans per phase.")),
+    enable_control_prometheus: Type.Optional(withoutEffect("Older option of APISIX.")),
+  },
+  { description: "APISIX's own section." },
+);
+
+const NGINX_KEYS = [
+  "user",
+  "error_log",
+  "enable_cpu_affinity",
+  "worker_rlimit_nofile",
+  "worker_rlimit_core",
+  "max_pending_timers",
+  "max_running_timers",
+  "envs",
+  "meta",
+  "stream",
+  "main_configuration_snippet",
+  "http_configuration_snippet",
+  "http_server_configuration_snippet",
+  "http_server_location_configuration_snippet",
+  "http_admin_configuration_snippet",
+  "http_end_configuration_snippet",
+  "stream_configuration_snippet",
+];
+const NGINX_HTTP_KEYS = [
+  "real_ip_header",
+  "real_ip_recursive",
+  "real_ip_from",
+  "proxy_ssl_server_name",
+  "charset",
+  "variables_hash_max_size",
+  "lua_shared_dict",
+  "lua_shared_dicts",
+  "custom_lua_shared_dict",
+];
+
+function ignoredKeys(keys: readonly string[]): Record<string, TSchema> {
+  return Object.fromEntries(keys.map((key) => [key, Type.Optional(withoutEffect("Of nginx."))]));
+}
+
+const nginxSection = Type.Object(
+  {
+    error_log_level: Type.Optional(
+      choice(["debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"], {
+        description: "Level of the node's own log. Default: info",
+      }),
+    ),
+    worker_processes: Type.Optional(
+      Type.Union([choice(["auto"]), Type.Integer({ minimum: 1, maximum: 256 })], {
+        expects: "auto or a number of workers (1..256)",
+        description: "Workers of the default group. Default: one per core.",
+      }),
+    ),
+    worker_shutdown_timeout: Type.Optional(
+      duration({
+        maximum: 86_400_000,
+        description: "Longest time to drain. Default: `cardea.supervision.drain_timeout`",
+      }),
+    ),
+    event: Type.Optional(
+      Type.Object(
+        {
+          worker_connections: Type.Optional(
+            Type.Integer({
+              minimum: 1,
+              maximum: 10_000_000,
+              description: "Client connections per worker. Default: `cardea.http.max_connections_per_worker`",
+            }),
+          ),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    http: Type.Optional(
+      Type.Object(
+        {
+          ...AccessLogKeys,
+          client_header_timeout: Type.Optional(
+            duration({
+              minimum: 1,
+              maximum: 86_400_000,
+              description: "Default: `cardea.http.header_timeout`",
+            }),
+          ),
+          client_body_timeout: Type.Optional(
+            duration({ minimum: 1, maximum: 86_400_000, description: "Default: `cardea.http.body_timeout`" }),
+          ),
+          keepalive_timeout: Type.Optional(
+            duration({ maximum: 86_400_000, description: "Default: `cardea.http.idle_timeout`" }),
+          ),
+          send_timeout: Type.Optional(
+            duration({ minimum: 1, maximum: 86_400_000, description: "Default: `cardea.http.send_timeout`" }),
+          ),
+          client_max_body_size: Type.Optional(
+            size({ description: "0: unlimited. Default: `cardea.http.max_body_size`" }),
+          ),
+          underscores_in_headers: Type.Optional(
+            Type.Union([Type.Boolean(), choice(["on", "off"])], {
+              expects: "on or off",
+              description: "on: kept; off: dropped. Default: `cardea.http.underscores_in_headers`",
+            }),
+          ),
+          ...ignoredKeys(NGINX_HTTP_KEYS),
+          upstream: Type.Optional(
+            Type.Object(
+              {
+                keepalive: Type.Optional(
+                  Type.Integer({
+                    minimum: 1,
+                    maximum: 1_000_000,
+                    description: "Default: `cardea.upstream.keepalive`",
+                  }),
+                ),
+                keepalive_requests: Type.Optional(
+                  Type.Integer({
+                    minimum: 1,
+                    maximum: 1_000_000_000,
+                    description: "Default: `cardea.upstream.keepalive_requests`",
+                  }),
+                ),
+                keepalive_timeout: Type.Optional(
+                  duration({
+                    maximum: 86_400_000,
+                    description: "Default: `cardea.upstream.keepalive_timeout`",
+                  }),
+                ),
+              },
+              { additionalProperties: false },
+            ),
+          ),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    ...ignoredKeys(NGINX_KEYS),
+  },
+  { additionalProperties: false, description: "What nginx.conf is made of in APISIX." },
+);
+
+const AdminKeyEntry = Type.Object(
+  {
+    name: Type.String({
+      default: "admin",
+      minLength: 1,
+      maxLength: 100,
+      description: "Who writes; kept in the history.",
+    }),
+    key: Type.String({
+      default: "",
+      maxLength: 1024,
+      secret: true,
+      description: "Empty: see `deployment.admin.admin_key`.",
+    }),
+    role: choice(["admin", "viewer"], { default: "admin", description: "A viewer may read only." }),
+  },
+  { additionalProperties: false, expects: "{ name, key, role }" },
+);
+
+const deploymentSection = section(
+  {
+    role: choice(["traditional"], {
+      default: "traditional",
+      expects: "traditional (control_plane and data_plane come later)",
+      description: "What the node is.",
+    }),
+    role_traditional: section({
+      config_provider: choice(["etcd"], {
+        default: "etcd",
+        expects: "etcd (read as: the embedded store) or no such key; yaml comes later",
+        description: "Read as the embedded store; an etcd as the store comes later.",
+      }),
+    }),
+    role_control_plane: Type.Optional(withoutEffect("The role control_plane.")),
+    role_data_plane: Type.Optional(withoutEffect("The role data_plane.")),
+    admin: section({
+      admin_key_required: Type.Boolean({
+        default: true,
+        description: "Whether the Admin API asks for a key.",
+      }),
+      admin_key: Type.Array(AdminKeyEntry, {
+        default: [],
+        maxItems: 1000,
+        description:
+          "Keys of the Admin API. Without one, a key is made at the first start and kept in the data folder. " +
+          "The environment variable CARDEA_ADMIN_KEY replaces the keys with the role admin.",
+      }),
+      allow_admin: Type.Array(cidr(), {
+        default: ["127.0.0.0/24", "::1"],
+        minItems: 1,
+        maxItems: 1024,
+        expects: "a list of IP addresses or CIDRs; to allow every address write 0.0.0.0/0 and ::/0",
+        description: "Who may reach the Admin API.",
+      }),
+      admin_listen: section({
+        ip: address({ default: "127.0.0.1", description: "Address of the Admin API." }),
+        port: port({ default: 9180, description: "Port of the Admin API." }),
+      }),
+      enable_admin_cors: Type.Boolean({
+        default: true,
+        description: "Whether pages of other origins may use the Admin API.",
+      }),
+      admin_api_version: choice(["v3"], { default: "v3", description: "Version of the Admin API." }),
+      https_admin: Type.Literal(false, {
+        default: false,
+        type: "boolean",
+        enum: [false],
+        expects: "false (TLS for the Admin API comes later; it is never served in the clear instead)",
+        description: "TLS for the Admin API comes later.",
+      }),
+      admin_api_mtls: Type.Optional(withoutEffect("Client certificates for the Admin API.")),
+      enable_admin_ui: Type.Optional(withoutEffect("The embedded dashboard.")),
+    }),
+    etcd: Type.Optional(withoutEffect("An etcd as the store; the embedded store is used.")),
+    certs: Type.Optional(withoutEffect("Certificates for etcd.")),
+  },
+  { description: "Role of the node and its Admin API." },
+);
+
+const prometheusAttributes = Type.Object(
+  {
+    export_uri: Type.Optional(
+      Type.String({
+        pattern: "^/",
+        expects: "a path",
+        description: "Path of the metrics page. Default: /apisix/prometheus/metrics",
+      }),
+    ),
+    metric_prefix: Type.Optional(
+      Type.String({
+        pattern: "^[a-zA-Z_:][a-zA-Z0-9_:]*$",
+        expects: "the beginning of a metric's name",
+        description: "Default: apisix_",
+      }),
+    ),
+    enable_export_server: Type.Optional(
+      Type.Boolean({ description: "Whether the metrics page has its own listener. Default: true" }),
+    ),
+    export_addr: Type.Optional(
+      Type.Object(
+        {
+          ip: Type.Optional(address({ description: "Default: 127.0.0.1" })),
+          port: Type.Optional(port({ description: "Default: 9091" })),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    default_buckets: Type.Optional(
+      Type.Array(Type.Number({ minimum: 0 }), {
+        minItems: 1,
+        maxItems: 100,
+        description: "Upper bounds of the latency histograms, milliseconds.",
+      }),
+    ),
+  },
+  { additionalProperties: true },
+);
+
+export const FileSchema = section({
+  apisix: apisixSection,
+  nginx_config: Type.Optional(nginxSection),
+  deployment: deploymentSection,
+  plugins: Type.Optional(
+    Type.Array(Type.String({ minLength: 1, maxLength: 100 }), {
+      maxItems: 1000,
+      description:
+        "The plugins that may be used; the list replaces the default, which is all that are built in.",
+    }),
+  ),
+  plugin_attr: Type.Object(
+    { prometheus: Type.Optional(prometheusAttributes) },
+    {
+      default: {},
+      additionalProperties: Type.Unsafe<Record<string, unknown>>({
+        type: "object",
+        expects: "a map of attributes",
+      }),
+      description: "Attributes of plugins, by name.",
+    },
+  ),
+  cardea: cardeaSection,
+
+  stream_plugins: Type.Optional(withoutEffect("Plugins for streams.")),
+  graphql: Type.Optional(withoutEffect("Limits for GraphQL variables.")),
+  wasm: Type.Optional(withoutEffect("WebAssembly plugins.")),
+  xrpc: Type.Optional(withoutEffect("Application protocols on streams.")),
+  "ext-plugin": Type.Optional(withoutEffect("External plugin runners.")),
+  discovery: Type.Optional(withoutEffect("Service discovery.")),
+  etcd: Type.Optional(withoutEffect("An etcd as the store; the embedded store is used.")),
+  http: Type.Optional(withoutEffect("Lua shared dictionaries.")),
+});
+
+/** The decoded file with all defaults. */
+export type ConfigFile = Static<typeof FileSchema>;
