@@ -1,0 +1,180 @@
+/**
+ * Which route does this request take? Semantics of APISIX's `radixtree_host_uri`, `radixtree_uri` and
+ * `radixtree_uri_with_parameter`; single inserts and deletes, never a rebuild.
+ *
+ * Order of the search: in host mode the table of the exact host, then of wildcards from the longest suffix to the
+ * shortest, then of routes without hosts (a host entry with a port goes before those without); in the other modes one
+ * table, hosts being a condition. In a table: the exact path, then prefixes from the longest to the shortest. On one
+ * node: higher priority, then the longer path, then the route that was created first. The first route all of whose
+ * conditions hold is the answer; where they fail the search goes on, up to the last table. So priority decides between
+ * routes of one node only.
+ *
+ * A match is synchronous and a change is one synchronous call, so a request sees a route before or after a change,
+ * never without it. Routes whose service brings the hosts are given these by the caller, as disabled routes are left out.
+ */
+
+import { compileConditions, hasPort, methodBit, methodMask } from "./conditions.ts";
+import { HostTable } from "./host-table.ts";
+import { matchTemplate, pathShape } from "./path-template.ts";
+import { PathTable, RouteEntry, RouteRecord } from "./path-table.ts";
+import { shorter } from "./prefix-tree.ts";
+import type { RouteMatch, RoutePattern, RouteQuery, RouterMode } from "./route-pattern.ts";
+
+/** No method bit was looked up yet for the request under way. */
+const UNKNOWN_METHOD = -1;
+
+export class Router<T> {
+  readonly #hasHostTree: boolean;
+  readonly #withParameters: boolean;
+  readonly #records = new Map<string, RouteRecord<T>>();
+  /** Routes without hosts; all routes where there is no host tree. */
+  readonly #hostless = new PathTable<T>("");
+  readonly #hosts = new HostTable<T>();
+  /** Hosts with a port, compared with the host as it was sent. */
+  readonly #hostsWithPort = new HostTable<T>();
+  #methodBit = UNKNOWN_METHOD;
+
+  constructor(mode: RouterMode) {
+    this.#hasHostTree = mode === "radixtree_host_uri";
+    this.#withParameters = mode === "radixtree_uri_with_parameter";
+  }
+
+  /** Number of routes. */
+  get size(): number {
+    return this.#records.size;
+  }
+
+  /** True when no route and no table of one is left. */
+  get isEmpty(): boolean {
+    return this.size === 0 && this.#hostless.isEmpty && this.#hosts.isEmpty && this.#hostsWithPort.isEmpty;
+  }
+
+  has(id: string): boolean {
+    return this.#records.has(id);
+  }
+
+  /**
+   * Adds a route, or replaces the one with this id. Throws a RangeError for a method or address that is none; the
+   * router is then as before.
+   */
+  insert(pattern: RoutePattern, value: T): void {
+    const hosts =
+      this.#hasHostTree && pattern.hosts !== undefined && pattern.hosts.length > 0 ? pattern.hosts : null;
+    const record = new RouteRecord(
+      pattern.id,
+      value,
+      pattern.priority,
+      pattern.createdOrder,
+      methodMask(pattern.methods),
+      compileConditions(pattern, !this.#hasHostTree),
+      pattern.uris,
+      hosts,
+    );
+    this.delete(pattern.id);
+    this.#records.set(pattern.id, record);
+    if (hosts === null) {
+      this.#addPaths(this.#hostless, record);
+    } else {
+      // "A.com" and "a.com" are one entry; it must not be filed twice.
+      for (const entry of lowerCaseSet(hosts)) this.#addPaths(this.#hostTable(entry).ensure(entry), record);
+    }
+  }
+
+  /** Says whether there was a route with this id. */
+  delete(id: string): boolean {
+    const record = this.#records.get(id);
+    if (record === undefined) return false;
+    this.#records.delete(id);
+    if (record.hosts === null) {
+      this.#removePaths(this.#hostless, record);
+      return true;
+    }
+    for (const entry of lowerCaseSet(record.hosts)) {
+      const hosts = this.#hostTable(entry);
+      const table = hosts.find(entry);
+      if (table === null) continue;
+      this.#removePaths(table, record);
+      hosts.dropIfEmpty(entry);
+    }
+    return true;
+  }
+
+  /** Fills `result` and answers true, or leaves it unspecified and answers false. */
+  match(query: RouteQuery, result: RouteMatch<T>): boolean {
+    this.#methodBit = UNKNOWN_METHOD;
+    result.clearParams();
+    if (!this.#hostsWithPort.isEmpty && query.rawHost !== undefined) {
+      if (this.#matchHosts(this.#hostsWithPort, query.rawHost, query, result)) return true;
+    }
+    if (!this.#hosts.isEmpty && query.host !== "" && this.#matchHosts(this.#hosts, query.host, query, result))
+      return true;
+    return this.#matchPaths(this.#hostless, query, result);
+  }
+
+  #matchHosts(hosts: HostTable<T>, host: string, query: RouteQuery, result: RouteMatch<T>): boolean {
+    const exact = hosts.exact(host);
+    if (exact !== undefined && this.#matchPaths(exact, query, result)) return true;
+    for (let node = hosts.longestWildcard(host); node !== null; node = shorter(node)) {
+      if (this.#matchPaths(node.value!, query, result)) return true;
+    }
+    return false;
+  }
+
+  #matchPaths(table: PathTable<T>, query: RouteQuery, result: RouteMatch<T>): boolean {
+    const path = query.path;
+    const exact = table.exact(path);
+    if (exact !== null && this.#matchChain(exact, table, query, result)) return true;
+    const prefixes = table.prefixes;
+    if (prefixes === null) return false;
+    for (let node = prefixes.longest(path); node !== null; node = shorter(node)) {
+      if (this.#matchChain(node.value!, table, query, result)) return true;
+    }
+    return false;
+  }
+
+  #matchChain(head: RouteEntry<T>, table: PathTable<T>, query: RouteQuery, result: RouteMatch<T>): boolean {
+    for (let entry: RouteEntry<T> | null = head; entry !== null; entry = entry.next) {
+      const record = entry.record;
+      if (record.methods !== 0) {
+        if (this.#methodBit === UNKNOWN_METHOD) this.#methodBit = methodBit(query.method);
+        if ((record.methods & this.#methodBit) === 0) continue;
+      }
+      const conditions = record.conditions;
+      if (conditions !== null && !conditions.hold(query)) continue;
+      if (entry.templateFrom !== -1 && !matchTemplate(entry.uri, entry.templateFrom, query.path, result))
+        continue;
+      result.value = record.value;
+      result.matchedUri = entry.uri;
+      result.matchedHost =
+        this.#hasHostTree || conditions === null ? table.host : conditions.matchedHost(query);
+      return true;
+    }
+    return false;
+  }
+
+  #hostTable(entry: string): HostTable<T> {
+    return hasPort(entry) ? this.#hostsWithPort : this.#hosts;
+  }
+
+  #addPaths(table: PathTable<T>, record: RouteRecord<T>): void {
+    for (const uri of record.uris) {
+      const shape = pathShape(uri, this.#withParameters);
+      const entry = new RouteEntry(uri, record, shape.hasTemplate ? shape.prefix.length : -1);
+      if (shape.isExact) table.addExact(entry);
+      else table.addPrefix(shape.prefix, entry);
+    }
+  }
+
+  #removePaths(table: PathTable<T>, record: RouteRecord<T>): void {
+    for (const uri of record.uris) {
+      const shape = pathShape(uri, this.#withParameters);
+      if (shape.isExact) table.removeExact(uri, record);
+      else table.removePrefix(shape.prefix, record);
+    }
+  }
+}
+
+function lowerCaseSet(hosts: readonly string[]): Iterable<string> {
+  if (hosts.length === 1) return [hosts[0].toLowerCase()];
+  return new Set(hosts.map((host) => host.toLowerCase()));
+}
