@@ -1,0 +1,160 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { describe, test } from "node:test";
+import { testStoreContract, WatchRecorder } from "../testkit.ts";
+import { StoreFileError } from "./database.ts";
+import { EmbeddedStore } from "./store.ts";
+
+const bounds = { historyRevisions: 10_000, historyDays: 30 };
+
+function newFolder(): { file: string; remove: () => void } {
+  const folder = mkdtempSync(join(tmpdir(), "cardea-store-"));
+  return { file: join(folder, "store.db"), remove: () => rmSync(folder, { recursive: true }) };
+}
+
+testStoreContract("embedded store", async () => {
+  const { file, remove } = newFolder();
+  let store = new EmbeddedStore({ file, ...bounds });
+  return {
+    store,
+    reopen: async () => {
+      await store.close();
+      store = new EmbeddedStore({ file, ...bounds });
+      return store;
+    },
+    dispose: async () => {
+      await store.close();
+      remove();
+    },
+  };
+});
+
+describe("embedded store", () => {
+  test("forgets the past beyond its bound and tells late watchers to load anew", async () => {
+    const { file, remove } = newFolder();
+    const store = new EmbeddedStore({ file, historyRevisions: 50, historyDays: 30 });
+    await store.write([{ type: "put", key: "/kept", value: "1" }]);
+    const writes: Promise<number>[] = [];
+    for (let i = 0; i < 500; i++) writes.push(store.write([{ type: "put", key: "/k", value: String(i) }]));
+    await Promise.all(writes);
+    // The compaction works in later turns; each round of a write gives it the chance to.
+    while ((await store.history("/k", 1000)).length > 200)
+      await new Promise((resolve) => setImmediate(resolve));
+    assert.equal((await store.history("/kept", 10)).length, 1, "the newest version of what exists stays");
+    const late = new WatchRecorder(store, 1);
+    await late.until((seen) => seen.resyncs === 1);
+    const timely = new WatchRecorder(store, store.revision - 10);
+    await timely.until((seen) => seen.changes.length === 10);
+    assert.equal(timely.resyncs, 0);
+    await store.close();
+    remove();
+  });
+
+  test("forgets by age too", async () => {
+    const { file, remove } = newFolder();
+    const day = 86_400_000;
+    let now = Date.now();
+    const clock = () => now;
+    const first = new EmbeddedStore({ file, historyRevisions: 1_000_000, historyDays: 7, now: clock });
+    const writes: Promise<number>[] = [];
+    for (let i = 0; i < 300; i++) writes.push(first.write([{ type: "put", key: "/k", value: String(i) }]));
+    await Promise.all(writes);
+    await first.close();
+    now += 8 * day;
+    const second = new EmbeddedStore({ file, historyRevisions: 1_000_000, historyDays: 7, now: clock });
+    while ((await second.history("/k", 1000)).length > 1)
+      await new Promise((resolve) => setImmediate(resolve));
+    assert.equal((await second.get("/k"))!.value, "299");
+    await second.close();
+    remove();
+  });
+
+  test("two processes on one file see each other's writes in order", async () => {
+    const { file, remove } = newFolder();
+    const one = new EmbeddedStore({ file, ...bounds });
+    const two = new EmbeddedStore({ file, ...bounds });
+    const recorder = new WatchRecorder(one, 0);
+    const writes: Promise<number>[] = [];
+    for (let i = 0; i < 20; i++) {
+      writes.push(one.write([{ type: "put", key: "/k", value: `one ${i}` }]));
+      writes.push(two.write([{ type: "put", key: "/k", value: `two ${i}` }]));
+    }
+    const revisions = await Promise.all(writes);
+    assert.equal(new Set(revisions).size, 40);
+    await recorder.until((seen) => seen.changes.length === 40);
+    assert.deepEqual(
+      recorder.revisions,
+      Array.from({ length: 40 }, (_, i) => i + 1),
+    );
+    await one.close();
+    await two.close();
+    remove();
+  });
+
+  test("prints no warning of an experimental module", async () => {
+    const { spawn } = await import("node:child_process");
+    const child = spawn(process.execPath, [
+      "-e",
+      `await import(${JSON.stringify(new URL("store.ts", import.meta.url).href)})`,
+    ]);
+    let text = "";
+    child.stderr.on("data", (chunk: Buffer) => (text += chunk.toString()));
+    await once(child, "close");
+    assert.equal(text, "");
+  });
+});
+
+describe("a file that cannot be used is refused and left as it is:", () => {
+  const damages: Record<string, (file: string) => void> = {
+    "truncated to half": (file) => truncateSync(file, statSync(file).size / 2),
+    "truncated to nothing": (file) => truncateSync(file, 0),
+    "overwritten in the middle": (file) => {
+      const bytes = readFileSync(file);
+      bytes.fill(0xff, 4096, bytes.length - 100);
+      writeFileSync(file, bytes);
+    },
+    "no database at all": (file) => writeFileSync(file, "this is a text\n".repeat(1000)),
+    "a database of another program": (file) => {
+      rmSync(file);
+      const other = new DatabaseSync(file);
+      other.exec("CREATE TABLE t (a)");
+      other.close();
+    },
+    "of a newer version": (file) => {
+      const database = new DatabaseSync(file);
+      database.exec("PRAGMA user_version = 99");
+      database.close();
+    },
+  };
+  for (const [name, damage] of Object.entries(damages)) {
+    test(name, async () => {
+      const { file, remove } = newFolder();
+      const store = new EmbeddedStore({ file, ...bounds });
+      const writes: Promise<number>[] = [];
+      for (let i = 0; i < 500; i++)
+        writes.push(store.write([{ type: "put", key: `/r/${i}`, value: "x".repeat(300) }]));
+      await Promise.all(writes);
+      await store.close();
+      damage(file);
+      const before = readFileSync(file);
+      assert.throws(
+        () => new EmbeddedStore({ file, ...bounds }),
+        (error: unknown) => error instanceof StoreFileError && error.message.includes(file),
+      );
+      assert.deepEqual(readFileSync(file), before);
+      remove();
+    });
+  }
+
+  test("missing while its log is there", () => {
+    const { file, remove } = newFolder();
+    writeFileSync(`${file}-wal`, "x");
+    assert.throws(() => new EmbeddedStore({ file, ...bounds }), StoreFileError);
+    assert.equal(readFileSync(`${file}-wal`, "utf8"), "x");
+    remove();
+  });
+});

