@@ -20,6 +20,8 @@ export interface PublishedRoute {
   methods?: string[];
   remote_addrs?: string[];
   priority: number;
+  /** Order of creation (revision of the store): of two equal routes the older one is tried first. */
+  created: number;
   vars?: Expression;
   /** False: stored, but not routed. */
   enabled: boolean;

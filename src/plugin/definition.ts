@@ -69,6 +69,8 @@ export interface PluginDefinition<
   /** Schema of the configuration inside a consumer or credential. */
   consumer?: Consumer;
   metadata?: Metadata;
+  /** The compiled form depends on `host.owner`: equal configurations of two resources are compiled apart. */
+  perOwner?: boolean;
   /** Dotted paths of fields that are encrypted at rest, in `config` and in `consumer`. */
   encrypted?: readonly string[];
   /** Checks beyond the schema, at write time: an error text that names the field, or null. */

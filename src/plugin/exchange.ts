@@ -18,6 +18,15 @@ export interface Exchange {
   /** `performance.now()` when the head was complete. */
   readonly startedAt: number;
   readonly ended: boolean;
+  /** Milliseconds from `startedAt` to the end (so far, before the end). */
+  readonly latencyMs: number;
+  /** Milliseconds that the upstream took; undefined when none answered. */
+  readonly upstreamLatencyMs: number | undefined;
+  /** Bytes on the wire, heads included. */
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
+  /** Address of the node of the last attempt; "" when there was none. */
+  readonly nodeAddress: string;
 
   /** Value of a variable by its name without `$` (`remote_addr`, `arg_x`, `http_x`, ...); undefined when it has none. */
   variable(name: string): string | undefined;

@@ -13,6 +13,10 @@ export interface PluginHost<Metadata = unknown> {
   readonly owner: string;
   /** Current plugin metadata; read it when it is needed, it changes live. */
   metadata(): Metadata | undefined;
+  /** `plugin_attr.<name>` of the static file. */
+  readonly attributes: Readonly<Record<string, unknown>>;
+  /** Calls the listener with the id of every route that is deleted, until the returned function is called. */
+  onRouteRemoved(listener: (routeId: string) => void): () => void;
   /** Exact over all workers of the node. */
   readonly counters: LimitCounters;
   /** Key-value memory shared by all workers of the node. */

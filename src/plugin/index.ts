@@ -2,6 +2,15 @@
 export { Type, type Static } from "@sinclair/typebox";
 export { definePlugin, PHASES } from "./definition.ts";
 export type { Phase, PhaseResult, PluginDefinition, PluginHandlers } from "./definition.ts";
-export type { Answer, AnswerBody, ClientFacts, ConsumerFacts, Exchange, ExchangeRequest, ExchangeResponse, RouteFacts } from "./exchange.ts";
+export type {
+  Answer,
+  AnswerBody,
+  ClientFacts,
+  ConsumerFacts,
+  Exchange,
+  ExchangeRequest,
+  ExchangeResponse,
+  RouteFacts,
+} from "./exchange.ts";
 export type { ConsumerIndex, IndexedConsumer, PluginHost, PluginLog } from "./host.ts";
 export { HeaderList } from "../lib/headers.ts";

@@ -1,0 +1,61 @@
+/**
+ * `npm test`: everything that must hold before a change lands, in the order of cost: formatting, lint, types,
+ * the arrows between the rooms of the house, then the tests.
+ *
+ *     npm test                          all of it
+ *     npm test -- check                 without the tests
+ *     npm test -- src/lib test/admin    only the tests below these paths
+ */
+
+import { spawnSync } from "node:child_process";
+import { availableParallelism } from "node:os";
+import { existsSync, globSync, statSync } from "node:fs";
+import { checkArrows } from "./arrows.ts";
+
+const root = new URL("..", import.meta.url).pathname;
+process.chdir(root);
+
+const wanted = process.argv.slice(2);
+const onlyChecks = wanted[0] === "check";
+
+if (onlyChecks || wanted.length === 0) {
+  run("formatting", tool("oxfmt"), ["--check"]);
+  run("lint", tool("oxlint"), ["--type-aware", "--deny-warnings"]);
+  run("types", tool("tsc"), ["--noEmit"]);
+  const wrong = checkArrows(root);
+  if (wrong.length > 0) fail(`imports against the arrows of ARCHITECTURE.md:\n${wrong.join("\n")}`);
+  console.log("arrows: fine");
+}
+
+if (!onlyChecks) {
+  const files = (wanted.length === 0 ? ["src", "test", "bench"] : wanted).flatMap(testFiles).sort();
+  if (files.length === 0) fail(`no test below ${wanted.join(", ")}`);
+  const concurrency = Math.max(1, Math.min(4, availableParallelism()));
+  run("tests", process.execPath, [
+    "--test",
+    `--test-concurrency=${concurrency}`,
+    "--test-reporter=spec",
+    ...files,
+  ]);
+}
+
+function testFiles(path: string): string[] {
+  if (!existsSync(path)) return [];
+  return statSync(path).isDirectory() ? globSync(`${path}/**/*.test.ts`) : [path];
+}
+
+function tool(name: string): string {
+  return `node_modules/.bin/${name}`;
+}
+
+function run(what: string, command: string, args: string[]): void {
+  const { status, error } = spawnSync(command, args, { stdio: "inherit" });
+  if (error !== undefined) fail(`${what}: ${error.message}`);
+  if (status !== 0) fail(`${what}: failed`);
+  console.log(`${what}: fine`);
+}
+
+function fail(text: string): never {
+  console.error(text);
+  process.exit(1);
+}

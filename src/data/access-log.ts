@@ -1,0 +1,113 @@
+/**
+ * The access log of one worker: lines rendered from a template, gathered, and appended to the file as a whole.
+ *
+ * All workers append to the same file; one append of complete lines is never torn by another (POSIX O_APPEND).
+ * Lines wait at most `FLUSH_MS` or until the buffer is full. While the disk is slower than the traffic, at most
+ * `PENDING_BUFFERS` buffers wait; what comes on top is dropped and counted.
+ */
+
+import { open, type FileHandle } from "node:fs/promises";
+import type { HttpExchange } from "./exchange/exchange.ts";
+import type { AccessLogConfig } from "../config/static-config.ts";
+import type { PluginLog } from "../plugin/host.ts";
+import { compileTemplate, type Template } from "../lib/template.ts";
+
+const FLUSH_MS = 1000;
+const PENDING_BUFFERS = 64;
+
+export class AccessLog {
+  readonly #path: string;
+  readonly #bufferBytes: number;
+  readonly #template: Template;
+  readonly #log: PluginLog;
+  readonly #timer: NodeJS.Timeout;
+  #file: Promise<FileHandle> | null = null;
+  #text = "";
+  #writing: Promise<void> = Promise.resolve();
+  #pending = 0;
+  /** Lines dropped because the disk could not follow. */
+  dropped = 0;
+
+  /** `path` absolute, or "-" for the standard output. */
+  constructor(config: AccessLogConfig & { path: string }, log: PluginLog) {
+    this.#path = config.path;
+    this.#bufferBytes = config.bufferBytes;
+    this.#template = compileTemplate(config.format, {
+      absent: config.escape === "json" ? "" : "-",
+      escape: config.escape === "json" ? escapeJson : escapeDefault,
+    });
+    this.#log = log;
+    this.#timer = setInterval(() => this.#flush(), FLUSH_MS).unref();
+  }
+
+  write(x: HttpExchange): void {
+    this.#text += `${this.#template.render(x)}\n`;
+    if (this.#text.length >= this.#bufferBytes) this.#flush();
+  }
+
+  /** Opens the file anew at the next write: its name may belong to another file now. */
+  reopen(): void {
+    this.#flush();
+    const file = this.#file;
+    this.#file = null;
+    if (file !== null)
+      void this.#writing
+        .then(async () => (await file).close())
+        .catch((error: unknown) => this.#report(error));
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    this.reopen();
+    await this.#writing;
+  }
+
+  #flush(): void {
+    if (this.#text === "") return;
+    const text = this.#text;
+    this.#text = "";
+    if (this.#pending >= PENDING_BUFFERS) {
+      this.dropped++;
+      return;
+    }
+    this.#pending++;
+    this.#writing = this.#writing.then(() => this.#append(text));
+  }
+
+  async #append(text: string): Promise<void> {
+    try {
+      if (this.#path === "-") {
+        process.stdout.write(text);
+      } else {
+        this.#file ??= open(this.#path, "a", 0o640);
+        await (await this.#file).write(Buffer.from(text));
+      }
+    } catch (error) {
+      this.#file = null;
+      this.#report(error);
+    } finally {
+      this.#pending--;
+    }
+  }
+
+  #report(error: unknown): void {
+    this.#log.error("access log cannot be written", { path: this.#path, error: String(error) });
+  }
+}
+
+/** nginx's default escaping: what is not printable ASCII, the quote and the backslash become \xXX. */
+function escapeDefault(value: string): string {
+  return /["\\\x00-\x1f\x7f-\uffff]/.test(value)
+    ? Buffer.from(value)
+        .toString("latin1")
+        .replace(/["\\\x00-\x1f\x7f-\xff]/g, hex)
+    : value;
+}
+
+function hex(character: string): string {
+  return `\\x${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`;
+}
+
+function escapeJson(value: string): string {
+  return /["\\\x00-\x1f]/.test(value) ? JSON.stringify(value).slice(1, -1) : value;
+}

@@ -1,0 +1,418 @@
+/**
+ * All that a worker knows of the node's configuration, ready to be asked by requests.
+ *
+ * It takes items one by one (`put`, `remove`); `applier.ts` decides when. Resources stay bytes in shared
+ * memory until a request needs them: a route costs its place in the router and a small entry, and is compiled
+ * at its first request. What a compiled route was made from (service, plugin config) is noticed by one
+ * comparison of `#links`, which grows with every change of such a resource.
+ */
+
+import type { Upstream } from "../upstream/upstream.ts";
+import type { ItemBytes, Kind } from "../../shared/configuration-bytes.ts";
+import type {
+  PublishedGlobalRule,
+  PublishedPluginSet,
+  PublishedRoute,
+  PublishedService,
+  PublishedUpstream,
+} from "../../model/published.ts";
+import type { Catalog, HostServices, MergedPlugin } from "../pipeline/compiler.ts";
+import type { RouterMode } from "../route/route-pattern.ts";
+import { Router } from "../route/router.ts";
+import { PluginCompiler } from "../pipeline/compiler.ts";
+import { mergeConsumer, mergePlugins } from "../pipeline/merge.ts";
+import type { PluginChain } from "../pipeline/chain.ts";
+import { CompiledRoute } from "./compiled-route.ts";
+import { Consumers } from "./consumers.ts";
+import { UpstreamReference, type UpstreamFactory } from "./upstream-reference.ts";
+
+/** A route as the router holds it. */
+export interface RouteEntry {
+  readonly id: string;
+  bytes: ItemBytes;
+  serviceId: string | undefined;
+  compiled: CompiledRoute | null;
+  /** `#links` at the time of compilation. */
+  compiledAt: number;
+}
+
+/** A resource that is parsed when it is first needed. */
+class Lazy<T> {
+  readonly bytes: ItemBytes;
+  #value: T | null = null;
+
+  constructor(bytes: ItemBytes) {
+    this.bytes = bytes;
+  }
+
+  get value(): T {
+    return (this.#value ??= this.bytes.parse<T>());
+  }
+}
+
+interface ServiceEntry {
+  item: Lazy<PublishedService>;
+  /** Made from the service's inline upstream. */
+  upstream: UpstreamReference | null;
+}
+
+export interface ConfigurationServices {
+  catalog: Catalog;
+  host: Omit<HostServices, "consumers" | "onRouteRemoved">;
+  routerMode: RouterMode;
+  createUpstream: (config: PublishedUpstream, previous: Upstream | null) => Upstream;
+  /** Address items of the resolver. */
+  setAddresses(host: string, addresses: readonly string[] | null): void;
+}
+
+export class Configuration {
+  readonly router: Router<RouteEntry>;
+  readonly consumers: Consumers;
+  readonly compiler: PluginCompiler;
+  readonly #services: ConfigurationServices;
+  readonly #createUpstream: UpstreamFactory;
+  readonly #routes = new Map<string, RouteEntry>();
+  readonly #routesOfService = new Map<string, Set<RouteEntry>>();
+  readonly #serviceEntries = new Map<string, ServiceEntry>();
+  readonly #upstreams = new Map<string, UpstreamReference>();
+  readonly #pluginConfigs = new Map<string, Lazy<PublishedPluginSet>>();
+  readonly #consumerGroups = new Map<string, Lazy<PublishedPluginSet>>();
+  readonly #globalRules = new Map<string, Lazy<PublishedGlobalRule>>();
+  readonly #metadata = new Map<string, Lazy<unknown>>();
+  /** "kind/id" of everything that is neither route nor service. */
+  readonly #bytesById = new Map<string, ItemBytes>();
+  readonly #removalListeners = new Set<(routeId: string) => void>();
+  /** By the plugins that are left out; emptied by every change of a global rule. */
+  readonly #globalChains = new Map<string, PluginChain | null>();
+  /** Grows with every change of something that compiled routes are made from. */
+  #links = 1;
+  /** Grows with every change of a consumer group: consumer chains are made from those too. */
+  #groupVersion = 0;
+
+  constructor(services: ConfigurationServices) {
+    this.#services = services;
+    this.#createUpstream = services.createUpstream;
+    this.router = new Router<RouteEntry>(services.routerMode);
+    this.consumers = new Consumers((plugin) => services.catalog.get(plugin)?.type === "auth");
+    this.compiler = new PluginCompiler(
+      services.catalog,
+      {
+        ...services.host,
+        consumers: this.consumers,
+        onRouteRemoved: (listener) => this.#onRouteRemoved(listener),
+      },
+      (plugin) => this.#metadata.get(plugin)?.value,
+    );
+  }
+
+  get routeCount(): number {
+    return this.#routes.size;
+  }
+
+  /**
+   * The global rules' plugins, or null when there are none. `replaced`: names (joined by ",") of plugins that the
+   * route has itself and whose global instance therefore steps back; "" for none.
+   */
+  globalChain(replaced: string): PluginChain | null {
+    const known = this.#globalChains.get(replaced);
+    return known === undefined ? this.#compileGlobalRules(replaced) : known;
+  }
+
+  /** The route made ready; compiled now if it is not, or no longer is. */
+  compiled(entry: RouteEntry): CompiledRoute {
+    if (entry.compiled !== null && entry.compiledAt === this.#links) return entry.compiled;
+    const previous = entry.compiled;
+    entry.compiled = this.#compileRoute(entry);
+    entry.compiledAt = this.#links;
+    previous?.dispose();
+    return entry.compiled;
+  }
+
+  /** The chain of a route for a consumer; the route's own when the consumer brings no plugin. */
+  chainFor(route: CompiledRoute, username: string): PluginChain {
+    const consumer = this.consumers.pluginsOf(username);
+    if (consumer === null) return route.chain;
+    const group = consumer.groupId === undefined ? undefined : this.#consumerGroups.get(consumer.groupId);
+    const own = this.#withoutAuth(consumer.plugins);
+    if (own === undefined && group === undefined) return route.chain;
+    return route.chainFor(username, consumer.version * 65_536 + (this.#groupVersion % 65_536), () =>
+      this.compiler.compile(
+        mergeConsumer(route.merged, [
+          group === undefined
+            ? null
+            : { owner: `consumer_group#${consumer.groupId!}`, plugins: group.value.plugins },
+          { owner: `consumer#${username}`, plugins: own },
+        ]),
+      ),
+    );
+  }
+
+  /** True when `bytes` is what this item already is. */
+  holds(kind: Kind, id: string, bytes: ItemBytes): boolean {
+    return this.#bytesOf(kind, id)?.equals(bytes) === true;
+  }
+
+  /** Ids of one kind, for diffing a snapshot. */
+  ids(kind: Kind): string[] {
+    switch (kind) {
+      case "route":
+        return [...this.#routes.keys()];
+      case "service":
+        return [...this.#serviceEntries.keys()];
+      default:
+        return [...this.#bytesById.keys()]
+          .filter((key) => key.startsWith(`${kind}/`))
+          .map((key) => key.slice(kind.length + 1));
+    }
+  }
+
+  put(kind: Kind, id: string, bytes: ItemBytes): void {
+    switch (kind) {
+      case "route":
+        this.#putRoute(id, bytes);
+        return;
+      case "service":
+        this.#putService(id, bytes);
+        return;
+      case "upstream":
+        this.#upstream(id).update(bytes);
+        break;
+      case "consumer":
+        this.consumers.put(id, bytes);
+        break;
+      case "consumer_group":
+        this.#consumerGroups.set(id, new Lazy(bytes));
+        this.#groupVersion++;
+        break;
+      case "plugin_config":
+        this.#pluginConfigs.set(id, new Lazy(bytes));
+        this.#links++;
+        break;
+      case "plugin_metadata":
+        this.#metadata.set(id, new Lazy(bytes));
+        break;
+      case "global_rule":
+        this.#globalRules.set(id, new Lazy(bytes));
+        this.#dropGlobalChains();
+        break;
+      case "address":
+        this.#services.setAddresses(id, bytes.parse<{ addresses: string[] }>().addresses);
+        break;
+      default:
+      // Kept until the room that serves this kind is built: ssl, stream_route, proto, secret.
+    }
+    this.#bytesById.set(`${kind}/${id}`, bytes);
+  }
+
+  remove(kind: Kind, id: string): void {
+    switch (kind) {
+      case "route":
+        this.#removeRoute(id);
+        return;
+      case "service":
+        this.#removeService(id);
+        return;
+      case "upstream":
+        // The reference stays: routes may hold it, and a later upstream of this id is the same to them.
+        this.#upstreams.get(id)?.update(null);
+        break;
+      case "consumer":
+        this.consumers.delete(id);
+        break;
+      case "consumer_group":
+        this.#consumerGroups.delete(id);
+        this.#groupVersion++;
+        break;
+      case "plugin_config":
+        this.#pluginConfigs.delete(id);
+        this.#links++;
+        break;
+      case "plugin_metadata":
+        this.#metadata.delete(id);
+        break;
+      case "global_rule":
+        this.#globalRules.delete(id);
+        this.#dropGlobalChains();
+        break;
+      case "address":
+        this.#services.setAddresses(id, null);
+        break;
+      default:
+    }
+    this.#bytesById.delete(`${kind}/${id}`);
+  }
+
+  #onRouteRemoved(listener: (routeId: string) => void): () => void {
+    this.#removalListeners.add(listener);
+    return () => this.#removalListeners.delete(listener);
+  }
+
+  #bytesOf(kind: Kind, id: string): ItemBytes | undefined {
+    if (kind === "route") return this.#routes.get(id)?.bytes;
+    if (kind === "service") return this.#serviceEntries.get(id)?.item.bytes;
+    return this.#bytesById.get(`${kind}/${id}`);
+  }
+
+  #putRoute(id: string, bytes: ItemBytes): void {
+    const route = bytes.parse<PublishedRoute>();
+    const previous = this.#routes.get(id);
+    const entry: RouteEntry = { id, bytes, serviceId: route.service_id, compiled: null, compiledAt: 0 };
+    this.#routes.set(id, entry);
+    if (previous !== undefined) this.#forget(previous);
+    if (route.service_id !== undefined) {
+      const siblings = this.#routesOfService.get(route.service_id);
+      if (siblings === undefined) this.#routesOfService.set(route.service_id, new Set([entry]));
+      else siblings.add(entry);
+    }
+    this.#place(entry, route);
+  }
+
+  #removeRoute(id: string): void {
+    const entry = this.#routes.get(id);
+    if (entry === undefined) return;
+    this.router.delete(id);
+    this.#routes.delete(id);
+    this.#forget(entry);
+    for (const listener of this.#removalListeners) listener(id);
+  }
+
+  /** Puts the route into the router, or takes it out when it is disabled. An insert replaces the one before. */
+  #place(entry: RouteEntry, route: PublishedRoute): void {
+    if (!route.enabled) {
+      this.router.delete(entry.id);
+      return;
+    }
+    const service = entry.serviceId === undefined ? undefined : this.#serviceEntries.get(entry.serviceId);
+    this.router.insert(
+      {
+        id: entry.id,
+        uris: route.uris,
+        hosts: route.hosts ?? service?.item.value.hosts,
+        methods: route.methods,
+        remoteAddrs: route.remote_addrs,
+        priority: route.priority,
+        vars: route.vars,
+        createdOrder: route.created,
+      },
+      entry,
+    );
+  }
+
+  #forget(entry: RouteEntry): void {
+    if (entry.serviceId !== undefined) {
+      const siblings = this.#routesOfService.get(entry.serviceId);
+      siblings?.delete(entry);
+      if (siblings?.size === 0) this.#routesOfService.delete(entry.serviceId);
+    }
+    entry.compiled?.dispose();
+    entry.compiled = null;
+  }
+
+  #putService(id: string, bytes: ItemBytes): void {
+    const previous = this.#serviceEntries.get(id);
+    const item = new Lazy<PublishedService>(bytes);
+    const inline = item.value.upstream;
+    this.#serviceEntries.set(id, {
+      item,
+      upstream: inline === undefined ? null : UpstreamReference.inline(this.#createUpstream, inline),
+    });
+    this.#links++;
+    if (String(previous?.item.value.hosts) !== String(item.value.hosts)) this.#replaceRoutesOf(id);
+    previous?.upstream?.dispose();
+  }
+
+  #removeService(id: string): void {
+    const previous = this.#serviceEntries.get(id);
+    if (previous === undefined) return;
+    this.#serviceEntries.delete(id);
+    this.#links++;
+    if (previous.item.value.hosts !== undefined) this.#replaceRoutesOf(id);
+    previous.upstream?.dispose();
+  }
+
+  /** The service's hosts changed: its routes without own hosts move. */
+  #replaceRoutesOf(serviceId: string): void {
+    for (const entry of this.#routesOfService.get(serviceId) ?? []) {
+      const route = entry.bytes.parse<PublishedRoute>();
+      if (route.hosts === undefined) this.#place(entry, route);
+    }
+  }
+
+  #upstream(id: string): UpstreamReference {
+    let reference = this.#upstreams.get(id);
+    if (reference === undefined)
+      this.#upstreams.set(id, (reference = new UpstreamReference(this.#createUpstream)));
+    return reference;
+  }
+
+  #compileRoute(entry: RouteEntry): CompiledRoute {
+    const route = entry.bytes.parse<PublishedRoute>();
+    const service = route.service_id === undefined ? undefined : this.#serviceEntries.get(route.service_id);
+    const pluginConfig =
+      route.plugin_config_id === undefined ? undefined : this.#pluginConfigs.get(route.plugin_config_id);
+    const merged = mergePlugins([
+      service === undefined
+        ? null
+        : { owner: `service#${route.service_id!}`, plugins: service.item.value.plugins },
+      pluginConfig === undefined
+        ? null
+        : { owner: `plugin_config#${route.plugin_config_id!}`, plugins: pluginConfig.value.plugins },
+      { owner: `route#${route.id}`, plugins: route.plugins },
+    ]);
+    return new CompiledRoute({
+      route,
+      serviceName: service?.item.value.name,
+      merged,
+      chain: this.compiler.compile(merged),
+      upstream: this.#upstreamOf(route, service),
+      timeout: route.timeout ?? null,
+      allowsUpgrade: route.enable_websocket ?? service?.item.value.enable_websocket ?? false,
+      replacesGlobal: [...merged.keys()]
+        .filter((name) => this.#services.catalog.get(name)?.runPolicy === "prefer_route")
+        .sort()
+        .join(","),
+    });
+  }
+
+  #upstreamOf(route: PublishedRoute, service: ServiceEntry | undefined): UpstreamReference | null {
+    if (route.upstream !== undefined) return UpstreamReference.inline(this.#createUpstream, route.upstream);
+    if (route.upstream_id !== undefined) return this.#upstream(route.upstream_id);
+    if (service === undefined) return null;
+    if (service.upstream !== null) return service.upstream;
+    const id = service.item.value.upstream_id;
+    return id === undefined ? null : this.#upstream(id);
+  }
+
+  /** A plugin in two global rules would run twice: neither instance counts, as a write of that is refused. */
+  #compileGlobalRules(replaced: string): PluginChain | null {
+    const merged = new Map<string, MergedPlugin>();
+    const leftOut = new Set(replaced.split(","));
+    for (const [id, rule] of this.#globalRules) {
+      for (const [name, plugin] of mergePlugins([
+        { owner: `global_rule#${id}`, plugins: rule.value.plugins },
+      ])) {
+        if (merged.has(name)) leftOut.add(name);
+        merged.set(name, plugin);
+      }
+    }
+    for (const name of leftOut) merged.delete(name);
+    const chain = merged.size === 0 ? null : this.compiler.compile(merged);
+    this.#globalChains.set(replaced, chain);
+    return chain;
+  }
+
+  #dropGlobalChains(): void {
+    for (const chain of this.#globalChains.values()) chain?.dispose();
+    this.#globalChains.clear();
+  }
+
+  #withoutAuth(plugins: ConfigurationPlugins): ConfigurationPlugins {
+    if (plugins === undefined) return undefined;
+    const kept = Object.entries(plugins).filter(
+      ([name]) => this.#services.catalog.get(name)?.type !== "auth",
+    );
+    return kept.length === 0 ? undefined : Object.fromEntries(kept);
+  }
+}
+
+type ConfigurationPlugins = Record<string, Record<string, unknown>> | undefined;

@@ -1,0 +1,66 @@
+/**
+ * One attempt at one upstream node: what its transport reports, handed to the life of the request.
+ *
+ * An attempt that was given up (retry, abort) is detached first, so that nothing it still hears can touch
+ * the exchange.
+ */
+
+import type { HeaderList } from "../../lib/headers.ts";
+import type { ResponseHead, UpstreamFailure, UpstreamHandler, UpstreamTransport } from "../transport.ts";
+import type { Upstream } from "../upstream/upstream.ts";
+import type { UpstreamNode } from "../upstream/node.ts";
+import type { HttpExchange } from "./exchange.ts";
+import type { RequestLife } from "../life.ts";
+
+export class UpstreamAttempt implements UpstreamHandler {
+  readonly #life: RequestLife;
+  readonly #exchange: HttpExchange;
+  readonly upstream: Upstream;
+  readonly node: UpstreamNode;
+  /** Set right after the connect call that got this attempt as its handler. */
+  transport!: UpstreamTransport;
+  #isLive = true;
+
+  constructor(life: RequestLife, exchange: HttpExchange, upstream: Upstream, node: UpstreamNode) {
+    this.#life = life;
+    this.#exchange = exchange;
+    this.upstream = upstream;
+    this.node = node;
+  }
+
+  onInformational(head: ResponseHead): void {
+    if (this.#isLive) this.#life.onInformational(this.#exchange, head);
+  }
+
+  onHead(head: ResponseHead): void {
+    if (this.#isLive) this.#life.onUpstreamHead(this.#exchange, head);
+  }
+
+  onBody(chunk: Buffer): boolean {
+    return this.#isLive ? this.#life.onUpstreamBody(this.#exchange, chunk) : true;
+  }
+
+  onEnd(trailers: HeaderList | null): void {
+    if (this.#isLive) this.#life.onUpstreamEnd(this.#exchange, trailers);
+  }
+
+  onWritable(): void {
+    if (this.#isLive) this.#exchange.body?.onWritable();
+  }
+
+  onError(failure: UpstreamFailure, detail: string): void {
+    if (this.#isLive) this.#life.onUpstreamError(this.#exchange, failure, detail);
+  }
+
+  /** The attempt is over for the exchange, whatever its transport still does. */
+  detach(): void {
+    this.#isLive = false;
+  }
+
+  /** Gives the attempt up; its connection is not reused. */
+  abort(): void {
+    if (!this.#isLive) return;
+    this.#isLive = false;
+    this.transport.abort();
+  }
+}

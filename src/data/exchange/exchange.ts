@@ -1,0 +1,240 @@
+/**
+ * One request and its answer, as an object: the facts that the life of a request (`life.ts`) moves along and
+ * that plugins see as `ctx`. It holds state and answers questions; it starts nothing.
+ *
+ * Every field exists from construction, so that all exchanges share one hidden class. An exchange is never
+ * recycled: an asynchronous plugin may hold it long after its end.
+ */
+
+import type {
+  Answer,
+  AnswerBody,
+  ClientFacts,
+  ConsumerFacts,
+  Exchange,
+  ExchangeRequest,
+  ExchangeResponse,
+  RouteFacts,
+} from "../../plugin/exchange.ts";
+import type { ClientTransport, RequestHead } from "../transport.ts";
+import type { CompiledRoute } from "../configuration/compiled-route.ts";
+import type { PluginChain } from "../pipeline/chain.ts";
+import type { UpstreamAttempt } from "./attempt.ts";
+import type { RequestBody } from "./request-body.ts";
+import type { Upstream } from "../upstream/upstream.ts";
+import { TriedNodes, type UpstreamNode } from "../upstream/node.ts";
+import { HeaderList } from "../../lib/headers.ts";
+import { readVariable } from "./variables.ts";
+
+export class HttpExchange implements Exchange {
+  readonly transport: ClientTransport;
+  readonly head: RequestHead;
+  readonly client: ClientFacts;
+  readonly request: ExchangeRequest;
+  readonly response: ResponseFacts = new ResponseFacts();
+  readonly startedAt: number;
+
+  /** Where `life.ts` stands: index into its list of stages. */
+  stage = 0;
+  ended = false;
+  /** The head of the answer is on its way: nothing may replace it any more. */
+  answering = false;
+
+  compiled: CompiledRoute | null = null;
+  /** Facts of the match; plugins see it as `ctx.route`. */
+  route: RouteFacts | null = null;
+  /** Path parameters of the match (`$uri_param_*`): names and, at the same index, values. */
+  parameterNames: readonly string[] = [];
+  parameterValues: readonly string[] = [];
+  consumer: ConsumerFacts | null = null;
+  /** Chains of this request: the global rules' and the route's (with the consumer's plugins, once there is one). */
+  globalChain: PluginChain | null = null;
+  chain: PluginChain | null = null;
+
+  upstream: Upstream | null = null;
+  /** Chosen for the coming attempt; plugins see it as `$balancer_ip` in `beforeProxy`. */
+  node: UpstreamNode | null = null;
+  /** Nodes that failed this request. */
+  tried: TriedNodes = TriedNodes.NONE;
+  attempt: UpstreamAttempt | null = null;
+  /** Attempts so far; their addresses and statuses for `$upstream_addr` and `$upstream_status`. */
+  attempts = 0;
+  upstreamAddresses = "";
+  upstreamStatuses = "";
+  upstreamHost = "";
+  /** Set by a plugin: goes upstream as `Host` whatever `pass_host` says. */
+  upstreamHostOverride: string | null = null;
+  upstreamScheme = "http";
+  /** `performance.now()` of the current attempt: begun, connected, head received, complete; 0 when not yet. */
+  upstreamStartedAt = 0;
+  upstreamConnectedAt = 0;
+  upstreamHeadAt = 0;
+  upstreamEndedAt = 0;
+  /** Target to send upstream; null: built from `request.path` and `request.query`. */
+  upstreamTarget: string | null = null;
+
+  body: RequestBody | null = null;
+  /** Of the upstream's answer: body length, and the length that it declared for a body that it does not send. */
+  responseLength = 0;
+  declaredLength: number | null = null;
+  filtersBody = false;
+  /** Chunks that arrived while a plugin's header phase waited; null: none waits. */
+  held: Buffer[] | null = null;
+  heldTrailers: HeaderList | null = null;
+  hasUpstreamEnded = false;
+  /** `performance.now()` of the end; 0 before. */
+  endedAt = 0;
+  #variables: Map<string, string | undefined> | null = null;
+
+  constructor(transport: ClientTransport, head: RequestHead, request: ExchangeRequest, startedAt: number) {
+    this.transport = transport;
+    this.head = head;
+    this.request = request;
+    this.client = new ClientAddress(transport);
+    this.startedAt = startedAt;
+  }
+
+  variable(name: string): string | undefined {
+    if (this.#variables !== null && this.#variables.has(name)) return this.#variables.get(name);
+    return readVariable(this, name);
+  }
+
+  setVariable(name: string, value: string | undefined): void {
+    this.#variables ??= new Map();
+    this.#variables.set(name, value);
+  }
+
+  answer(status: number, body?: AnswerBody, headers?: Record<string, string>): Answer {
+    return { status, body, headers };
+  }
+
+  /** Tells the upstream who it is, and that nobody else is: what a client put there goes. */
+  setConsumer(consumer: ConsumerFacts): void {
+    this.consumer = consumer;
+    const { headers } = this.request;
+    headers.set("X-Consumer-Username", consumer.username);
+    if (consumer.credentialId !== undefined) headers.set("X-Credential-Identifier", consumer.credentialId);
+    else headers.delete("x-credential-identifier");
+    const customId = consumer.labels?.custom_id;
+    if (customId !== undefined) headers.set("X-Consumer-Custom-ID", customId);
+    else headers.delete("x-consumer-custom-id");
+  }
+
+  readBody(limitBytes: number): Promise<Buffer | null> {
+    return this.body === null ? Promise.resolve(Buffer.alloc(0)) : this.body.readWhole(limitBytes);
+  }
+
+  get latencyMs(): number {
+    return (this.endedAt || performance.now()) - this.startedAt;
+  }
+
+  get upstreamLatencyMs(): number | undefined {
+    return this.upstreamEndedAt === 0 ? undefined : this.upstreamEndedAt - this.upstreamStartedAt;
+  }
+
+  get bytesReceived(): number {
+    return this.transport.bytesReceived;
+  }
+
+  get bytesSent(): number {
+    return this.transport.bytesSent;
+  }
+
+  get nodeAddress(): string {
+    return this.node === null ? "" : this.node.address;
+  }
+
+  // What the router asks.
+  get path(): string {
+    return this.request.path;
+  }
+
+  get method(): string {
+    return this.request.method;
+  }
+
+  get host(): string {
+    return this.request.host;
+  }
+
+  get rawHost(): string {
+    return this.head.authority;
+  }
+
+  get clientAddress(): string {
+    return this.client.address;
+  }
+}
+
+class ClientAddress implements ClientFacts {
+  address: string;
+  port: number;
+  readonly #transport: ClientTransport;
+
+  constructor(transport: ClientTransport) {
+    const connection = transport.connection;
+    this.#transport = transport;
+    this.address = connection.proxyProtocolAddress ?? connection.remoteAddress;
+    this.port = connection.remotePort;
+  }
+
+  get peerAddress(): string {
+    return this.#transport.connection.remoteAddress;
+  }
+
+  get peerPort(): number {
+    return this.#transport.connection.remotePort;
+  }
+
+  get scheme(): "http" | "https" {
+    return this.#transport.connection.scheme;
+  }
+}
+
+export class RequestFacts implements ExchangeRequest {
+  method: string;
+  path: string;
+  query: string;
+  readonly headers: HeaderList;
+  readonly host: string;
+  readonly target: string;
+  readonly version: "1.0" | "1.1" | "2";
+
+  constructor(head: RequestHead, path: string, query: string, host: string) {
+    this.method = head.method;
+    this.path = path;
+    this.query = query;
+    this.headers = head.headers;
+    this.host = host;
+    this.target = head.target;
+    this.version = head.version;
+  }
+}
+
+/**
+ * Until there is an answer, `headers` gathers what plugins want in it; most requests never ask for the list.
+ */
+class ResponseFacts implements ExchangeResponse {
+  status = 0;
+  reason = "";
+  source: "upstream" | "gateway" | null = null;
+  #headers: HeaderList | null = null;
+
+  get headers(): HeaderList {
+    return (this.#headers ??= new HeaderList());
+  }
+
+  /** The answer is here with its own fields: those that plugins set before replace them. */
+  begin(status: number, reason: string, source: "upstream" | "gateway", headers: HeaderList): void {
+    const early = this.#headers;
+    this.status = status;
+    this.reason = reason;
+    this.source = source;
+    this.#headers = headers;
+    if (early === null) return;
+    for (let i = 0; i < early.length; i++) {
+      if (early.names.indexOf(early.names[i]) === i) headers.set(early.rawNames[i], early.values[i]);
+      else headers.push(early.names[i], early.rawNames[i], early.values[i]);
+    }
+  }
+}

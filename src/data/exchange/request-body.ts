@@ -1,0 +1,151 @@
+/**
+ * The request body between client and upstream: streamed, with what a retry or a plugin needs kept back.
+ *
+ * - It flows to the current attempt as it arrives, with back-pressure.
+ * - Until it exceeds `REPLAY_BYTES` it is also kept, so that an attempt that failed can be repeated.
+ * - A plugin that asks for the whole body stops the flow until it is complete (or too long).
+ */
+
+import type { HeaderList } from "../../lib/headers.ts";
+import type { ClientTransport, UpstreamTransport } from "../transport.ts";
+
+/** What is kept of a streamed body for a retry. */
+export const REPLAY_BYTES = 64 * 1024;
+
+type ChunkFilter = (chunk: Buffer, last: boolean) => Buffer;
+
+const EMPTY = Buffer.alloc(0);
+
+export class RequestBody {
+  readonly #transport: ClientTransport;
+  readonly #chunks: Buffer[] = [];
+  #keptBytes = 0;
+  /** Upper bound of what is kept: grows when a plugin asks for the whole body. */
+  #keepLimitBytes = REPLAY_BYTES;
+  #started = false;
+  #complete = false;
+  #trailers: HeaderList | null = null;
+  /** All bytes so far are in `#chunks`. */
+  isReplayable = true;
+  /** Bytes received so far. */
+  receivedBytes = 0;
+  #target: UpstreamTransport | null = null;
+  #filter: ChunkFilter | null = null;
+  #waiting: ((whole: Buffer | null) => void) | null = null;
+  #waitLimitBytes = 0;
+
+  constructor(transport: ClientTransport) {
+    this.#transport = transport;
+  }
+
+  /** A filter may change the length, which is then not known in advance. */
+  get isFiltered(): boolean {
+    return this.#filter !== null;
+  }
+
+  /** The plugins' `requestBody` phase, if a chain has one. */
+  setFilter(filter: ChunkFilter): void {
+    this.#filter = filter;
+  }
+
+  /** Sends what is kept to `target` and lets the rest follow. Only while `isReplayable`. */
+  pipeTo(target: UpstreamTransport): void {
+    this.#target = target;
+    let flowing = true;
+    for (const chunk of this.#chunks) flowing = target.writeBody(chunk);
+    if (this.#complete) {
+      target.writeEnd(this.#trailers);
+      return;
+    }
+    if (!this.#started) this.#start();
+    else if (flowing) this.#transport.resumeBody();
+  }
+
+  /** The attempt is over; what arrives from now on waits for the next one. */
+  unpipe(): void {
+    this.#target = null;
+  }
+
+  /** The upstream takes more. */
+  onWritable(): void {
+    if (!this.#complete) this.#transport.resumeBody();
+  }
+
+  onChunk(received: Buffer): boolean {
+    this.receivedBytes += received.length;
+    const chunk = this.#filter === null ? received : this.#filter(received, false);
+    if (chunk.length > 0) this.#keep(chunk);
+    if (this.#waiting !== null) {
+      if (this.#keptBytes <= this.#waitLimitBytes) return true;
+      this.#settle(null);
+      return false;
+    }
+    if (this.#target === null) return false;
+    return chunk.length === 0 || this.#target.writeBody(chunk);
+  }
+
+  onEnd(trailers: HeaderList | null): void {
+    this.#complete = true;
+    this.#trailers = trailers;
+    if (this.#filter !== null) {
+      const last = this.#filter(EMPTY, true);
+      if (last.length > 0) {
+        this.#keep(last);
+        this.#target?.writeBody(last);
+      }
+    }
+    if (this.#waiting !== null) this.#settle(this.#whole());
+    else this.#target?.writeEnd(trailers);
+  }
+
+  /** The client went away: whoever waits for the whole body gets none. */
+  abort(): void {
+    if (this.#waiting !== null) this.#settle(null);
+    this.#target = null;
+  }
+
+  /** The whole body, or null when it is longer than `limitBytes`. It is kept and still goes upstream. */
+  readWhole(limitBytes: number): Promise<Buffer | null> {
+    if (this.#complete)
+      return Promise.resolve(this.isReplayable && this.#keptBytes <= limitBytes ? this.#whole() : null);
+    if (!this.isReplayable || this.#keptBytes > limitBytes || this.#waiting !== null)
+      return Promise.resolve(null);
+    this.#keepLimitBytes = Math.max(this.#keepLimitBytes, limitBytes + REPLAY_BYTES);
+    this.#waitLimitBytes = limitBytes;
+    return new Promise((resolve) => {
+      this.#waiting = resolve;
+      if (this.#started) this.#transport.resumeBody();
+      else this.#start();
+    });
+  }
+
+  #start(): void {
+    this.#started = true;
+    this.#transport.readBody();
+  }
+
+  #keep(chunk: Buffer): void {
+    if (!this.isReplayable) return;
+    this.#keptBytes += chunk.length;
+    if (this.#keptBytes > this.#keepLimitBytes && this.#target !== null) {
+      this.isReplayable = false;
+      this.#chunks.length = 0;
+      return;
+    }
+    this.#chunks.push(chunk);
+  }
+
+  #whole(): Buffer {
+    if (this.#chunks.length === 1) return this.#chunks[0]!;
+    const whole = Buffer.concat(this.#chunks, this.#keptBytes);
+    this.#chunks.length = 0;
+    this.#chunks.push(whole);
+    return whole;
+  }
+
+  #settle(whole: Buffer | null): void {
+    const resolve = this.#waiting!;
+    this.#waiting = null;
+    resolve(whole);
+  }
+}

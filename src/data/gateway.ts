@@ -1,0 +1,111 @@
+/**
+ * Puts the rooms of the data path together, for one worker: configuration, router, plugins, upstreams, the
+ * life of requests, and the listeners that feed it.
+ */
+
+import type { ListenerHandle } from "../shared/messages.ts";
+import type { SharedMemory } from "../shared/shared-memory.ts";
+import type { StaticConfig } from "../config/static-config.ts";
+import type { Log } from "../lib/log.ts";
+import { AddressSet } from "../lib/address.ts";
+import { PluginCatalog } from "../plugins/catalog.ts";
+import { VERSION } from "../lib/version.ts";
+import { ACTIVE, IN_FLIGHT, REQUESTS, SHED } from "../shared/gauge-lanes.ts";
+import { AccessLog } from "./access-log.ts";
+import { Applier } from "./configuration/applier.ts";
+import { Configuration } from "./configuration/configuration.ts";
+import { Deadlines } from "./deadlines.ts";
+import { HttpListeners } from "./listen/http-listeners.ts";
+import { RequestLife } from "./life.ts";
+import { Overload } from "./overload.ts";
+import { Upstreams } from "./upstream/upstreams.ts";
+
+export interface GatewayParts {
+  config: StaticConfig;
+  slot: number;
+  shared: SharedMemory;
+  log: Log;
+  /** Absolute, or "-"; null: no access log. */
+  accessLogPath: string | null;
+}
+
+export class Gateway {
+  readonly configuration: Configuration;
+  readonly applier: Applier;
+  readonly life: RequestLife;
+  readonly accessLog: AccessLog | null;
+  readonly #deadlines = new Deadlines();
+  readonly #listeners: HttpListeners;
+  readonly #overload: Overload;
+  readonly #upstreams: Upstreams;
+
+  constructor({ config, slot, shared, log, accessLogPath }: GatewayParts) {
+    const { gauges, threads } = shared;
+    this.accessLog =
+      accessLogPath === null ? null : new AccessLog({ ...config.accessLog, path: accessLogPath }, log);
+    this.#overload = new Overload(config.http, ({ delayMs, heapUsedBytes }) =>
+      threads.reportLoad(slot, delayMs, heapUsedBytes, gauges.of(slot, ACTIVE)),
+    );
+    this.#upstreams = new Upstreams({ defaults: config.upstream, deadlines: this.#deadlines, slot, log });
+    this.configuration = new Configuration({
+      catalog: new PluginCatalog(config.plugins.enabled),
+      host: {
+        counters: shared.counters,
+        dictionary: shared.dictionary,
+        metrics: shared.metrics,
+        attributesOf: (plugin) => config.plugins.attributes[plugin] ?? {},
+        now: Date.now,
+        monotonicNow: () => performance.now(),
+        log,
+      },
+      routerMode: config.router.http,
+      createUpstream: (upstream, previous) => this.#upstreams.create(upstream, previous),
+      setAddresses: (host, addresses) => this.#upstreams.setAddresses(host, addresses),
+    });
+    this.applier = new Applier(this.configuration);
+    this.life = new RequestLife({
+      configuration: this.configuration,
+      http: config.http,
+      uriRules: config.router,
+      trusted: config.trustedAddresses.length === 0 ? null : new AddressSet(config.trustedAddresses),
+      serverName: config.http.serverTokens ? `cardea/${VERSION}` : "cardea",
+      accessLog: this.accessLog,
+      log,
+      isOverloaded: () => {
+        if (!this.#overload.isOverloaded) return false;
+        gauges.add(SHED, 1);
+        return true;
+      },
+      onBegin: () => {
+        gauges.add(IN_FLIGHT, 1);
+        gauges.add(REQUESTS, 1);
+      },
+      onEnd: () => gauges.add(IN_FLIGHT, -1),
+    });
+    this.#listeners = new HttpListeners({
+      http: config.http,
+      deadlines: this.#deadlines,
+      gauges,
+      log,
+      onRequest: (transport, head) => this.life.begin(transport, head),
+    });
+  }
+
+  listen(handles: readonly ListenerHandle[]): Promise<void> {
+    return this.#listeners.listen(handles);
+  }
+
+  /** Takes no new connection, lets requests end, closes idle connections; at the timeout, all of them. */
+  async drain(timeoutMs: number): Promise<void> {
+    await this.#listeners.drain(timeoutMs);
+    await this.close();
+  }
+
+  async close(): Promise<void> {
+    this.#listeners.close();
+    this.#upstreams.close();
+    this.#overload.close();
+    this.#deadlines.close();
+    await this.accessLog?.close();
+  }
+}

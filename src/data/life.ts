@@ -1,0 +1,592 @@
+/**
+ * The life of a request, from its head to its last log line.
+ *
+ *     begin ─► match ─► rewrite ─► access ─► attempt ─► answer ─► end
+ *        │       │         │          │         ▲  │       │
+ *        └───────┴─ respond (an answer of the gateway) ────┘       │
+ *                                               └─ retry ──┘
+ *
+ * What comes before the upstream is the list `STAGES`, run in order until one of them answers. All of it is
+ * synchronous; a stage that returns a promise is awaited, and only then. `log` runs exactly once per exchange,
+ * however it ends: answered, failed, or left by its client.
+ */
+
+import type { Answer } from "../plugin/exchange.ts";
+import type { PhaseResult } from "../plugin/definition.ts";
+import type { PluginLog } from "../plugin/host.ts";
+import type { HttpConfig } from "../config/static-config.ts";
+import type { AddressSet } from "../lib/address.ts";
+import type {
+  ClientHandler,
+  ClientTransport,
+  RequestHead,
+  ResponseHead,
+  UpstreamFailure,
+} from "./transport.ts";
+import type { Configuration, RouteEntry } from "./configuration/configuration.ts";
+import type { AccessLog } from "./access-log.ts";
+import type { UpstreamNode } from "./upstream/node.ts";
+import { HeaderList } from "../lib/headers.ts";
+import { encodePath } from "../lib/uri.ts";
+import { UNKNOWN_LENGTH } from "./transport.ts";
+import { HttpExchange } from "./exchange/exchange.ts";
+import { RequestBody } from "./exchange/request-body.ts";
+import { UpstreamAttempt } from "./exchange/attempt.ts";
+import { readRequest, type UriRules } from "./exchange/request-facts.ts";
+import { clientHeaders, upstreamHeaders } from "./exchange/forwarding.ts";
+import { filterBody, runHandlers, type HeaderHandler } from "./pipeline/handlers.ts";
+import { RouteMatch } from "./route/route-pattern.ts";
+import { TriedNodes } from "./upstream/node.ts";
+import { tunnel } from "./exchange/tunnel.ts";
+import { httpDate } from "./exchange/http-date.ts";
+import * as answers from "./exchange/answers.ts";
+
+export interface LifeServices {
+  configuration: Configuration;
+  http: HttpConfig;
+  uriRules: UriRules;
+  /** Peers whose X-Forwarded-* are believed; null: no boundary is configured. */
+  trusted: AddressSet | null;
+  /** Value of the `Server` field. */
+  serverName: string;
+  accessLog: AccessLog | null;
+  log: PluginLog;
+  /** True while the worker must not take more work. */
+  isOverloaded(): boolean;
+  onBegin(): void;
+  onEnd(x: HttpExchange): void;
+}
+
+/** What happens to a request before it goes upstream. A stage that returns an answer ends the list. */
+const STAGES: readonly ((life: RequestLife, x: HttpExchange) => PhaseResult)[] = [
+  (life, x) => life.match(x),
+  (_, x) =>
+    x.globalChain === null || x.globalChain.rewrite === null
+      ? undefined
+      : runHandlers(x.globalChain.rewrite, x),
+  (_, x) => (x.chain === null || x.chain.rewrite === null ? undefined : runHandlers(x.chain.rewrite, x)),
+  (life, x) => (x.consumer === null ? undefined : life.attachConsumer(x)),
+  (_, x) =>
+    x.globalChain === null || x.globalChain.access === null
+      ? undefined
+      : runHandlers(x.globalChain.access, x),
+  (_, x) => (x.chain === null || x.chain.access === null ? undefined : runHandlers(x.chain.access, x)),
+  (life, x) => life.proxy(x),
+];
+
+const NO_BODY = Buffer.alloc(0);
+
+export class RequestLife {
+  readonly #services: LifeServices;
+  readonly #match = new RouteMatch<RouteEntry>();
+  /** Requests between `begin` and `end`. */
+  inFlight = 0;
+
+  constructor(services: LifeServices) {
+    this.#services = services;
+  }
+
+  // ── begin ────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A request's head is complete: the `RequestListener` of every client transport. */
+  begin(transport: ClientTransport, head: RequestHead): ClientHandler {
+    const services = this.#services;
+    const request = readRequest(head, services.uriRules);
+    const x = new HttpExchange(transport, head, request, performance.now());
+    this.inFlight++;
+    services.onBegin();
+    if (head.bodyLength !== 0) x.body = new RequestBody(transport);
+    if (services.isOverloaded()) this.respond(x, answers.OVERLOADED);
+    else if (request.path === "") this.respond(x, answers.BAD_REQUEST);
+    else if (exceeds(head.bodyLength, services.http.maxBodyBytes)) this.respond(x, answers.TOO_LARGE);
+    else this.#advance(x);
+    return new ClientSide(this, x);
+  }
+
+  /** Runs the stages from where the exchange stands, until one answers, waits, or hands over to the upstream. */
+  #advance(x: HttpExchange): void {
+    try {
+      while (x.stage < STAGES.length) {
+        const result = STAGES[x.stage++]!(this, x);
+        if (result === undefined) continue;
+        if (result instanceof Promise) void this.#resume(x, result);
+        else this.respond(x, result);
+        return;
+      }
+    } catch (error) {
+      this.#fail(x, error);
+    }
+  }
+
+  async #resume(x: HttpExchange, pending: Promise<void | Answer>): Promise<void> {
+    try {
+      const answer = await pending;
+      if (x.ended || x.answering) return;
+      if (answer === undefined) this.#advance(x);
+      else this.respond(x, answer);
+    } catch (error) {
+      this.#fail(x, error);
+    }
+  }
+
+  // ── match, consumer ──────────────────────────────────────────────────────────────────────────────────
+
+  match(x: HttpExchange): PhaseResult {
+    const { configuration } = this.#services;
+    const found = this.#match;
+    if (!configuration.router.match(x, found)) {
+      x.globalChain = configuration.globalChain("");
+      return this.#unknownRoute(x);
+    }
+    const compiled = configuration.compiled(found.value!);
+    x.globalChain = configuration.globalChain(compiled.replacesGlobal);
+    x.compiled = compiled;
+    x.chain = compiled.chain;
+    x.route = compiled.factsFor(found.matchedUri, found.matchedHost);
+    x.parameterNames = found.paramNames;
+    x.parameterValues = found.paramValues;
+    return undefined;
+  }
+
+  /** Global rules see requests that no route knows, too: they may answer. */
+  #unknownRoute(x: HttpExchange): PhaseResult {
+    const global = x.globalChain;
+    if (global === null) return answers.NOT_FOUND;
+    const rewritten = global.rewrite === null ? undefined : runHandlers(global.rewrite, x);
+    if (rewritten === undefined && global.access === null) return answers.NOT_FOUND;
+    return this.#unknownRouteAccess(x, rewritten);
+  }
+
+  async #unknownRouteAccess(x: HttpExchange, rewritten: PhaseResult): Promise<Answer> {
+    const access = x.globalChain?.access ?? null;
+    return (
+      (await rewritten) ?? (access === null ? undefined : await runHandlers(access, x)) ?? answers.NOT_FOUND
+    );
+  }
+
+  /** An authentication plugin found the consumer: its plugins join, and those that only it has rewrite now. */
+  attachConsumer(x: HttpExchange): PhaseResult {
+    if (x.compiled === null) return undefined;
+    const chain = this.#services.configuration.chainFor(x.compiled, x.consumer!.username);
+    if (chain === x.chain) return undefined;
+    x.chain = chain;
+    return chain.consumerRewrite === null ? undefined : runHandlers(chain.consumerRewrite, x);
+  }
+
+  // ── upstream ─────────────────────────────────────────────────────────────────────────────────────────
+
+  proxy(x: HttpExchange): PhaseResult {
+    const reference = x.compiled!.upstream;
+    if (reference === null) return answers.NO_UPSTREAM;
+    const upstream = reference.get();
+    if (upstream === null) return answers.BAD_GATEWAY;
+    x.upstream = upstream;
+    this.#filterRequestBody(x);
+    return this.#tryNode(x);
+  }
+
+  #filterRequestBody(x: HttpExchange): void {
+    const handlers = [...(x.globalChain?.requestBody ?? []), ...(x.chain?.requestBody ?? [])];
+    if (handlers.length > 0) x.body?.setFilter((chunk, last) => filterBody(handlers, x, chunk, last));
+  }
+
+  /** Chooses a node and begins an attempt on it; the answer says why there is none. */
+  #tryNode(x: HttpExchange): PhaseResult {
+    const upstream = x.upstream!;
+    const node = upstream.pick(x, x.tried);
+    if (node === null) {
+      if (x.attempts > 0) return answers.BAD_GATEWAY;
+      return upstream.isUnresolved ? this.#waitForAddresses(x) : answers.NO_NODE;
+    }
+    const before = this.#beforeProxy(x, node);
+    if (before === undefined) return this.#begin(x, node);
+    if (before instanceof Promise)
+      return before.then((answer) => answer ?? (x.ended ? undefined : this.#begin(x, node)));
+    return before;
+  }
+
+  /** The names of a new upstream are still being resolved: within the connect timeout, that is worth waiting for. */
+  async #waitForAddresses(x: HttpExchange): Promise<void | Answer> {
+    await x.upstream!.whenResolved();
+    if (x.ended) return undefined;
+    return x.upstream!.isUnresolved ? answers.BAD_GATEWAY : this.#tryNode(x);
+  }
+
+  #beforeProxy(x: HttpExchange, node: UpstreamNode): PhaseResult {
+    x.node = node;
+    const global = x.globalChain === null ? null : x.globalChain.beforeProxy;
+    const own = x.chain === null ? null : x.chain.beforeProxy;
+    if (global === null) return own === null ? undefined : runHandlers(own, x);
+    return runHandlers(own === null ? global : [...global, ...own], x);
+  }
+
+  #begin(x: HttpExchange, node: UpstreamNode): void {
+    const upstream = x.upstream!;
+    const attempt = new UpstreamAttempt(this, x, upstream, node);
+    x.attempt = attempt;
+    x.attempts++;
+    x.upstreamStartedAt = performance.now();
+    x.upstreamConnectedAt = 0;
+    x.upstreamHeadAt = 0;
+    x.upstreamEndedAt = 0;
+    x.upstreamAddresses = x.attempts === 1 ? node.name : `${x.upstreamAddresses}, ${node.name}`;
+    x.upstreamHost = x.upstreamHostOverride ?? upstream.hostFor(node, x.head.authority);
+    x.upstreamScheme = upstream.scheme;
+    const headers = upstreamHeaders(x, x.upstreamHost, this.#services.trusted);
+    if (this.#isUpgrade(x)) {
+      headers.push("connection", "Connection", "Upgrade");
+      headers.push("upgrade", "Upgrade", x.head.upgrade!);
+    }
+    attempt.transport = upstream.connect(node, attempt, x.compiled!.timeout);
+    const body = x.body;
+    const bodyLength = body === null ? 0 : body.isFiltered ? UNKNOWN_LENGTH : x.head.bodyLength;
+    attempt.transport.writeHead(x.request.method, upstreamTarget(x), headers, bodyLength);
+    if (body === null) attempt.transport.writeEnd(null);
+    else body.pipeTo(attempt.transport);
+  }
+
+  #isUpgrade(x: HttpExchange): boolean {
+    return x.head.upgrade !== null && x.compiled!.allowsUpgrade && x.head.bodyLength === 0;
+  }
+
+  onInformational(x: HttpExchange, head: ResponseHead): void {
+    if (head.status !== 100) x.transport.writeInformational(head.status, head.headers);
+  }
+
+  /** The attempt failed: another node may be tried as long as nothing reached the client and a repeat is safe. */
+  onUpstreamError(x: HttpExchange, failure: UpstreamFailure, detail: string): void {
+    const attempt = x.attempt!;
+    const upstream = attempt.upstream;
+    attempt.detach();
+    x.body?.unpipe();
+    this.#finishAttempt(x, false);
+    this.#services.log.warn("upstream failed", {
+      failure,
+      detail,
+      node: attempt.node.name,
+      route: x.route?.id ?? "",
+    });
+    if (x.answering) {
+      x.transport.abort();
+      this.#end(x);
+      return;
+    }
+    const status = failure.endsWith("timeout") ? 504 : 502;
+    x.upstreamStatuses = x.attempts === 1 ? String(status) : `${x.upstreamStatuses}, ${status}`;
+    const isReplayable = x.body === null || x.body.isReplayable;
+    const maySend = { method: x.request.method, hasSent: attempt.transport.hasSent, isReplayable };
+    if (upstream.mayRetry(x.attempts, performance.now() - x.startedAt, maySend)) {
+      x.tried = x.tried === TriedNodes.NONE ? new TriedNodes() : x.tried;
+      x.tried.add(attempt.node);
+      this.#retry(x, status);
+      return;
+    }
+    this.respond(x, status === 504 ? answers.GATEWAY_TIMEOUT : answers.BAD_GATEWAY);
+  }
+
+  #retry(x: HttpExchange, status: number): void {
+    try {
+      const result = this.#tryNode(x);
+      if (result instanceof Promise) void this.#resume(x, result);
+      else if (result !== undefined) this.respond(x, status === 504 ? answers.GATEWAY_TIMEOUT : result);
+    } catch (error) {
+      this.#fail(x, error);
+    }
+  }
+
+  // ── answer from upstream ─────────────────────────────────────────────────────────────────────────────
+
+  onUpstreamHead(x: HttpExchange, head: ResponseHead): void {
+    x.upstreamHeadAt = performance.now();
+    x.upstreamConnectedAt = x.attempt!.transport.connectedAt;
+    x.upstreamStatuses = x.attempts === 1 ? String(head.status) : `${x.upstreamStatuses}, ${head.status}`;
+    x.answering = true;
+    if (head.status === 101) {
+      this.#switchProtocols(x, head);
+      return;
+    }
+    x.responseLength = head.bodyLength;
+    x.declaredLength = head.bodyLength === 0 ? declaredLength(head.headers) : null;
+    clientHeaders(head.headers, this.#services.serverName);
+    x.response.begin(head.status, head.reason, "upstream", head.headers);
+    if (this.#services.http.showUpstreamStatus || head.status >= 500) {
+      head.headers.push("x-apisix-upstream-status", "X-APISIX-Upstream-Status", x.upstreamStatuses);
+    }
+    const pending = this.#headerPhase(x);
+    if (pending === undefined) this.#writeHead(x);
+    else void this.#writeHeadAfter(x, pending);
+  }
+
+  /** Runs the header phases; undefined when they are done, a promise while a plugin waits. */
+  #headerPhase(x: HttpExchange): Promise<void> | undefined {
+    const global = x.globalChain === null ? null : x.globalChain.responseHeaders;
+    const own = x.chain === null ? null : x.chain.responseHeaders;
+    if (global === null && own === null) return undefined;
+    if (global === null) return runHeaderHandlers(own!, x, 0);
+    return runHeaderHandlers(own === null ? global : [...global, ...own], x, 0);
+  }
+
+  /** Plugins wait: body chunks that arrive meanwhile are kept by `onUpstreamBody`, which asks for no more. */
+  async #writeHeadAfter(x: HttpExchange, pending: Promise<void>): Promise<void> {
+    x.held = [];
+    try {
+      await pending;
+    } catch (error) {
+      this.#services.log.error("plugin failed", { phase: "responseHeaders", error: String(error) });
+    }
+    if (x.ended) return;
+    const held = x.held;
+    x.held = null;
+    this.#writeHead(x);
+    for (const chunk of held) this.onUpstreamBody(x, chunk);
+    if (x.hasUpstreamEnded) this.onUpstreamEnd(x, x.heldTrailers);
+    else x.attempt!.transport.resumeBody();
+  }
+
+  #writeHead(x: HttpExchange): void {
+    const response = x.response;
+    x.filtersBody =
+      (x.globalChain !== null && x.globalChain.responseBody !== null) ||
+      (x.chain !== null && x.chain.responseBody !== null);
+    const hasNoBody = x.head.method === "HEAD" || response.status === 204 || response.status === 304;
+    const length = hasNoBody ? 0 : x.filtersBody ? UNKNOWN_LENGTH : x.responseLength;
+    x.transport.writeHead(
+      response.status,
+      response.reason,
+      response.headers,
+      length,
+      hasNoBody ? x.declaredLength : null,
+    );
+  }
+
+  onUpstreamBody(x: HttpExchange, chunk: Buffer): boolean {
+    if (x.held !== null) {
+      x.held.push(chunk);
+      return false;
+    }
+    if (!x.filtersBody) return x.transport.writeBody(chunk);
+    const passed = this.#filterBody(x, chunk, false);
+    return passed.length === 0 || x.transport.writeBody(passed);
+  }
+
+  onUpstreamEnd(x: HttpExchange, trailers: HeaderList | null): void {
+    if (x.held !== null) {
+      x.hasUpstreamEnded = true;
+      x.heldTrailers = trailers;
+      return;
+    }
+    if (x.filtersBody) {
+      const last = this.#filterBody(x, NO_BODY, true);
+      if (last.length > 0) x.transport.writeBody(last);
+    }
+    x.attempt!.detach();
+    this.#finishAttempt(x, true);
+    x.transport.writeEnd(trailers);
+    this.#end(x);
+  }
+
+  #filterBody(x: HttpExchange, chunk: Buffer, last: boolean): Buffer {
+    try {
+      const global = x.globalChain === null ? null : x.globalChain.responseBody;
+      const own = x.chain === null ? null : x.chain.responseBody;
+      const passed = global === null ? chunk : filterBody(global, x, chunk, last);
+      return own === null ? passed : filterBody(own, x, passed, last);
+    } catch (error) {
+      this.#services.log.error("plugin failed", { phase: "responseBody", error: String(error) });
+      return NO_BODY;
+    }
+  }
+
+  #switchProtocols(x: HttpExchange, head: ResponseHead): void {
+    const attempt = x.attempt!;
+    if (!this.#isUpgrade(x)) {
+      attempt.abort();
+      this.#finishAttempt(x, false);
+      x.answering = false;
+      this.respond(x, answers.BAD_GATEWAY);
+      return;
+    }
+    attempt.detach();
+    x.response.begin(101, head.reason, "upstream", head.headers);
+    x.transport.writeHead(101, head.reason, head.headers, 0, null);
+    tunnel(
+      x.transport.takeSocket(),
+      attempt.transport.takeSocket(),
+      this.#services.http.tunnelIdleTimeoutMs,
+      () => {
+        this.#finishAttempt(x, true);
+        this.#end(x);
+      },
+    );
+  }
+
+  #finishAttempt(x: HttpExchange, ok: boolean): void {
+    const attempt = x.attempt!;
+    x.upstreamEndedAt = performance.now();
+    attempt.upstream.finished(
+      attempt.node,
+      (x.upstreamHeadAt || x.upstreamEndedAt) - x.upstreamStartedAt,
+      ok,
+    );
+  }
+
+  // ── answer of the gateway ────────────────────────────────────────────────────────────────────────────
+
+  /** Answers in the gateway's own name. The header and body phases run for this answer as for any other. */
+  respond(x: HttpExchange, answer: Answer): void {
+    if (x.ended || x.answering) return;
+    x.answering = true;
+    const headers = new HeaderList();
+    headers.push("date", "Date", httpDate());
+    headers.push("server", "Server", this.#services.serverName);
+    x.response.begin(answer.status, answers.reasonOf(answer.status), "gateway", headers);
+    if (answer.headers !== undefined) {
+      for (const name of Object.keys(answer.headers)) headers.set(name, answer.headers[name]!);
+    }
+    if (answer.body !== undefined && !headers.has("content-type")) {
+      headers.push("content-type", "Content-Type", answers.contentTypeOf(answer.body));
+    }
+    headers.delete("content-length");
+    try {
+      const pending = this.#headerPhase(x);
+      if (pending === undefined) this.#writeAnswer(x, answer);
+      else void this.#writeAnswerAfter(x, answer, pending);
+    } catch (error) {
+      this.#services.log.error("plugin failed", { phase: "responseHeaders", error: String(error) });
+      this.#writeAnswer(x, answer);
+    }
+  }
+
+  async #writeAnswerAfter(x: HttpExchange, answer: Answer, pending: Promise<void>): Promise<void> {
+    try {
+      await pending;
+    } catch (error) {
+      this.#services.log.error("plugin failed", { phase: "responseHeaders", error: String(error) });
+    }
+    if (!x.ended) this.#writeAnswer(x, answer);
+  }
+
+  #writeAnswer(x: HttpExchange, answer: Answer): void {
+    const response = x.response;
+    let body = answers.bodyBytes(answer.body);
+    if (
+      (x.globalChain !== null && x.globalChain.responseBody !== null) ||
+      (x.chain !== null && x.chain.responseBody !== null)
+    ) {
+      body = this.#filterBody(x, typeof body === "string" ? Buffer.from(body) : body, true);
+    }
+    x.transport.writeAnswer(response.status, response.reason, response.headers, body);
+    this.#end(x);
+  }
+
+  /** A plugin threw, or something of ours did: the request fails, nothing else. */
+  #fail(x: HttpExchange, error: unknown): void {
+    this.#services.log.error("request failed", {
+      route: x.route?.id ?? "",
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
+    if (x.attempt !== null && x.upstreamEndedAt === 0) {
+      x.attempt.abort();
+      this.#finishAttempt(x, false);
+    }
+    if (x.answering) {
+      x.transport.abort();
+      this.#end(x);
+    } else {
+      this.respond(x, answers.INTERNAL_ERROR);
+    }
+  }
+
+  // ── end ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The client left, or broke the framing of its body. */
+  onClientAbort(x: HttpExchange): void {
+    if (x.ended) return;
+    x.body?.abort();
+    if (x.attempt !== null && x.upstreamEndedAt === 0) {
+      x.attempt.abort();
+      this.#finishAttempt(x, true);
+    }
+    if (x.response.status === 0) x.response.status = 499;
+    x.answering = true;
+    this.#end(x);
+  }
+
+  #end(x: HttpExchange): void {
+    if (x.ended) return;
+    x.endedAt = performance.now();
+    x.ended = true;
+    this.inFlight--;
+    if (x.globalChain !== null && x.globalChain.log !== null) this.#log(x.globalChain.log, x);
+    if (x.chain !== null && x.chain.log !== null) this.#log(x.chain.log, x);
+    this.#services.accessLog?.write(x);
+    this.#services.onEnd(x);
+  }
+
+  #log(handlers: readonly ((ctx: HttpExchange) => void)[], x: HttpExchange): void {
+    for (const handler of handlers) {
+      try {
+        handler(x);
+      } catch (error) {
+        this.#services.log.error("plugin failed", { phase: "log", error: String(error) });
+      }
+    }
+  }
+}
+
+/** The exchange as its client transport sees it. */
+class ClientSide implements ClientHandler {
+  readonly #life: RequestLife;
+  readonly #exchange: HttpExchange;
+
+  constructor(life: RequestLife, exchange: HttpExchange) {
+    this.#life = life;
+    this.#exchange = exchange;
+  }
+
+  onBody(chunk: Buffer): boolean {
+    const body = this.#exchange.body;
+    return body === null || body.onChunk(chunk);
+  }
+
+  onEnd(trailers: HeaderList | null): void {
+    this.#exchange.body?.onEnd(trailers);
+  }
+
+  onWritable(): void {
+    this.#exchange.attempt?.transport.resumeBody();
+  }
+
+  onAbort(): void {
+    this.#life.onClientAbort(this.#exchange);
+  }
+}
+
+function runHeaderHandlers(
+  handlers: readonly HeaderHandler[],
+  x: HttpExchange,
+  from: number,
+): Promise<void> | undefined {
+  for (let i = from; i < handlers.length; i++) {
+    const pending = handlers[i]!(x);
+    if (pending instanceof Promise) return pending.then(() => runHeaderHandlers(handlers, x, i + 1));
+  }
+  return undefined;
+}
+
+function exceeds(bodyLength: number, limitBytes: number): boolean {
+  return limitBytes > 0 && bodyLength > limitBytes;
+}
+
+function declaredLength(headers: HeaderList): number | null {
+  const text = headers.get("content-length");
+  return text === undefined ? null : Number(text);
+}
+
+/** Origin form for upstream: as a plugin set it, else as received, else built anew from what plugins changed. */
+function upstreamTarget(x: HttpExchange): string {
+  if (x.upstreamTarget !== null) return x.upstreamTarget;
+  const { path, query } = x.request;
+  const encoded = encodePath(path);
+  return query === "" ? encoded : `${encoded}?${query}`;
+}

@@ -1,0 +1,87 @@
+/**
+ * A worker: the thread that carries traffic, and nothing else.
+ *
+ * It takes configuration from control over a port, serves the listening sockets that the supervisor gives it,
+ * and tells how it is through shared memory. It starts to listen once it has its first configuration.
+ */
+
+import { parentPort, workerData, type MessagePort } from "node:worker_threads";
+import { join } from "node:path";
+import type {
+  ControlToWorker,
+  FromThread,
+  ThreadStart,
+  ToThread,
+  WorkerToControl,
+} from "../shared/messages.ts";
+import { createLog } from "../lib/log.ts";
+import { openSharedMemory } from "../shared/shared-memory.ts";
+import { Gateway } from "./gateway.ts";
+
+const start = workerData as ThreadStart;
+const { config, slot } = start;
+const log = createLog("worker", config.log.level, { slot });
+const shared = openSharedMemory(start.shared, slot, start.generation);
+
+const gateway = new Gateway({
+  config,
+  slot,
+  shared,
+  log,
+  accessLogPath:
+    config.accessLog.path === null || config.accessLog.path === "-"
+      ? config.accessLog.path
+      : join(start.dataFolder, config.accessLog.path),
+});
+
+let control: MessagePort | null = null;
+let isListening = false;
+
+gateway.applier.onApplied = (revision) => {
+  shared.threads.acknowledge(slot, revision);
+  if (isListening) return;
+  isListening = true;
+  gateway.listen(start.listeners).then(
+    () => tell({ type: "ready" }),
+    (error: unknown) => tell({ type: "fatal", message: `worker ${slot} cannot listen: ${String(error)}` }),
+  );
+};
+gateway.applier.onRefused = (kind, id, reason) => {
+  log.error("configuration item refused", { kind, id, reason });
+  control?.postMessage({ type: "refused", kind, id, reason } satisfies WorkerToControl);
+};
+
+parentPort!.on("message", (message: ToThread) => {
+  switch (message.type) {
+    case "peer":
+      connectControl(message.port);
+      break;
+    case "drain":
+      void drain(message.timeoutMs);
+      break;
+    case "reopen":
+      gateway.accessLog?.reopen();
+      break;
+  }
+});
+
+function connectControl(port: MessagePort): void {
+  control?.close();
+  control = port;
+  port.on("message", (message: ControlToWorker) => gateway.applier.take(message));
+  port.postMessage({ type: "hello", revision: shared.threads.applied(slot) } satisfies WorkerToControl);
+}
+
+async function drain(timeoutMs: number): Promise<void> {
+  await gateway.drain(timeoutMs);
+  log.flush();
+  tell({ type: "drained" });
+}
+
+function tell(message: FromThread): void {
+  parentPort!.postMessage(message);
+}
+
+const heartbeat = setInterval(() => shared.threads.beat(slot), config.supervision.heartbeatMs);
+heartbeat.ref();
+shared.threads.beat(slot);

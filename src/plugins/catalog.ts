@@ -1,0 +1,29 @@
+/** The plugins that are built in, by name. The folder beside this file is the list of features. */
+
+import type { PluginDefinition } from "../plugin/definition.ts";
+import ipRestriction from "./ip-restriction/index.ts";
+import keyAuth from "./key-auth/index.ts";
+import limitCount from "./limit-count/index.ts";
+import prometheus from "./prometheus/index.ts";
+
+const BUILT_IN = [keyAuth, ipRestriction, limitCount, prometheus] as unknown as readonly PluginDefinition[];
+
+export class PluginCatalog {
+  readonly #plugins = new Map<string, PluginDefinition>();
+
+  /** `enabled`: names that may be used; null: all. */
+  constructor(enabled: readonly string[] | null) {
+    for (const plugin of BUILT_IN) {
+      if (enabled === null || enabled.includes(plugin.name)) this.#plugins.set(plugin.name, plugin);
+    }
+  }
+
+  get(name: string): PluginDefinition | undefined {
+    return this.#plugins.get(name);
+  }
+
+  /** Higher priority first. */
+  list(): PluginDefinition[] {
+    return [...this.#plugins.values()].sort((a, b) => b.priority - a.priority);
+  }
+}
