@@ -15,6 +15,10 @@ export class UpstreamNode {
   /** "address:port", the name that logs and `$upstream_addr` use; IPv6 in brackets. */
   readonly name: string;
 
+  /** `Host` of requests when the upstream says `pass_host: node`. */
+  hostHeader = "";
+  /** Which connections it may use: "http#10.0.0.1#80". */
+  poolIdentity = "";
   weight: number;
   priority: number;
   /** Row in the health table; -1 while nobody checks this node. */

@@ -1,0 +1,211 @@
+/**
+ * An upstream as a worker uses it: its nodes, how to choose one, how to connect, and whether to try again.
+ *
+ * One object per version of the configuration. A new version takes over from the one before it: the objects
+ * of nodes that stay, with what runs on them, and the retry budget. Requests that began with the old version
+ * end with it. Addresses of named nodes follow the address book live, within the same version.
+ */
+
+import type { UpstreamDefaults } from "../../config/static-config.ts";
+import type { PublishedTimeout, PublishedUpstream } from "../../model/published.ts";
+import type { Connector, KeepAlive } from "../http1/upstream-connection.ts";
+import { UpstreamAttempt, type UpstreamTimeouts } from "../http1/upstream-attempt.ts";
+import type { UpstreamHandler } from "../transport.ts";
+import type { AddressBook } from "./address-book.ts";
+import type { Balancer, BalanceRequest, HealthView } from "./balancer/contract.ts";
+import { createBalancer } from "./balancer/create.ts";
+import { connectorFor } from "./connectors.ts";
+import type { TriedNodes, UpstreamNode } from "./node.ts";
+import { expandNodes, namesOf } from "./node-list.ts";
+import type { ConnectionPools } from "./pool.ts";
+import { isSafeToRetry, RetryBudget, type RetryFacts } from "./retry-policy.ts";
+
+/** What all upstreams of a worker share. */
+export interface UpstreamServices {
+  defaults: UpstreamDefaults;
+  addresses: AddressBook;
+  pools: ConnectionPools;
+  health: HealthView | null;
+  workerSlot: number;
+  /** Monotonic milliseconds. */
+  now: () => number;
+  /** [0, 1) */
+  random: () => number;
+}
+
+export class Upstream {
+  readonly id: string | undefined;
+  readonly scheme: PublishedUpstream["scheme"];
+  readonly #config: PublishedUpstream;
+  readonly #services: UpstreamServices;
+  readonly #names: Set<string>;
+  readonly #timeouts: UpstreamTimeouts;
+  readonly #keepAlive: KeepAlive;
+  readonly #connector: Connector | null;
+  readonly #budget: RetryBudget;
+  #known: Map<string, UpstreamNode>;
+  #nodes: readonly UpstreamNode[] = [];
+  #balancer: Balancer | null = null;
+  #isFirst: boolean;
+  #resolution: Resolution | null = null;
+
+  /** `previous`: the version that this one replaces; the caller disposes of it afterwards. */
+  constructor(config: PublishedUpstream, services: UpstreamServices, previous: Upstream | null = null) {
+    this.id = config.id;
+    this.scheme = config.scheme;
+    this.#config = config;
+    this.#services = services;
+    this.#names = namesOf(config.nodes);
+    this.#timeouts = timeoutsOf(config.timeout, services.defaults);
+    this.#keepAlive = keepAliveOf(config, services.defaults);
+    this.#connector = connectorFor(config.scheme);
+    this.#known = previous === null ? new Map() : previous.#known;
+    this.#budget = previous === null ? new RetryBudget(services.now) : previous.#budget;
+    this.#isFirst = previous === null;
+    for (const name of this.#names) services.addresses.listen(name, this.#onAddresses);
+  }
+
+  /** The nodes now, names expanded. */
+  get nodes(): readonly UpstreamNode[] {
+    this.#refresh();
+    return this.#nodes;
+  }
+
+  /** There is no node yet, only because names were not resolved yet. */
+  get isUnresolved(): boolean {
+    if (this.nodes.length > 0) return false;
+    for (const name of this.#names) if (this.#services.addresses.get(name) === null) return true;
+    return false;
+  }
+
+  /** Ends when `isUnresolved` does, or when `timeoutMs` (the connect timeout) is over. Never rejects. */
+  whenResolved(timeoutMs: number = this.#timeouts.connectMs): Promise<void> {
+    if (!this.isUnresolved) return Promise.resolve();
+    if (this.#resolution === null) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(() => this.#endResolution(), timeoutMs);
+      this.#resolution = { promise, resolve, timer };
+    }
+    return this.#resolution.promise;
+  }
+
+  /** The node for the next attempt; null: none left, or none at all (`isUnresolved` tells why). */
+  pick(request: BalanceRequest, tried: TriedNodes): UpstreamNode | null {
+    this.#refresh();
+    if (tried.size === 0) this.#budget.earn();
+    return this.#balancer!.pick(request, tried);
+  }
+
+  /** `Host` of the request that goes to `node`; `clientHost` is what the client sent ("" if nothing). */
+  hostFor(node: UpstreamNode, clientHost: string): string {
+    switch (this.#config.pass_host) {
+      case "node":
+        return node.hostHeader;
+      case "rewrite":
+        return this.#config.upstream_host ?? node.hostHeader;
+      default:
+        return clientHost === "" ? node.hostHeader : clientHost;
+    }
+  }
+
+  /**
+   * Starts an attempt on `node`, which counts as running until `finished`. `timeout` (of the route) overrides
+   * the upstream's own. A failure comes to the handler, never before this returns.
+   */
+  connect(node: UpstreamNode, handler: UpstreamHandler, timeout?: PublishedTimeout | null): UpstreamAttempt {
+    this.#balancer!.started(node);
+    const timeouts = timeout == null ? this.#timeouts : overridden(timeout, this.#services.defaults);
+    if (this.#connector === null) {
+      const attempt = new UpstreamAttempt(null, handler, timeouts, false);
+      attempt.failSoon("refused", `upstreams with scheme ${this.scheme} are not supported yet`);
+      return attempt;
+    }
+    return this.#services.pools
+      .get(node.poolIdentity, this.#connector, node.address, node.port)
+      .start(handler, timeouts, this.#keepAlive, false);
+  }
+
+  /** Once for each `connect`. `latencyMs`: until the head of the answer, or the failure. */
+  finished(node: UpstreamNode, latencyMs: number, ok: boolean): void {
+    this.#balancer!.finished(node, latencyMs, ok);
+  }
+
+  /**
+   * May another attempt follow, `attempts` having been made since `elapsedMs` ago? The caller answers for it
+   * that the client has seen nothing of an answer. A yes to what was sent spends one repeat of the budget.
+   */
+  mayRetry(attempts: number, elapsedMs: number, facts: RetryFacts): boolean {
+    const { retries, retry_timeout: limitSeconds } = this.#config;
+    if (attempts > (retries ?? this.#nodes.length - 1)) return false;
+    if (limitSeconds !== undefined && limitSeconds > 0 && elapsedMs >= limitSeconds * 1000) return false;
+    if (!isSafeToRetry(facts)) return false;
+    return !facts.hasSent || this.#budget.spend();
+  }
+
+  /** The configuration went away or was replaced. Running attempts go on; connections stay in their pools. */
+  dispose(): void {
+    for (const name of this.#names) this.#services.addresses.unlisten(name, this.#onAddresses);
+    this.#endResolution();
+  }
+
+  readonly #onAddresses = (): void => {
+    this.#balancer = null;
+    if (this.#resolution !== null && !this.isUnresolved) this.#endResolution();
+  };
+
+  /** Addresses change for upstreams without traffic, too: the work is done at the next request. */
+  #refresh(): void {
+    if (this.#balancer !== null) return;
+    const config = this.#config;
+    const { nodes, known } = expandNodes(config, this.#services.addresses, this.#known);
+    this.#nodes = nodes;
+    this.#known = known;
+    this.#balancer = createBalancer(nodes, {
+      type: config.type,
+      hashOn: config.hash_on,
+      key: config.key,
+      workerSlot: this.#services.workerSlot,
+      isFirst: this.#isFirst,
+      health: this.#services.health,
+      now: this.#services.now,
+      random: this.#services.random,
+    });
+    if (nodes.length > 0) this.#isFirst = false;
+  }
+
+  #endResolution(): void {
+    if (this.#resolution === null) return;
+    clearTimeout(this.#resolution.timer);
+    this.#resolution.resolve();
+    this.#resolution = null;
+  }
+}
+
+interface Resolution {
+  promise: Promise<void>;
+  resolve: () => void;
+  timer: NodeJS.Timeout;
+}
+
+function timeoutsOf(timeout: PublishedTimeout | undefined, defaults: UpstreamDefaults): UpstreamTimeouts {
+  return {
+    connectMs: timeout === undefined ? defaults.connectTimeoutMs : timeout.connect * 1000,
+    sendMs: timeout === undefined ? defaults.sendTimeoutMs : timeout.send * 1000,
+    readMs: timeout === undefined ? defaults.readTimeoutMs : timeout.read * 1000,
+  };
+}
+
+/** Converted once for each configured object, not for each request. */
+const overrides = new WeakMap<PublishedTimeout, UpstreamTimeouts>();
+
+function overridden(timeout: PublishedTimeout, defaults: UpstreamDefaults): UpstreamTimeouts {
+  let converted = overrides.get(timeout);
+  if (converted === undefined) overrides.set(timeout, (converted = timeoutsOf(timeout, defaults)));
+  return converted;
+}
+
+function keepAliveOf(config: PublishedUpstream, defaults: UpstreamDefaults): KeepAlive {
+  const pool = config.keepalive_pool;
+  if (pool === undefined) return defaults.keepalive;
+  return { size: pool.size, idleTimeoutMs: pool.idle_timeout * 1000, requests: pool.requests };
+}
