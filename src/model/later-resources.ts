@@ -1,0 +1,219 @@
+/**
+ * Resources that are stored and checked, and that no worker uses yet: protos, secrets, certificates, stream
+ * routes. Their bounds are APISIX's.
+ */
+
+import { Type } from "@sinclair/typebox";
+import { idText, isObject, refused } from "./resource-type.ts";
+import type { JsonObject, ResourceType, ValidationError } from "./resource-type.ts";
+import {
+  AddressOrCidr,
+  common,
+  described,
+  Description,
+  HOST_PATTERN,
+  Id,
+  Labels,
+  oneOf,
+  Plugins,
+  Port,
+  raw,
+  Status,
+  strictObject,
+} from "./schema-parts.ts";
+import { checkInlineUpstream, inlineUpstreamReferences, UpstreamSchema } from "./upstream.ts";
+
+const MEBIBYTE = 1024 ** 2;
+
+export const protoType: ResourceType = {
+  plural: "protos",
+  singular: "proto",
+  title: "proto",
+  schema: strictObject({ ...described, content: Type.String({ minLength: 1, maxLength: MEBIBYTE }) }),
+  id: { field: "id", generated: true },
+  methods: ["GET", "PUT", "POST", "DELETE"],
+  references: [],
+  inUse: (title, id) => `can not delete this proto, ${title} [${id}] is still using it now`,
+  normalize: null,
+};
+
+const Url = Type.String({ pattern: "^[^/]+://([\\da-zA-Z.-]+|\\[[\\da-fA-F:]+\\])(:\\d+)?" });
+
+/** Keys of each kind of secret manager; the id of the resource is "manager/id". */
+const SECRET_MANAGERS = {
+  vault: Type.Object({
+    ...common,
+    uri: Url,
+    prefix: Type.String(),
+    token: Type.String(),
+    namespace: Type.Optional(Type.String()),
+  }),
+  aws: Type.Object({
+    ...common,
+    access_key_id: Type.String(),
+    secret_access_key: Type.String(),
+    session_token: Type.Optional(Type.String()),
+    region: Type.Optional(Type.String({ default: "us-east-1" })),
+    endpoint_url: Type.Optional(Url),
+  }),
+  gcp: raw({
+    type: "object",
+    properties: {
+      auth_config: Type.Object({
+        client_email: Type.String(),
+        private_key: Type.String(),
+        project_id: Type.String(),
+        token_uri: Type.Optional(Type.String({ default: "https://oauth2.googleapis.com/token" })),
+        scope: Type.Optional(
+          Type.Array(Type.String(), { default: ["https://www.googleapis.com/auth/cloud-platform"] }),
+        ),
+        entries_uri: Type.Optional(Type.String({ default: "https://secretmanager.googleapis.com/v1" })),
+      }),
+      ssl_verify: Type.Boolean({ default: true }),
+      auth_file: Type.String(),
+    },
+    oneOf: [{ required: ["auth_config"] }, { required: ["auth_file"] }],
+  }),
+};
+
+export const secretType: ResourceType = {
+  plural: "secrets",
+  singular: "secret",
+  title: "secret",
+  schema: raw({ type: "object" }),
+  schemaFor(id) {
+    const manager = managerOf(id);
+    return manager === null ? undefined : withManagerId(manager);
+  },
+  secretReferences: true,
+  id: { field: "id", generated: false },
+  methods: ["GET", "PUT", "PATCH", "DELETE"],
+  references: [],
+  inUse: null,
+  check(_, _context, id) {
+    if (managerOf(id) !== null) return null;
+    return refused(`invalid secret manager: ${(id ?? "").split("/")[0]}`, "");
+  },
+  normalize: null,
+};
+
+function managerOf(id: string | undefined): keyof typeof SECRET_MANAGERS | null {
+  const name = (id ?? "").split("/")[0];
+  return Object.hasOwn(SECRET_MANAGERS, name) ? (name as keyof typeof SECRET_MANAGERS) : null;
+}
+
+/** The stored id is "manager/id", which the common id does not allow. */
+const managerSchemas = Object.fromEntries(
+  Object.entries(SECRET_MANAGERS).map(([name, schema]) => {
+    const { properties } = schema as unknown as { properties: object };
+    return [name, raw({ ...schema, properties: { ...properties, id: Type.String() } })];
+  }),
+);
+
+function withManagerId(manager: string) {
+  return managerSchemas[manager];
+}
+
+const Certificate = Type.String({ minLength: 128, maxLength: 65_536 });
+const PrivateKey = Type.String({ minLength: 64, maxLength: 65_536 });
+const ServerName = Type.String({ pattern: HOST_PATTERN });
+
+export const sslType: ResourceType = {
+  plural: "ssls",
+  singular: "ssl",
+  title: "ssl",
+  schema: raw({
+    type: "object",
+    properties: {
+      ...common,
+      desc: Description,
+      labels: Labels,
+      type: oneOf(["server", "client"], { default: "server" }),
+      cert: Certificate,
+      key: PrivateKey,
+      sni: ServerName,
+      snis: Type.Array(ServerName, { minItems: 1 }),
+      certs: Type.Array(Certificate),
+      keys: Type.Array(PrivateKey),
+      client: Type.Object({
+        ca: Certificate,
+        depth: Type.Optional(Type.Integer({ minimum: 0, default: 1 })),
+        skip_mtls_uri_regex: Type.Optional(Type.Array(Type.String(), { minItems: 1, uniqueItems: true })),
+      }),
+      status: Status,
+      ssl_protocols: Type.Array(raw({ enum: ["TLSv1.1", "TLSv1.2", "TLSv1.3"] }), {
+        maxItems: 3,
+        uniqueItems: true,
+      }),
+    },
+    if: { properties: { type: { enum: ["server"] } } },
+    // oxlint-disable-next-line unicorn/no-thenable -- the keyword of JSON Schema
+    then: { oneOf: [{ required: ["sni", "key", "cert"] }, { required: ["snis", "key", "cert"] }] },
+    else: { required: ["key", "cert"] },
+    additionalProperties: false,
+  }),
+  secretReferences: true,
+  id: { field: "id", generated: true },
+  methods: ["GET", "PUT", "POST", "PATCH", "DELETE"],
+  references: [],
+  inUse: (title, id) => `can not delete this ssl, ${title} [${id}] is still using it now`,
+  check: checkPairs,
+  normalize: null,
+};
+
+function checkPairs(value: JsonObject): ValidationError | null {
+  const certs = Array.isArray(value["certs"]) ? value["certs"].length : 0;
+  const keys = Array.isArray(value["keys"]) ? value["keys"].length : 0;
+  return certs === keys
+    ? null
+    : refused("mismatched number of certs and keys", certs > keys ? "/keys" : "/certs");
+}
+
+const Logger = raw({
+  properties: { name: Type.String(), filter: { type: "array" }, conf: { type: "object" } },
+  dependencies: { name: ["conf"] },
+  additionalProperties: false,
+});
+
+export const streamRouteType: ResourceType = {
+  plural: "stream_routes",
+  singular: "stream_route",
+  title: "stream_route",
+  schema: strictObject({
+    ...described,
+    remote_addr: Type.Optional(AddressOrCidr),
+    server_addr: Type.Optional(AddressOrCidr),
+    server_port: Type.Optional(Port),
+    sni: Type.Optional(ServerName),
+    upstream: Type.Optional(UpstreamSchema),
+    upstream_id: Type.Optional(Id),
+    service_id: Type.Optional(Id),
+    plugins: Type.Optional(Plugins),
+    protocol: Type.Optional(
+      Type.Object({
+        name: Type.String(),
+        superior_id: Type.Optional(Id),
+        conf: Type.Optional(raw({ type: "object" })),
+        logger: Type.Optional(Type.Array(Logger)),
+      }),
+    ),
+  }),
+  id: { field: "id", generated: true },
+  methods: ["GET", "PUT", "POST", "DELETE"],
+  plugins: "config",
+  references: [
+    { path: ["upstream_id"], to: "upstreams", title: "upstream" },
+    { path: ["service_id"], to: "services", title: "service" },
+    { path: ["protocol", "superior_id"], to: "stream_routes", title: "stream route" },
+    ...inlineUpstreamReferences,
+  ],
+  inUse: (title, id) => `can not delete this stream route, ${title} [${id}] is still using it now`,
+  check(value, _context, id) {
+    const protocol = isObject(value["protocol"]) ? value["protocol"] : {};
+    if (id !== undefined && idText(protocol["superior_id"]) === id) {
+      return refused("stream route can not set itself as superior_id", "/protocol/superior_id");
+    }
+    return checkInlineUpstream(value);
+  },
+  normalize: null,
+};

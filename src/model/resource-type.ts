@@ -1,0 +1,115 @@
+/**
+ * What it means to be a resource: the declaration that the Admin API, the store and control loop over, and
+ * what such a declaration may ask of its surroundings. One file beside this one declares each resource;
+ * `resources.ts` lists them.
+ */
+
+import type { TSchema } from "@sinclair/typebox";
+
+export type JsonObject = Record<string, unknown>;
+
+export type Method = "GET" | "PUT" | "POST" | "PATCH" | "DELETE";
+
+/** A value that is refused. */
+export interface ValidationError {
+  /** As APISIX words it; begins with what was checked. */
+  message: string;
+  /** JSON pointer (RFC 6901) to the field inside the resource; "" for the resource as a whole. */
+  pointer: string;
+}
+
+/** What the model asks of a plugin; every `PluginDefinition` is one. */
+export interface PluginRules {
+  name: string;
+  type?: "auth";
+  config: TSchema;
+  consumer?: TSchema;
+  metadata?: TSchema;
+  check?(config: unknown): string | null;
+}
+
+export interface PluginCatalog {
+  get(name: string): PluginRules | undefined;
+}
+
+/** What a check may look at beyond the value itself. What is absent is not checked. */
+export interface ModelContext {
+  plugins: PluginCatalog;
+  /** The stored value, for references: "upstreams", "1". */
+  get?(plural: string, id: string): JsonObject | undefined;
+  /** All stored values of a type with few items, for conflicts among them. */
+  list?(plural: string): Iterable<readonly [id: string, value: JsonObject]>;
+  /** Name of the consumer that has this value in that field of that plugin, credentials included. */
+  consumerWithKey?(plugin: string, field: string, value: string): string | undefined;
+  /** For `credentials`: name of the consumer they belong to. */
+  parentId?: string;
+}
+
+/** A field that names another resource. */
+export interface Reference {
+  /** Path of the field; "*" stands for every element. */
+  path: readonly string[];
+  /** Type of the target. */
+  to: string;
+  /** What the target is called in messages: "upstream", "plugin config". */
+  title: string;
+}
+
+/** Which configuration of a plugin stands in `plugins`. */
+export type PluginUse = "config" | "consumer";
+
+export interface ResourceType<Published = unknown> {
+  /** Part of the path and of the store's key: "routes". Sub-resources stand below their parent. */
+  plural: string;
+  /** Key in the schema endpoints: "route". */
+  singular: string;
+  /** In messages: "route", "global rule". */
+  title: string;
+  schema: TSchema;
+  /** `$secret://` and `$env://` may stand for text outside plugins too. */
+  secretReferences?: boolean;
+  /** Where the schema depends on the id or on the plugins: plugin metadata, secrets. */
+  schemaFor?(id: string | undefined, context: ModelContext): TSchema | undefined;
+  /** "/consumers/{parent}/credentials/{id}". */
+  parent?: string;
+  id: IdRule;
+  methods: readonly Method[];
+  plugins?: PluginUse;
+  /** Prefix of errors in `plugins`. */
+  pluginErrorPrefix?: string;
+  references: readonly Reference[];
+  /** How a delete is refused while the resource is in use; null: it may always be deleted. */
+  inUse: ((referrerTitle: string, referrerId: string) => string) | null;
+  /** What a schema cannot say. Runs after the schema, before plugins and references. */
+  check?(value: JsonObject, context: ModelContext, id: string | undefined): ValidationError | null;
+  /**
+   * The form for workers of a value that was accepted; null: workers need none. `created` is the store's
+   * revision at which it was made, which orders equals.
+   */
+  normalize: ((id: string, value: JsonObject, plugins: PluginCatalog, created: number) => Published) | null;
+}
+
+export interface IdRule {
+  /** Field of the body that holds it; null: the path alone has it. */
+  field: "id" | "username" | null;
+  /** Whether `POST` makes one; else clients choose it. */
+  generated: boolean;
+}
+
+export function refused(message: string, pointer: string): ValidationError {
+  return { message, pointer };
+}
+
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** One step of a JSON pointer (RFC 6901 section 3). */
+export function pointerStep(key: string | number): string {
+  return `/${String(key).replaceAll("~", "~0").replaceAll("/", "~1")}`;
+}
+
+/** Ids may be text or numbers; 1 and "1" are one id. Undefined for anything else. */
+export function idText(value: unknown): string | undefined {
+  return typeof value === "string" || typeof value === "number" ? String(value) : undefined;
+}

@@ -1,0 +1,164 @@
+/** The upstream: nodes and how they are chosen, reached and checked. Stands alone or inside other resources. */
+
+import { Type } from "@sinclair/typebox";
+import { isIP } from "node:net";
+import { normalizeUpstream } from "./normalize-upstream.ts";
+import type { PublishedUpstream } from "./published.ts";
+import { isObject, pointerStep, refused } from "./resource-type.ts";
+import type { JsonObject, Reference, ResourceType, ValidationError } from "./resource-type.ts";
+import { checkSchema } from "./schema-check.ts";
+import { described, Host, Id, oneOf, Port, raw, Timeout } from "./schema-parts.ts";
+import { Checks } from "./upstream-checks.ts";
+
+const Weight = Type.Integer({ minimum: 0 });
+const Nodes = raw({
+  anyOf: [
+    { type: "object", patternProperties: { ".*": Weight } },
+    {
+      type: "array",
+      items: Type.Object({
+        host: Host,
+        port: Type.Optional(Port),
+        weight: Weight,
+        priority: Type.Optional(Type.Integer({ default: 0 })),
+        metadata: Type.Optional(raw({ type: "object" })),
+      }),
+    },
+  ],
+});
+
+const Certificate = Type.String({ minLength: 128, maxLength: 65_536 });
+const PrivateKey = Type.String({ minLength: 64, maxLength: 65_536 });
+const Tls = raw({
+  type: "object",
+  properties: {
+    client_cert_id: Id,
+    client_cert: Certificate,
+    client_key: PrivateKey,
+    verify: Type.Boolean({ default: false }),
+  },
+  dependencies: {
+    client_cert: { required: ["client_key"] },
+    client_key: { required: ["client_cert"] },
+    client_cert_id: { not: { required: ["client_cert", "client_key"] } },
+  },
+});
+
+export const UpstreamSchema = raw({
+  type: "object",
+  properties: {
+    ...described,
+    nodes: Nodes,
+    retries: Type.Integer({ minimum: 0 }),
+    retry_timeout: Type.Number({ minimum: 0 }),
+    timeout: Timeout,
+    tls: Tls,
+    keepalive_pool: Type.Object({
+      size: Type.Optional(Type.Integer({ default: 320, minimum: 1 })),
+      idle_timeout: Type.Optional(Type.Number({ default: 60, minimum: 0 })),
+      requests: Type.Optional(Type.Integer({ default: 1000, minimum: 1 })),
+    }),
+    type: Type.String({ default: "roundrobin" }),
+    checks: Checks,
+    hash_on: oneOf(["vars", "header", "cookie", "consumer", "vars_combinations"], { default: "vars" }),
+    key: Type.String(),
+    scheme: raw({ enum: ["grpc", "grpcs", "http", "https", "tcp", "tls", "udp", "kafka"], default: "http" }),
+    discovery_type: Type.String(),
+    discovery_args: Type.Object({
+      namespace_id: Type.Optional(Type.String()),
+      group_name: Type.Optional(Type.String()),
+    }),
+    pass_host: oneOf(["pass", "node", "rewrite"], { default: "pass" }),
+    upstream_host: Host,
+    service_name: Type.String({ minLength: 1, maxLength: 256 }),
+  },
+  oneOf: [{ required: ["nodes"] }, { required: ["service_name", "discovery_type"] }],
+  additionalProperties: false,
+});
+
+/** Variables that `chash` may hash; others are refused, as they are by APISIX. */
+const HashVariable = Type.String({
+  pattern:
+    "^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|hostname|mqtt_client_id)" +
+    "|arg_[0-9a-zA-Z_-]+)$",
+});
+const HashName = Type.String({ pattern: "^[a-zA-Z0-9_-]+$" });
+
+export const upstreamReferences: readonly Reference[] = [
+  { path: ["tls", "client_cert_id"], to: "ssls", title: "ssl" },
+];
+/** The same below the field `upstream` of another resource. */
+export const inlineUpstreamReferences: readonly Reference[] = upstreamReferences.map((reference) => ({
+  ...reference,
+  path: ["upstream", ...reference.path],
+}));
+
+export const upstreamType: ResourceType<PublishedUpstream> = {
+  plural: "upstreams",
+  singular: "upstream",
+  title: "upstream",
+  schema: UpstreamSchema,
+  id: { field: "id", generated: true },
+  methods: ["GET", "PUT", "POST", "PATCH", "DELETE"],
+  references: upstreamReferences,
+  inUse: (title, id) => `can not delete this upstream, ${title} [${id}] is still using it now`,
+  check: (value) => checkUpstream(value, ""),
+  normalize: (id, value) => ({ id, ...normalizeUpstream(value) }),
+};
+
+/** What the schema cannot say; `at` is the pointer of the upstream inside its resource. */
+export function checkUpstream(upstream: JsonObject, at: string): ValidationError | null {
+  return (
+    checkNodes(upstream["nodes"], `${at}/nodes`) ??
+    checkPassHost(upstream, at) ??
+    checkBalancer(upstream, at) ??
+    null
+  );
+}
+
+/** Of the field `upstream`, when there is one. */
+export function checkInlineUpstream(value: JsonObject): ValidationError | null {
+  return isObject(value["upstream"]) ? checkUpstream(value["upstream"], "/upstream") : null;
+}
+
+function checkNodes(nodes: unknown, at: string): ValidationError | null {
+  if (Array.isArray(nodes)) {
+    const bare = nodes.findIndex((node) => isObject(node) && isIP(String(node["host"])) === 6);
+    if (bare === -1) return null;
+    return refused(
+      "invalid configuration: IPv6 address must be enclosed with '[' and ']'",
+      `${at}/${bare}/host`,
+    );
+  }
+  for (const address of Object.keys(isObject(nodes) ? nodes : {})) {
+    const port = /(?:^[^:]*|\]):([^:]*)$/.exec(address)?.[1];
+    if (port === undefined) continue;
+    if (!/^\d{1,5}$/.test(port) || Number(port) < 1 || Number(port) > 65535) {
+      return refused(`invalid port ${port}`, at + pointerStep(address));
+    }
+  }
+  return null;
+}
+
+function checkPassHost(upstream: JsonObject, at: string): ValidationError | null {
+  if (upstream["pass_host"] !== "rewrite" || (upstream["upstream_host"] ?? "") !== "") return null;
+  return refused("`upstream_host` can't be empty when `pass_host` is `rewrite`", `${at}/upstream_host`);
+}
+
+function checkBalancer(upstream: JsonObject, at: string): ValidationError | null {
+  const type = upstream["type"] ?? "roundrobin";
+  if (type !== "chash") {
+    if (type === "roundrobin" || type === "least_conn" || type === "ewma") return null;
+    const known = "roundrobin, chash, least_conn or ewma";
+    return refused(
+      `invalid configuration: property "type" validation failed: expected ${known}`,
+      `${at}/type`,
+    );
+  }
+  const hashOn = upstream["hash_on"] ?? "vars";
+  if (hashOn === "consumer") return null;
+  if (upstream["key"] === undefined) return refused("missing key", `${at}/key`);
+  if (hashOn === "vars_combinations") return null;
+  const misfit = checkSchema(hashOn === "vars" ? HashVariable : HashName, upstream["key"], false);
+  return misfit === null ? null : refused(`invalid configuration: ${misfit.message}`, `${at}/key`);
+}

@@ -1,0 +1,65 @@
+/**
+ * Whether a resource may be written: bounds, schema, what a schema cannot say, plugins, references, in this
+ * order; the first fault is the answer. Does not look at times and ids of the request: the Admin API does.
+ */
+
+import { checkJsonLimits } from "./json-limits.ts";
+import { checkPlugins } from "./plugin-check.ts";
+import { referencesOf } from "./references.ts";
+import { isObject, refused } from "./resource-type.ts";
+import type { ModelContext, ResourceType, ValidationError } from "./resource-type.ts";
+import { checkSchema } from "./schema-check.ts";
+
+/**
+ * Null when `value` is accepted as resource `id` of `type`. Never throws for any JSON value, and never
+ * changes it. `id` is absent when the store is going to choose one.
+ */
+export function validateResource(
+  type: ResourceType,
+  value: unknown,
+  context: ModelContext,
+  id?: string,
+): ValidationError | null {
+  const outOfBounds = checkJsonLimits(value);
+  if (outOfBounds !== null) return invalid(outOfBounds);
+  const misfit = checkSchema(schemaFor(type, context, id), value, type.secretReferences === true);
+  if (misfit !== null) return invalid(misfit);
+  // A lenient empty array in the place of an object has nothing to check.
+  if (!isObject(value)) return null;
+  const fault = type.check?.(value, context, id) ?? null;
+  if (fault !== null) return fault;
+  if (type.plugins !== undefined && isObject(value["plugins"])) {
+    const error = checkPlugins(value["plugins"], type.plugins, context.plugins);
+    if (error !== null) return refused((type.pluginErrorPrefix ?? "") + error.message, error.pointer);
+  }
+  return checkReferences(type, value, context);
+}
+
+function schemaFor(
+  type: ResourceType,
+  context: ModelContext,
+  id: string | undefined,
+): ResourceType["schema"] {
+  return type.schemaFor?.(id, context) ?? type.schema;
+}
+
+function checkReferences(
+  type: ResourceType,
+  value: Record<string, unknown>,
+  context: ModelContext,
+): ValidationError | null {
+  if (context.get === undefined) return null;
+  for (const reference of referencesOf(type, value)) {
+    if (context.get(reference.to, reference.id) !== undefined) continue;
+    const { title, id } = reference;
+    return refused(
+      `failed to fetch ${title} info by ${title} id [${id}], response code: 404`,
+      reference.pointer,
+    );
+  }
+  return null;
+}
+
+function invalid(error: ValidationError): ValidationError {
+  return refused(`invalid configuration: ${error.message}`, error.pointer);
+}
