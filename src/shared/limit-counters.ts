@@ -20,7 +20,7 @@ import {
   CONCURRENCY,
   FIXED_WINDOW,
   LEAKY_BUCKET,
-  LimitTable,
+  type LimitTable,
   SLIDING_WINDOW,
   type LimitTableStats,
 } from "./limit-table.ts";

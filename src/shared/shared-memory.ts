@@ -7,18 +7,27 @@
  */
 
 import type { SharedMemoryConfig } from "../config/static-config.ts";
+import { DictionaryTable } from "./dictionary-table.ts";
+import { Dictionary } from "./dictionary.ts";
 import { GaugeLanes } from "./gauge-lanes.ts";
 import { laneCount, laneOf, SUPERVISOR_SLOT } from "./lanes.ts";
 import { LimitCounters } from "./limit-counters.ts";
 import { LimitTable } from "./limit-table.ts";
+import { MetricArena } from "./metric-arena.ts";
+import { MetricLane } from "./metric-lane.ts";
+import { MetricReader } from "./metric-reader.ts";
 import { Threads } from "./threads.ts";
 
 export interface SharedBuffers {
   /** Worker slots; control and supervisor have lanes besides. */
   workers: number;
+  maxSeriesPerWorker: number;
   threads: SharedArrayBuffer;
   gauges: SharedArrayBuffer;
   limits: SharedArrayBuffer;
+  dictionary: SharedArrayBuffer;
+  /** By lane. */
+  metrics: SharedArrayBuffer[];
 }
 
 export interface SharedMemory {
@@ -27,15 +36,37 @@ export interface SharedMemory {
   readonly threads: Threads;
   readonly gauges: GaugeLanes;
   readonly counters: LimitCounters;
+  readonly dictionary: Dictionary;
+  /** This thread's own lane. */
+  readonly metrics: MetricLane;
+  /** All lanes, for the metrics page. */
+  readonly metricReader: MetricReader;
+  /** Size and room of each part, under the names that the metrics page shows. */
+  capacities(): PartCapacity[];
 }
 
+export interface PartCapacity {
+  name: string;
+  capacityBytes: number;
+  freeBytes: number;
+}
+
+const DEFAULT_MAX_SERIES = 100_000;
+
 /** `slots`: worker slots over all groups. */
-export function createSharedMemory(config: SharedMemoryConfig, slots: number): SharedBuffers {
+export function createSharedMemory(
+  config: SharedMemoryConfig,
+  slots: number,
+  maxSeriesPerWorker: number = DEFAULT_MAX_SERIES,
+): SharedBuffers {
   return {
     workers: slots,
+    maxSeriesPerWorker,
     threads: new SharedArrayBuffer(Threads.bytes(slots)),
     gauges: new SharedArrayBuffer(GaugeLanes.bytes(slots)),
     limits: LimitTable.create(config.limitCounters, slots),
+    dictionary: DictionaryTable.create(config.dictionaryBytes),
+    metrics: Array.from({ length: laneCount(slots) }, () => MetricArena.create(config.metricBytesPerWorker)),
   };
 }
 
@@ -44,12 +75,19 @@ export function openSharedMemory(buffers: SharedBuffers, slot: number, generatio
   if (laneOf(slot) < 0 || laneOf(slot) >= laneCount(buffers.workers)) {
     throw new RangeError(`slot: given ${slot}, expected a worker from 0 to ${buffers.workers - 1}, -1 or -2`);
   }
+  const counters = new LimitCounters(new LimitTable(buffers.limits, slot, generation));
+  const dictionary = new Dictionary(new DictionaryTable(buffers.dictionary, slot, generation));
+  const metricReader = new MetricReader(buffers.metrics);
   return {
     slot,
     generation,
     threads: new Threads(buffers.threads),
     gauges: new GaugeLanes(buffers.gauges, slot),
-    counters: new LimitCounters(new LimitTable(buffers.limits, slot, generation)),
+    counters,
+    dictionary,
+    metrics: new MetricLane(buffers.metrics[laneOf(slot)], buffers.maxSeriesPerWorker),
+    metricReader,
+    capacities: () => capacities(counters, dictionary, metricReader),
   };
 }
 
@@ -65,7 +103,31 @@ export interface DeathRepair {
  */
 export function repairAfterDeath(buffers: SharedBuffers, slot: number, generation: number): DeathRepair {
   const limits = new LimitTable(buffers.limits, SUPERVISOR_SLOT, 0);
+  const dictionary = new DictionaryTable(buffers.dictionary, SUPERVISOR_SLOT, 0);
   new GaugeLanes(buffers.gauges, slot).clear(slot);
   new Threads(buffers.threads).clear(slot);
-  return { brokenLocks: limits.repairAfterDeath(slot, generation) };
+  new MetricArena(buffers.metrics[laneOf(slot)]).clearGauges();
+  return {
+    brokenLocks: limits.repairAfterDeath(slot, generation) + dictionary.repairAfterDeath(slot, generation),
+  };
+}
+
+function capacities(counters: LimitCounters, dictionary: Dictionary, reader: MetricReader): PartCapacity[] {
+  const limits = counters.stats();
+  const stored = dictionary.stats();
+  const lanes = reader.totals();
+  const perEntry = limits.bytes / limits.capacity;
+  return [
+    {
+      name: "limit-counters",
+      capacityBytes: limits.bytes,
+      freeBytes: Math.max(0, Math.round(limits.bytes - limits.used * perEntry)),
+    },
+    { name: "dictionary", capacityBytes: stored.capacityBytes, freeBytes: stored.freeBytes },
+    {
+      name: "prometheus-metrics",
+      capacityBytes: lanes.capacityBytes,
+      freeBytes: lanes.capacityBytes - lanes.usedBytes,
+    },
+  ];
 }

@@ -1,0 +1,277 @@
+/**
+ * The text of the metrics page: what the node knows of itself, what control tells (`facts`), and the
+ * families of all workers, added up.
+ *
+ * It comes in chunks, and the event loop gets its turn every few milliseconds, since control renders it
+ * and has probes and leases to serve. Two formats: Prometheus text 0.0.4, and OpenMetrics 1.0 for who
+ * asks for it. In OpenMetrics a counter's samples must end in `_total`; those that do not (APISIX's
+ * `http_status`, `bandwidth`) are shown as type `unknown` there, so that no name depends on the format.
+ *
+ * Sources: https://prometheus.io/docs/instrumenting/exposition_formats/ and the OpenMetrics 1.0
+ * specification.
+ */
+
+import {
+  ACCEPTED,
+  ACTIVE,
+  HANDLED,
+  READING,
+  REQUESTS,
+  SHED,
+  WAITING,
+  WRITING,
+} from "../../shared/gauge-lanes.ts";
+import { escapeLabel, type MetricType } from "../../shared/metric-lane.ts";
+import type { MergedFamily } from "../../shared/metric-reader.ts";
+import type { SharedMemory } from "../../shared/shared-memory.ts";
+import { numberText, PageWriter } from "./page-writer.ts";
+
+export type MetricsFormat = "prometheus" | "openmetrics";
+
+/** What only control knows. */
+export interface MetricsFacts {
+  /** Before every name, as "apisix_". */
+  prefix: string;
+  hostname: string;
+  version: string;
+  /** Upstream status, store state, quarantined resources, ... */
+  families?: readonly FactFamily[];
+}
+
+export interface FactFamily {
+  /** Without the prefix. A family of the workers with the same name is not shown. */
+  name: string;
+  type: "counter" | "gauge";
+  help: string;
+  samples: readonly FactSample[];
+}
+
+export interface FactSample {
+  labels?: Readonly<Record<string, string>>;
+  value: number;
+}
+
+const SLICE_MS = 4;
+const LINES_PER_LOOK = 256;
+
+/** OpenMetrics only for who names it, and not below the plain text. */
+export function metricsFormat(accept: string | undefined): MetricsFormat {
+  let open = 0;
+  let plain = 0;
+  for (const entry of (accept ?? "").split(",", 32)) {
+    const [type, ...parameters] = entry.trim().toLowerCase().split(";");
+    const weight = parameters.map((p) => p.trim()).find((p) => p.startsWith("q="));
+    const quality = weight === undefined ? 1 : Number(weight.slice(2)) || 0;
+    if (type.trim() === "application/openmetrics-text") open = Math.max(open, quality);
+    else if (type.trim() === "text/plain") plain = Math.max(plain, quality);
+  }
+  return open > 0 && open >= plain ? "openmetrics" : "prometheus";
+}
+
+export function metricsContentType(format: MetricsFormat): string {
+  return format === "openmetrics"
+    ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    : "text/plain; version=0.0.4; charset=utf-8";
+}
+
+/** The page in chunks. One at a time per `shared`: a second one while it runs would share its reader. */
+export async function* renderMetrics(
+  shared: SharedMemory,
+  facts: MetricsFacts,
+  format: MetricsFormat = "prometheus",
+): AsyncGenerator<Buffer, void, void> {
+  const page = new PageWriter();
+  const pace = new Pace();
+  const reader = shared.metricReader;
+  for (const _ of reader.refresh()) if (pace.isOver()) await pace.rest();
+
+  const taken = new Set<string>();
+  for (const family of [...nodeFamilies(shared, facts), ...(facts.families ?? [])]) {
+    if (taken.has(family.name)) continue;
+    taken.add(family.name);
+    writeFacts(page, facts.prefix, family, format);
+  }
+  for (const family of reader.families) {
+    if (taken.has(family.definition.name) || family.series.length === 0) continue;
+    const { name, type, help } = family.definition;
+    writeHead(page, facts.prefix + name, type, help, format);
+    const write = type === "histogram" ? histogramWriter(page, facts.prefix, family, format) : null;
+    for (let i = 0; i < family.series.length; i++) {
+      if (write === null) writeSample(page, facts.prefix, family, family.series[i]);
+      else write(family.series[i]);
+      if (i % LINES_PER_LOOK === 0 && pace.isOver()) {
+        yield* page.take(false);
+        await pace.rest();
+      }
+    }
+    yield* page.take(false);
+  }
+  if (format === "openmetrics") page.text("# EOF\n");
+  yield* page.take(true);
+}
+
+/** The whole page as one text: for tests and small nodes. */
+export async function metricsText(
+  shared: SharedMemory,
+  facts: MetricsFacts,
+  format: MetricsFormat = "prometheus",
+): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of renderMetrics(shared, facts, format)) chunks.push(chunk);
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function nodeFamilies(shared: SharedMemory, facts: MetricsFacts): FactFamily[] {
+  const { gauges, metricReader } = shared;
+  const stores = shared.capacities();
+  const lanes = metricReader.totals();
+  const limits = shared.counters.stats();
+  const requests = gauges.total(REQUESTS);
+  const states: [string, number][] = [
+    ["active", gauges.total(ACTIVE)],
+    ["accepted", gauges.total(ACCEPTED)],
+    ["handled", gauges.total(HANDLED)],
+    ["total", requests],
+    ["reading", gauges.total(READING)],
+    ["writing", gauges.total(WRITING)],
+    ["waiting", gauges.total(WAITING)],
+  ];
+  return [
+    gauge("node_info", "Info of the node", [
+      { labels: { hostname: facts.hostname, version: facts.version }, value: 1 },
+    ]),
+    gauge(
+      "nginx_http_current_connections",
+      "Number of HTTP connections",
+      states.map(([state, value]) => ({ labels: { state }, value })),
+    ),
+    gauge("http_requests_total", "Client requests since the node started", [{ value: requests }]),
+    counter("nginx_metric_errors_total", "Metrics that could not be kept", lanes.errors),
+    gauge(
+      "shared_dict_capacity_bytes",
+      "Size of each part of the shared memory",
+      stores.map(({ name, capacityBytes }) => ({ labels: { name }, value: capacityBytes })),
+    ),
+    gauge(
+      "shared_dict_free_space_bytes",
+      "Room left in each part of the shared memory",
+      stores.map(({ name, freeBytes }) => ({ labels: { name }, value: freeBytes })),
+    ),
+    gauge("metric_series", "Series of all workers", [{ value: lanes.series }]),
+    counter("metric_overflows_total", "Times that a series was refused by the cap", lanes.overflowed),
+    gauge("limit_counters_used", "Keys in the table of limit counters", [{ value: limits.used }]),
+    gauge("limit_counters_capacity", "Keys that fit into it", [{ value: limits.capacity }]),
+    counter("limit_counters_refused_total", "Keys refused because it was full", limits.refusals),
+    counter("shared_lock_timeouts_total", "Operations given up for a held lock", limits.lockTimeouts),
+    counter("requests_shed_total", "Requests refused because a worker was overloaded", gauges.total(SHED)),
+  ];
+}
+
+function gauge(name: string, help: string, samples: FactSample[]): FactFamily {
+  return { name, type: "gauge", help, samples };
+}
+
+function counter(name: string, help: string, value: number): FactFamily {
+  return { name, type: "counter", help, samples: [{ value }] };
+}
+
+function writeHead(
+  page: PageWriter,
+  name: string,
+  type: MetricType,
+  help: string,
+  format: MetricsFormat,
+): void {
+  const escaped = help.replaceAll("\\", "\\\\").replaceAll("\n", String.raw`\n`);
+  if (format === "prometheus") page.text(`# HELP ${name} ${escaped}\n# TYPE ${name} ${type}\n`);
+  else {
+    const isPlain = type !== "counter" || !name.endsWith("_total");
+    const family = isPlain ? name : name.slice(0, -"_total".length);
+    const shown = type === "counter" && isPlain ? "unknown" : type;
+    page.text(`# TYPE ${family} ${shown}\n# HELP ${family} ${escaped.replaceAll('"', String.raw`\"`)}\n`);
+  }
+}
+
+function writeFacts(page: PageWriter, prefix: string, family: FactFamily, format: MetricsFormat): void {
+  writeHead(page, prefix + family.name, family.type, family.help, format);
+  for (const { labels, value } of family.samples) {
+    const text = Object.entries(labels ?? {})
+      .map(([name, value]) => `${name}="${escapeLabel(value)}"`)
+      .join(",");
+    page.text(text === "" ? `${prefix}${family.name} ` : `${prefix}${family.name}{${text}} `);
+    page.value(value);
+  }
+}
+
+function writeSample(page: PageWriter, prefix: string, family: MergedFamily, series: number): void {
+  if (family.isHidden(series)) return;
+  writeLabelled(page, prefix + family.definition.name, family, series, "");
+  page.value(family.sum(series, 0));
+}
+
+/** Buckets are counted apart and shown cumulated, as the formats want them. */
+function histogramWriter(
+  page: PageWriter,
+  prefix: string,
+  family: MergedFamily,
+  format: MetricsFormat,
+): (series: number) => void {
+  const name = prefix + family.definition.name;
+  const bounds = [...family.definition.buckets, Infinity].map((bound) => `le="${boundText(bound, format)}"`);
+  return (series) => {
+    if (family.isHidden(series)) return;
+    let count = 0;
+    for (let i = 0; i < bounds.length; i++) {
+      count += family.sum(series, 1 + i);
+      writeLabelled(page, `${name}_bucket`, family, series, bounds[i]);
+      page.value(count);
+    }
+    writeLabelled(page, `${name}_sum`, family, series, "");
+    page.value(family.sum(series, 0));
+    writeLabelled(page, `${name}_count`, family, series, "");
+    page.value(count);
+  };
+}
+
+/** OpenMetrics wants bounds as floats: 1.0, not 1. */
+function boundText(bound: number, format: MetricsFormat): string {
+  const text = numberText(bound);
+  return format === "openmetrics" && Number.isInteger(bound) ? `${text}.0` : text;
+}
+
+function writeLabelled(
+  page: PageWriter,
+  name: string,
+  family: MergedFamily,
+  series: number,
+  extra: string,
+): void {
+  const lane = family.lanes[series];
+  const record = family.records[series];
+  const start = lane.textStart(record);
+  const end = lane.textEnd(record);
+  if (start === end && extra === "") {
+    page.text(`${name} `);
+    return;
+  }
+  page.text(`${name}{`);
+  page.bytes(lane.bytes, start, end);
+  if (extra === "") page.text("} ");
+  else page.text(start === end ? `${extra}} ` : `,${extra}} `);
+}
+
+/** Gives the event loop its turn. */
+class Pace {
+  #until = performance.now() + SLICE_MS;
+
+  isOver(): boolean {
+    return performance.now() >= this.#until;
+  }
+
+  async rest(): Promise<void> {
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+    this.#until = performance.now() + SLICE_MS;
+  }
+}
