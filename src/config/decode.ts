@@ -9,7 +9,7 @@
 import type { TSchema } from "@sinclair/typebox";
 import { isIP } from "node:net";
 import type { ConfigProblem } from "./config-error.ts";
-import { isCidrText, parseDuration, parseSize } from "./kinds.ts";
+import { durationText, isCidrText, parseDuration, parseSize, sizeText } from "./kinds.ts";
 import { nearest } from "./nearest.ts";
 import type { ConfigSource, Path } from "./source.ts";
 
@@ -81,7 +81,9 @@ class Walk {
       case "number":
         return this.#decodeNumber(rule, value, path);
       case "boolean":
-        return typeof value === "boolean" ? value : this.#refuse(rule, value, path);
+        if (typeof value !== "boolean" || rule.enum?.includes(value) === false)
+          return this.#refuse(rule, value, path);
+        return value;
       default:
         return value;
     }
@@ -204,9 +206,9 @@ export function expected(rule: Rule): string {
   if (rule.anyOf !== undefined) return rule.anyOf.map(expected).join(" or ");
   switch (rule.kind) {
     case "duration":
-      return `a duration (seconds, or with ms, s, m, h, d)${range(rule, " ms")}`;
+      return `a duration (seconds, or with ms, s, m, h, d)${range(rule, durationText)}`;
     case "size":
-      return `a size (bytes, or with k, m, g)${range(rule, " bytes")}`;
+      return `a size (bytes, or with k, m, g)${range(rule, sizeText)}`;
     case "address":
       return "an IP address";
     case "cidr":
@@ -219,13 +221,13 @@ export function expected(rule: Rule): string {
     case "object":
       return "a map";
     case "array":
-      return rule.items === undefined ? "a list" : `a list of ${expected(rule.items)}${itemRange(rule)}`;
+      return `a list${itemRange(rule)}${rule.items === undefined ? "" : `, each ${expected(rule.items)}`}`;
     case "string":
       return `a text${(rule.minLength ?? 0) > 0 ? " that is not empty" : ""}`;
     case "integer":
-      return `a whole number${range(rule, "")}`;
+      return `a whole number${range(rule, String)}`;
     case "number":
-      return `a number${range(rule, "")}`;
+      return `a number${range(rule, String)}`;
     case "boolean":
       return "true or false";
     default:
@@ -233,16 +235,16 @@ export function expected(rule: Rule): string {
   }
 }
 
-function range(rule: Rule, unit: string): string {
-  if (rule.minimum !== undefined && rule.maximum !== undefined)
-    return ` from ${rule.minimum} to ${rule.maximum}${unit}`;
-  if (rule.minimum !== undefined && rule.minimum > 0) return ` of at least ${rule.minimum}${unit}`;
-  return rule.maximum === undefined ? "" : ` of at most ${rule.maximum}${unit}`;
+function range(rule: Rule, shown: (value: number) => string): string {
+  const { minimum = 0, maximum } = rule;
+  if (minimum > 0 && maximum !== undefined) return ` from ${shown(minimum)} to ${shown(maximum)}`;
+  if (minimum > 0) return ` of at least ${shown(minimum)}`;
+  return maximum === undefined ? "" : ` of at most ${shown(maximum)}`;
 }
 
 function itemRange(rule: Rule): string {
-  if (rule.maxItems !== undefined) return ` (${rule.minItems ?? 0} to ${rule.maxItems})`;
-  return (rule.minItems ?? 0) > 0 ? ` (at least ${rule.minItems})` : "";
+  if (rule.maxItems !== undefined) return ` of ${rule.minItems ?? 0} to ${rule.maxItems} entries`;
+  return (rule.minItems ?? 0) > 0 ? ` of at least ${rule.minItems} entries` : "";
 }
 
 function fits(rule: Rule, value: unknown): boolean {

@@ -38,6 +38,22 @@ export function parseSize(value: unknown): number | null {
   return Number.isSafeInteger(bytes) ? bytes : null;
 }
 
+/** The shortest spelling that `parseDuration` reads as `ms`. */
+export function durationText(ms: number): string {
+  for (const unit of ["d", "h", "m", "s"]) {
+    if (ms > 0 && ms % DURATION_UNITS_MS[unit] === 0) return `${ms / DURATION_UNITS_MS[unit]}${unit}`;
+  }
+  return `${ms}ms`;
+}
+
+/** The shortest spelling that `parseSize` reads as `bytes`. */
+export function sizeText(bytes: number): string {
+  for (const unit of ["g", "m", "k"]) {
+    if (bytes > 0 && bytes % SIZE_UNITS[unit] === 0) return `${bytes / SIZE_UNITS[unit]}${unit}`;
+  }
+  return String(bytes);
+}
+
 export function isCidrText(value: unknown): boolean {
   if (typeof value !== "string") return false;
   const slash = value.indexOf("/");

@@ -131,7 +131,6 @@ const apisixSection = section(
     disable_upstream_healthcheck: Type.Optional(withoutEffect("Health checks.")),
     lru: Type.Optional(withoutEffect("Caches for secrets.")),
     tracing: Type.Optional(withoutEffect("Spans per phase.")),
-    enable_control_prometheus: Type.Optional(withoutEffect("Older option of APISIX.")),
   },
   { description: "APISIX's own section." },
 );
@@ -141,7 +140,6 @@ const NGINX_KEYS = [
   "error_log",
   "enable_cpu_affinity",
   "worker_rlimit_nofile",
-  "worker_rlimit_core",
   "max_pending_timers",
   "max_running_timers",
   "envs",
@@ -163,7 +161,6 @@ const NGINX_HTTP_KEYS = [
   "charset",
   "variables_hash_max_size",
   "lua_shared_dict",
-  "lua_shared_dicts",
   "custom_lua_shared_dict",
 ];
 

@@ -1,0 +1,372 @@
+/** The static configuration: what a file means, and what is said about a wrong one. */
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { describe, test } from "node:test";
+import * as fc from "fast-check";
+import { ConfigError, loadStaticConfig, parseStaticConfig } from "./load.ts";
+import { configurationReference } from "./reference.ts";
+import { FileSchema } from "./schema.ts";
+import type { StaticConfig } from "./static-config.ts";
+
+function config(text: string, env: NodeJS.ProcessEnv = {}): StaticConfig {
+  return parseStaticConfig("c.yaml", text, env).config;
+}
+
+function warnings(text: string): string[] {
+  return parseStaticConfig("c.yaml", text, {}).warnings;
+}
+
+function fault(text: string, env: NodeJS.ProcessEnv = {}): string {
+  try {
+    parseStaticConfig("c.yaml", text, env);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message;
+    throw error;
+  }
+  return assert.fail(`accepted: ${text}`);
+}
+
+function ports(text: string): string[] {
+  return config(text).listeners.map(
+    (l) => `${l.purpose} ${l.address}:${l.port} ${l.group} ${l.proxyProtocol}`,
+  );
+}
+
+describe("a file with nothing in it", () => {
+  test("gives the default listeners", () => {
+    assert.deepEqual(ports(""), [
+      "http 0.0.0.0:9080 default false",
+      "admin 127.0.0.1:9180 default false",
+      "control 127.0.0.1:9090 default false",
+      "metrics 127.0.0.1:9091 default false",
+      "status 127.0.0.1:7085 default false",
+    ]);
+  });
+
+  test("gives one worker per core and no warning", () => {
+    const loaded = loadStaticConfig({ dataFolder: "/nonexistent", env: {} });
+    assert.equal(loaded.config.workers, availableParallelism());
+    assert.deepEqual(loaded.warnings, []);
+  });
+
+  for (const text of ["", "# only a comment", "{}", "---\n", "apisix:\n", "null"]) {
+    test(`is what ${JSON.stringify(text)} is`, () => assert.deepEqual(config(text), config("{}")));
+  }
+});
+
+describe("a key", () => {
+  const cases: [text: string, read: (c: StaticConfig) => unknown, expected: unknown][] = [
+    ["nginx_config: { worker_processes: 3 }", (c) => c.workers, 3],
+    ["nginx_config: { worker_processes: 3 }\ncardea: { workers: 5 }", (c) => c.workers, 5],
+    ["apisix: { enable_dev_mode: true }\ncardea: { workers: 5 }", (c) => c.workers, 1],
+    ["nginx_config: { http: { client_header_timeout: 7s } }", (c) => c.http.headerTimeoutMs, 7000],
+    ["nginx_config: { http: { client_body_timeout: 500ms } }", (c) => c.http.bodyTimeoutMs, 500],
+    ["nginx_config: { http: { keepalive_timeout: 2m } }", (c) => c.http.idleTimeoutMs, 120_000],
+    ["nginx_config: { http: { send_timeout: 3 } }", (c) => c.http.sendTimeoutMs, 3000],
+    ["nginx_config: { http: { client_max_body_size: 8m } }", (c) => c.http.maxBodyBytes, 8 * 1024 ** 2],
+    ["nginx_config: { http: { underscores_in_headers: on } }", (c) => c.http.underscoresInHeaders, "keep"],
+    ['nginx_config: { http: { underscores_in_headers: "off" } }', (c) => c.http.underscoresInHeaders, "drop"],
+    ["nginx_config: { event: { worker_connections: 99 } }", (c) => c.http.maxConnectionsPerWorker, 99],
+    ["nginx_config: { http: { upstream: { keepalive: 9 } } }", (c) => c.upstream.keepalive.size, 9],
+    ["nginx_config: { http: { enable_access_log: false } }", (c) => c.accessLog.path, null],
+    ["nginx_config: { http: { access_log: a.log } }", (c) => c.accessLog.path, "a.log"],
+    ["nginx_config: { worker_shutdown_timeout: 240s }", (c) => c.supervision.drainTimeoutMs, 240_000],
+    ["nginx_config: { error_log_level: crit }", (c) => c.log.level, "error"],
+    ["nginx_config: { error_log_level: notice }", (c) => c.log.level, "info"],
+    [
+      "cardea: { http: { header_timeout: 1s } }\nnginx_config: { http: { client_header_timeout: 7s } }",
+      (c) => c.http.headerTimeoutMs,
+      1000,
+    ],
+    ["apisix: { router: { http: radixtree_uri } }", (c) => c.router.http, "radixtree_uri"],
+    [
+      "apisix: { dns_resolver: ['1.1.1.1', '[::1]:53'], dns_resolver_valid: 30 }",
+      (c) => c.resolver,
+      { servers: ["1.1.1.1", "[::1]:53"], validMs: 30_000, timeoutMs: 5000, ipv6: true },
+    ],
+    ["apisix: { trusted_addresses: [10.0.0.0/8] }", (c) => c.trustedAddresses, ["10.0.0.0/8"]],
+    ["plugins: [key-auth]", (c) => c.plugins.enabled, ["key-auth"]],
+    ["plugins: []", (c) => c.plugins.enabled, []],
+    ["plugin_attr: { x: { a: [1] } }", (c) => c.plugins.attributes, { x: { a: [1] } }],
+    ["plugin_attr: { prometheus: { metric_prefix: x_ } }", (c) => c.metrics.prefix, "x_"],
+    ["cardea: { supervision: { worker_heap: 300m } }", (c) => c.supervision.workerHeapMb, 300],
+    ["cardea: { admin: { server_header: '' } }", (c) => c.admin.serverHeader, null],
+    [
+      "deployment: { admin: { admin_key: [{ key: abcdefghijklmnopq }] } }",
+      (c) => c.admin.keys,
+      [{ name: "admin", key: "abcdefghijklmnopq", role: "admin" }],
+    ],
+    ["deployment: { admin: { admin_key: [{ key: '' }] } }", (c) => c.admin.keys, []],
+    ['{ "apisix": { "node_listen": 81 } }', (c) => c.listeners[0].port, 81],
+    ['{\n\t"apisix": {\n\t\t"node_listen": 81\n\t}\n}', (c) => c.listeners[0].port, 81],
+    ["apisix: { enable_ipv6: no }", (c) => c.resolver.ipv6, false],
+    ["apisix: { enable_ipv6: &off false, tracing: *off }", (c) => c.resolver.ipv6, false],
+  ];
+  for (const [text, read, expected] of cases) {
+    test(`has its effect: ${text}`, () => assert.deepEqual(read(config(text)), expected));
+  }
+
+  test("of listeners takes all the forms that APISIX knows", () => {
+    assert.deepEqual(
+      ports("apisix: { node_listen: [80, { port: 81 }, { ip: '::1', port: 82 }] }").slice(0, 3),
+      ["http 0.0.0.0:80 default false", "http 0.0.0.0:81 default false", "http ::1:82 default false"],
+    );
+    assert.ok(
+      ports("apisix: { proxy_protocol: { listen_http_port: 9181 } }").includes(
+        "http 0.0.0.0:9181 default true",
+      ),
+    );
+  });
+
+  test("switches a listener off", () => {
+    const text =
+      "apisix: { enable_admin: false, enable_control: false }\nplugin_attr: { prometheus: { enable_export_server: false } }";
+    assert.deepEqual(ports(text), ["http 0.0.0.0:9080 default false", "status 127.0.0.1:7085 default false"]);
+  });
+
+  test("makes groups with workers and ports of their own", () => {
+    const text =
+      "cardea: { workers: 2, groups: [{ name: a, workers: 1, listen: [{ port: 90, proxy_protocol: true }] }] }";
+    assert.equal(config(text).workers, 3);
+    assert.deepEqual(config(text).groups, [
+      { name: "default", workers: 2 },
+      { name: "a", workers: 1 },
+    ]);
+    assert.equal(ports(text)[1], "http 0.0.0.0:90 a true");
+  });
+});
+
+describe("a mistake is told with its line, column and key:", () => {
+  const cases: [text: string, message: string | RegExp][] = [
+    ["apisix:\n  foo: 1", /^c\.yaml:2:3 apisix\.foo: unknown key "foo"; expected one of node_listen, /],
+    [
+      "apisix:\n  node_lisen: 1",
+      'c.yaml:2:3 apisix.node_lisen: unknown key "node_lisen"; did you mean node_listen?',
+    ],
+    [
+      "nginx_config:\n  http:\n    keepalive_timout: 1s",
+      /^c\.yaml:3:5 nginx_config\.http\.keepalive_timout: .*did you mean keepalive_timeout\?/,
+    ],
+    [
+      "apisix:\n  node_listen:\n    - port: 0",
+      "c.yaml:3:13 apisix.node_listen[0].port: given 0, expected a port (1..65535)",
+    ],
+    [
+      "apisix:\n  node_listen:\n    - ip: x\n      port: 1",
+      'c.yaml:3:11 apisix.node_listen[0].ip: given "x", expected an IP address',
+    ],
+    [
+      "apisix:\n  node_listen: [{}]",
+      "c.yaml:2:17 apisix.node_listen[0]: the key port is missing, expected a port (1..65535)",
+    ],
+    ["apisix: 5", "c.yaml:1:9 apisix: given 5, expected a map"],
+    ["- 1", "c.yaml:1:1 given a list, expected a map of sections"],
+    ["apisix:\n  enable_admin: 1", "c.yaml:2:17 apisix.enable_admin: given 1, expected true or false"],
+    [
+      "cardea: { http: { header_timeout: 0 } }",
+      "c.yaml:1:35 cardea.http.header_timeout: given 0, expected a duration (seconds, or with ms, s, m, h, d) from 1ms to 1d",
+    ],
+    ["cardea: { http: { max_headers: .nan } }", /max_headers: given null, expected a whole number/],
+    [
+      "cardea: { groups: [{ name: default, workers: 1, listen: [{ port: 1 }] }] }",
+      /groups\[0\]\.name: given "default", expected a name/,
+    ],
+    [
+      "cardea: { supervision: { heartbeat: 10s } }",
+      /stale_after: given 10000 ms, expected at least twice the heartbeat/,
+    ],
+    [
+      "deployment: { role: data_plane }",
+      /deployment\.role: given "data_plane", expected traditional \(control_plane and data_plane come later\)/,
+    ],
+    [
+      "deployment: { role_traditional: { config_provider: yaml } }",
+      /config_provider: given "yaml", expected etcd .*yaml comes later/,
+    ],
+    ["deployment: { admin: { https_admin: true } }", /https_admin: given true, expected false/],
+    [
+      "deployment: { admin: { allow_admin: [] } }",
+      /allow_admin: given an empty list, expected .*0\.0\.0\.0\/0/,
+    ],
+    [
+      "deployment: { admin: { allow_admin: [10.0.0.0/33] } }",
+      /allow_admin\[0\]: given "10\.0\.0\.0\/33", expected an IP address or CIDR/,
+    ],
+    ["apisix: { proxy_mode: stream }", /proxy_mode: given "stream"/],
+    [
+      "apisix: { node_listen: 9180 }",
+      /deployment\.admin\.admin_listen\.port: given 127\.0\.0\.1:9180 for admin, expected a port that is free; 0\.0\.0\.0:9180 for http takes it/,
+    ],
+    [
+      "plugin_attr: { prometheus: { default_buckets: [2, 1] } }",
+      /default_buckets: expected each bound to be greater/,
+    ],
+    ["a: 1\na: 2", /^c\.yaml:2:1 not valid YAML or JSON: Map keys must be unique/],
+    ["apisix:\n\tnode_listen: 1", /^c\.yaml:2:1 not valid YAML or JSON: Tabs are not allowed/],
+    ["apisix: [", /^c\.yaml:1:\d+ not valid YAML or JSON: /],
+    ["__proto__: { a: 1 }", "c.yaml:1:1 __proto__: this key is never allowed"],
+    ["plugin_attr:\n  x: { __proto__: { a: 1 } }", "c.yaml:2:8 __proto__: this key is never allowed"],
+    ["? [a]\n: 1", /a key must be plain text/],
+  ];
+  for (const [text, message] of cases) {
+    test(text.replaceAll("\n", "⏎"), () => {
+      if (typeof message === "string") assert.equal(fault(text), message);
+      else assert.match(fault(text), message);
+    });
+  }
+
+  test("all mistakes at once, in the order of the file", () => {
+    const lines = fault("cardae: 1\napisix:\n  node_listen: x\nplugins: 3").split("\n");
+    assert.deepEqual(
+      lines.map((line) => line.split(":")[1]),
+      ["1", "3", "4"],
+    );
+  });
+
+  test("a bomb of aliases is refused and not expanded", () => {
+    const levels = Array.from(
+      { length: 12 },
+      (_, i) => `a${i + 1}: &a${i + 1} [${Array(9).fill(`*a${i}`).join(", ")}]`,
+    );
+    assert.match(fault(`plugin_attr: {}\na0: &a0 [x]\n${levels.join("\n")}`), /Excessive alias count/);
+  });
+
+  test("a file of endless brackets is refused", () => {
+    assert.match(fault("[".repeat(20_000)), /^c\.yaml/);
+    assert.match(fault(" ".repeat(1_048_577)), /has more than 1048576 bytes/);
+  });
+});
+
+describe("environment variables", () => {
+  test("stand in values and keys, several in one text, and become numbers and booleans", () => {
+    const env = { PORT: "8081", KEY: "enable_admin", NO: "false", HOST: "h" };
+    assert.equal(config("apisix: { node_listen: '${{PORT}}' }", env).listeners[0].port, 8081);
+    assert.equal(config('apisix:\n  "${{KEY}}": ${{ NO }}', env).admin.enabled, false);
+    const attributes = config("plugin_attr: { x: { a: 'http://${{HOST}}:${{PORT}}/' } }", env).plugins
+      .attributes;
+    assert.deepEqual(attributes, { x: { a: "http://h:8081/" } });
+  });
+
+  test("have defaults, which a set variable overrides", () => {
+    const text = "apisix:\n  node_listen: ${{PORT:=8082}}";
+    assert.equal(config(text).listeners[0].port, 8082);
+    assert.equal(config(text, { PORT: "8083" }).listeners[0].port, 8083);
+  });
+
+  test("stay text where text is expected", () => {
+    const text = "deployment:\n  admin:\n    admin_key:\n      - key: ${{K}}";
+    assert.equal(config(text, { K: "12345678901234567" }).admin.keys[0].key, "12345678901234567");
+  });
+
+  test("that are not set are an error that names them", () => {
+    const message = fault("apisix:\n  node_listen: ${{PORT}}\n  enable_admin: ${{OTHER}}");
+    assert.match(message, /^c\.yaml:2:16 the environment variable PORT is not set/);
+    assert.match(message, /\nc\.yaml:3:17 the environment variable OTHER is not set/);
+  });
+
+  test("cannot bring a forbidden or a second key", () => {
+    assert.match(fault('plugin_attr: { "${{K}}": {} }', { K: "__proto__" }), /never allowed/);
+    assert.match(fault('plugin_attr: { a: {}, "${{K}}": {} }', { K: "a" }), /a: the key is given twice/);
+  });
+});
+
+describe("an admin key", () => {
+  for (const key of ["edd1c9f034335f136f87ad84b625c8f1", "4054f7cf07e344346cd3f287985e76a2"]) {
+    test(`that APISIX's documentation prints (${key.slice(0, 4)}...) is refused`, () => {
+      const inFile = fault(`deployment:\n  admin:\n    admin_key:\n      - key: ${key}`);
+      assert.match(
+        inFile,
+        /c\.yaml:4:14 deployment\.admin\.admin_key\[0\]\.key: given the key that APISIX's documentation prints/,
+      );
+      assert.match(fault("", { CARDEA_ADMIN_KEY: key }), /^c\.yaml CARDEA_ADMIN_KEY: given the key/);
+      assert.ok(!inFile.includes(key));
+    });
+  }
+
+  test("from the environment replaces those with the role admin", () => {
+    const text =
+      "deployment: { admin: { admin_key: [{ key: file-key-file-key }, { name: v, key: view-key-view-key, role: viewer }] } }";
+    assert.deepEqual(config(text, { CARDEA_ADMIN_KEY: "env-key-env-key-env" }).admin.keys, [
+      { name: "admin", key: "env-key-env-key-env", role: "admin" },
+      { name: "v", key: "view-key-view-key", role: "viewer" },
+    ]);
+  });
+
+  test("is never shown in a message", () => {
+    assert.ok(!fault("deployment: { admin: { admin_key: [{ key: 98765432 }] } }").includes("98765432"));
+  });
+
+  test("that is short or missing brings a warning", () => {
+    assert.match(warnings("deployment: { admin: { admin_key: [{ key: abc }] } }").join(), /fewer than 16/);
+    assert.match(
+      warnings("deployment: { admin: { admin_key_required: false } }").join(),
+      /may change everything/,
+    );
+  });
+});
+
+describe("keys without effect", () => {
+  test("are named in one warning", () => {
+    assert.deepEqual(
+      warnings("apisix: { tracing: true, ssl: { enable: 1 } }\nnginx_config: { user: root }"),
+      ["keys of APISIX that have no effect yet: apisix.tracing, apisix.ssl, nginx_config.user"],
+    );
+  });
+
+  test("that mean an etcd say where the configuration lives instead", () => {
+    assert.deepEqual(warnings("deployment:\n  etcd: { host: ['http://127.0.0.1:2379'] }"), [
+      "deployment.etcd (line 2) is not used: the configuration lives in the embedded store of this node",
+    ]);
+  });
+});
+
+test("whatever the file holds, the answer is a configuration or a ConfigError", () => {
+  const keys = fc.constantFrom(
+    "apisix",
+    "nginx_config",
+    "cardea",
+    "http",
+    "node_listen",
+    "port",
+    "ip",
+    "admin",
+    "deployment",
+    "plugin_attr",
+    "groups",
+    "constructor",
+    "toString",
+    "x",
+  );
+  const tree = fc.letrec((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 5 },
+      fc.constantFrom(null, true, 0, -1, 9080, 1e99, "", "10s", "${{A}}", "*"),
+      fc.array(tie("value"), { maxLength: 3 }),
+      tie("map"),
+    ),
+    map: fc.dictionary(keys, tie("value"), { maxKeys: 4 }),
+  }));
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        tree.map.map((value) => JSON.stringify(value)),
+        fc.string(),
+      ),
+      (text) => {
+        try {
+          parseStaticConfig("c.yaml", text, {});
+        } catch (error) {
+          assert.ok(error instanceof ConfigError, String(error));
+        }
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
+
+test("docs/configuration.md is what the schema gives (scripts/docs-config.ts writes it)", () => {
+  const page = readFileSync(new URL("../../docs/configuration.md", import.meta.url), "utf8");
+  assert.equal(page, configurationReference(FileSchema));
+});
