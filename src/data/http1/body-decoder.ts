@@ -84,6 +84,7 @@ export class BodyDecoder {
   /** The body goes to someone else from here on (to nobody, to be drained). */
   redirect(consumer: BodyConsumer): void {
     this.#consumer = consumer;
+    this.bodyBytes = 0;
     if (this.state === "paused") this.state = "flowing";
   }
 
@@ -129,7 +130,10 @@ export class BodyDecoder {
       return false;
     }
     const piece = buffer.subarray(from, to);
-    const goesOn = this.#consumer.onBody(this.#copies ? Buffer.from(piece) : piece);
+    const consumer = this.#consumer;
+    const goesOn = consumer.onBody(this.#copies ? Buffer.from(piece) : piece);
+    // The consumer may have been replaced or the body abandoned by this very call.
+    if (consumer !== this.#consumer) return this.state === "flowing";
     // The last byte by length needs no consent: there is nothing to hold back behind it.
     if (!goesOn && this.state === "flowing" && !(this.#framing === "length" && this.#left === 0))
       this.state = "paused";

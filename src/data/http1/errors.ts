@@ -50,6 +50,8 @@ export const ERRORS = {
   truncated: row("truncated", 400, "message ended before it was complete"),
   headTimeout: row("head-timeout", 408, "request header timeout"),
   bodyTimeout: row("body-timeout", 408, "request body timeout"),
+  sendTimeout: row("send-timeout", 408, "answer not read in time"),
+  internal: row("internal", 500, "internal server error"),
 } as const satisfies Record<string, ProtocolError>;
 
 /** A field that a plugin or the gateway wanted to send and that would break the message. */

@@ -76,7 +76,9 @@ const KNOWN_CODINGS = new Set([
 ]);
 
 function hasUnknownCoding(value: string): boolean {
-  return value.split(",").some((coding) => !KNOWN_CODINGS.has(coding.trim().toLowerCase()));
+  return value
+    .split(",")
+    .some((coding) => !KNOWN_CODINGS.has(coding.replaceAll(/^[ \t]+|[ \t]+$/g, "").toLowerCase()));
 }
 
 /** Which of the tokens that matter a Connection field holds; bits, so that repeated fields can be joined. */

@@ -66,7 +66,7 @@ export abstract class HeadParser {
         text = this.#partial + text;
         this.#partial = "";
       }
-      const end = hasLineEnd ? this.#lines(text) : this.#wait(text, 0);
+      const end = hasLineEnd ? this.#lines(text) : this.#wait(text, 0, waiting === 0);
       if (end === FAILED) return FAILED;
       if (end >= 0) {
         this.headBytes += end - waiting;
@@ -91,7 +91,10 @@ export abstract class HeadParser {
 
   /** The start line at `at`: position behind it, `NEED_MORE` (of the whole text) or `FAILED`. */
   protected abstract startLine(text: string, at: number): number;
-  /** An incomplete start line: is it already too long, or no start line at all? */
+  /** Longest start line, line end included, and the error for a longer one. */
+  protected abstract readonly maxStartBytes: number;
+  protected abstract readonly startTooLong: ProtocolError;
+  /** Can an incomplete start line not become one? Asked for its first bytes only. */
   protected abstract badStart(text: string): ProtocolError | null;
   /** A field of a kind other than `OTHER`, which is already in `fields`. */
   protected abstract special(kind: number, value: string): void;
@@ -103,13 +106,13 @@ export abstract class HeadParser {
     return FAILED;
   }
 
-  #wait(text: string, from: number): number {
+  #wait(text: string, from: number, isFirst: boolean): number {
     this.#partial = from === 0 ? text : text.slice(from);
-    if (!this.#inFields) {
-      const error = this.badStart(this.#partial);
-      if (error !== null) return this.fail(error);
-    }
-    return NEED_MORE;
+    if (this.#inFields) return NEED_MORE;
+    if (text.length > this.maxStartBytes) return this.fail(this.startTooLong);
+    // Later pieces are not looked at: that would flatten a growing rope for every byte of a slow sender.
+    const error = isFirst || text.length < 16 ? this.badStart(text) : null;
+    return error === null ? NEED_MORE : this.fail(error);
   }
 
   #lines(text: string): number {
@@ -117,7 +120,7 @@ export abstract class HeadParser {
     const limit = text.lastIndexOf("\n") + 1;
     if (!this.#inFields) {
       at = this.startLine(text, 0);
-      if (at < 0) return at === FAILED ? FAILED : this.#wait(text, 0);
+      if (at < 0) return at === FAILED ? FAILED : this.#wait(text, 0, false);
       this.#inFields = true;
     }
     const fields = this.fields;
@@ -152,7 +155,7 @@ export abstract class HeadParser {
       if (name.hasUnderscore) this.sawUnderscore = true;
       if (name.kind !== OTHER) this.special(name.kind, value);
     }
-    return this.#wait(text, at);
+    return this.#wait(text, at, false);
   }
 
   #badName(code: number, isEmpty: boolean): number {

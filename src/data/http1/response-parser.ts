@@ -35,6 +35,8 @@ export class ResponseParser extends HeadParser {
   framing: BodyFraming = "none";
   /** The peer lets the connection be used again after this answer. */
   keepAlive = false;
+  protected override readonly maxStartBytes = MAX_STATUS_LINE_BYTES;
+  protected override readonly startTooLong = ERRORS.statusLine;
   readonly #framingFields = new FramingFields();
   #connection = 0;
   #isHeadRequest = false;
@@ -95,7 +97,6 @@ export class ResponseParser extends HeadParser {
   }
 
   protected override badStart(text: string): ProtocolError | null {
-    if (text.length > MAX_STATUS_LINE_BYTES) return ERRORS.statusLine;
     return "HTTP/1.".startsWith(text.slice(0, 7)) ? null : ERRORS.statusLine;
   }
 

@@ -6,7 +6,7 @@
  */
 
 import { HeaderList } from "../../lib/headers.ts";
-import type { ProtocolError } from "./errors.ts";
+import { ERRORS, type ProtocolError } from "./errors.ts";
 import { HeadParser } from "./head-parser.ts";
 
 const TRAILER_LIMITS = { maxHeaderBytes: 8 * 1024, maxHeaders: 32 };
@@ -23,6 +23,9 @@ const FORBIDDEN = new Set(
 export class TrailerParser extends HeadParser {
   /** After a complete section: what it held, or null for nothing. */
   trailers: HeaderList | null = null;
+
+  protected override readonly maxStartBytes = TRAILER_LIMITS.maxHeaderBytes;
+  protected override readonly startTooLong = ERRORS.headTooLarge;
 
   constructor() {
     super(TRAILER_LIMITS);

@@ -1,0 +1,89 @@
+/** All HTTP listeners of a worker, with the gauges that they keep in shared memory. */
+
+import type { ListenerHandle } from "../../shared/messages.ts";
+import type { HttpConfig } from "../../config/static-config.ts";
+import type { PluginLog } from "../../plugin/host.ts";
+import type { Deadlines } from "../deadlines.ts";
+import type { RequestListener } from "../transport.ts";
+import { ACCEPTED, ACTIVE, HANDLED, type GaugeLanes } from "../../shared/gauge-lanes.ts";
+import { ConnectionCount, Listener, type ListenerMeters, type ListenTarget } from "./listener.ts";
+
+export interface HttpListenersOptions {
+  http: HttpConfig;
+  deadlines: Deadlines;
+  gauges: GaugeLanes;
+  log: PluginLog;
+  onRequest: RequestListener;
+}
+
+export class HttpListeners {
+  readonly #options: HttpListenersOptions;
+  readonly #meters: ListenerMeters;
+  readonly #count = new ConnectionCount();
+  readonly #listeners: Listener[] = [];
+
+  constructor(options: HttpListenersOptions) {
+    this.#options = options;
+    this.#meters = metersOf(options);
+  }
+
+  get active(): number {
+    return this.#count.active;
+  }
+
+  /** Resolves with the ports, in order, once all of them accept; rejects with the first failure. */
+  listen(handles: readonly Pick<ListenerHandle, "purpose" | "fd" | "proxyProtocol">[]): Promise<number[]> {
+    const ours = handles.filter((handle) => handle.purpose === "http");
+    return Promise.all(ours.map((handle) => this.add({ fd: handle.fd }, handle.proxyProtocol)));
+  }
+
+  add(target: ListenTarget, proxyProtocol: boolean): Promise<number> {
+    const { http, deadlines, onRequest } = this.#options;
+    const listener = new Listener({
+      http,
+      deadlines,
+      onRequest,
+      proxyProtocol,
+      meters: this.#meters,
+      count: this.#count,
+      onHttp2: null,
+    });
+    this.#listeners.push(listener);
+    return listener.listen(target);
+  }
+
+  /** Resolves when the last connection has ended, or at the timeout, when those that remain are cut off. */
+  async drain(timeoutMs: number): Promise<void> {
+    const all = Promise.all(this.#listeners.map((listener) => listener.drain()));
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeoutMs);
+    });
+    await Promise.race([all, timeout]);
+    clearTimeout(timer);
+    this.close();
+  }
+
+  close(): void {
+    for (const listener of this.#listeners) listener.close();
+  }
+}
+
+function metersOf({ gauges, log }: HttpListenersOptions): ListenerMeters {
+  return {
+    accepted() {
+      gauges.add(ACCEPTED, 1);
+      gauges.add(HANDLED, 1);
+      gauges.add(ACTIVE, 1);
+    },
+    ended: () => gauges.add(ACTIVE, -1),
+    overLimit: () => {
+      gauges.add(ACCEPTED, 1);
+      log.warn("connection turned away: the worker has as many as it may");
+    },
+    proxyHeaderRefused: () => log.debug("connection without a valid PROXY header closed"),
+    requestRefused: (error) =>
+      log.debug("malformed request refused", { code: error.code, status: error.status }),
+    fault: (fault) => log.error("fault in a listener", { error: String(fault) }),
+  };
+}

@@ -1,0 +1,178 @@
+/**
+ * One listening port of a worker: accepts connections, bounds their number, reads a PROXY header where one is
+ * required, and gives each to the engine that speaks its protocol.
+ *
+ * Promises: gauges are exact (`accepted` once and `ended` once per connection); `drain` stops accepting, closes
+ * idle connections and resolves when the last one has ended. TLS will sit between the accepted socket and the
+ * engine; HTTP/2 with prior knowledge goes to `ConnectionHost.onHttp2`.
+ */
+
+import { createServer, type Server, type Socket } from "node:net";
+import type { RequestListener } from "../transport.ts";
+import type { Deadlines } from "../deadlines.ts";
+import type { HttpConfig } from "../../config/static-config.ts";
+import { type ConnectionHost, Http1ClientConnection } from "../http1/client-connection.ts";
+import type { ProtocolError } from "../http1/errors.ts";
+import type { ProxyAnnouncement } from "./proxy-protocol.ts";
+import { ProxyReader } from "./proxy-reader.ts";
+
+export type ListenTarget =
+  /** A socket that is bound already, such as `ListenerHandle.fd`. */
+  { fd: number } | { host: string; port: number; reusePort?: boolean };
+
+/** What a listener tells its worker; gauges and counters are made of it. */
+export interface ListenerMeters {
+  accepted(): void;
+  ended(): void;
+  /** Turned away because the worker has `maxConnectionsPerWorker` connections. */
+  overLimit(): void;
+  /** Broken or late PROXY header. */
+  proxyHeaderRefused(): void;
+  requestRefused(error: ProtocolError): void;
+  fault(fault: unknown): void;
+}
+
+/** Connections of all listeners of a worker: the bound is theirs together, serial numbers are unique. */
+export class ConnectionCount {
+  active = 0;
+  serial = 0;
+}
+
+export interface ListenerOptions {
+  http: HttpConfig;
+  deadlines: Deadlines;
+  onRequest: RequestListener;
+  meters: ListenerMeters;
+  count: ConnectionCount;
+  proxyProtocol: boolean;
+  onHttp2: ((socket: Socket, rest: Buffer) => void) | null;
+}
+
+const BACKLOG = 4096;
+
+export class Listener implements ConnectionHost {
+  readonly http: HttpConfig;
+  readonly deadlines: Deadlines;
+  readonly onRequest: RequestListener;
+  readonly onHttp2: ((socket: Socket, rest: Buffer) => void) | null;
+  readonly #meters: ListenerMeters;
+  readonly #count: ConnectionCount;
+  readonly #proxyProtocol: boolean;
+  readonly #server: Server;
+  readonly #connections = new Set<Http1ClientConnection>();
+  #waiting = 0;
+  #drained: (() => void) | null = null;
+
+  constructor(options: ListenerOptions) {
+    this.http = options.http;
+    this.deadlines = options.deadlines;
+    this.onRequest = options.onRequest;
+    this.onHttp2 = options.onHttp2;
+    this.#meters = options.meters;
+    this.#count = options.count;
+    this.#proxyProtocol = options.proxyProtocol;
+    this.#server = createServer({ noDelay: true, allowHalfOpen: true, keepAlive: true }, this.#onSocket);
+  }
+
+  /** Connections that are open now. */
+  get active(): number {
+    return this.#connections.size + this.#waiting;
+  }
+
+  /** Resolves with the port once the socket listens; rejects with the system's error. */
+  listen(target: ListenTarget): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#server.once("error", reject);
+      this.#server.listen({ ...target, backlog: BACKLOG }, () => {
+        this.#server.off("error", reject);
+        // Later errors are of single accepts (no descriptor left, say): the next one may work.
+        this.#server.on("error", (fault) => this.#meters.fault(fault));
+        const address = this.#server.address();
+        resolve(typeof address === "object" && address !== null ? address.port : 0);
+      });
+    });
+  }
+
+  /** Accepts nothing more and lets what runs finish; resolves when no connection is left. */
+  drain(): Promise<void> {
+    if (this.#server.listening) this.#server.close();
+    for (const connection of this.#connections) connection.drain();
+    if (this.active === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const before = this.#drained;
+      this.#drained = () => {
+        before?.();
+        resolve();
+      };
+    });
+  }
+
+  /** Ends everything at once. */
+  close(): void {
+    if (this.#server.listening) this.#server.close();
+    for (const connection of this.#connections) connection.destroy();
+  }
+
+  readonly #onSocket = (socket: Socket): void => {
+    if (this.#count.active >= this.http.maxConnectionsPerWorker) {
+      this.#meters.overLimit();
+      socket.destroy();
+      return;
+    }
+    this.#count.active++;
+    this.#meters.accepted();
+    if (!this.#proxyProtocol) {
+      this.#start(socket, null, null);
+      return;
+    }
+    this.#waiting++;
+    // eslint-disable-next-line no-new -- it lives by its listeners on the socket
+    new ProxyReader(
+      socket,
+      this.deadlines,
+      this.http.headerTimeoutMs,
+      this.#onProxyHeader,
+      this.#onProxyFailed,
+    );
+  };
+
+  readonly #onProxyHeader = (socket: Socket, announcement: ProxyAnnouncement, rest: Buffer): void => {
+    this.#waiting--;
+    this.#start(socket, announcement, rest);
+  };
+
+  readonly #onProxyFailed = (): void => {
+    this.#waiting--;
+    this.#meters.proxyHeaderRefused();
+    this.#ended();
+  };
+
+  #start(socket: Socket, announcement: ProxyAnnouncement | null, rest: Buffer | null): void {
+    const connection = new Http1ClientConnection(socket, this, {
+      serial: ++this.#count.serial,
+      scheme: "http",
+      proxyProtocolAddress: announcement?.source?.address ?? null,
+    });
+    this.#connections.add(connection);
+    if (rest !== null && rest.length > 0) connection.onBytes(rest, rest.length);
+    if (!this.#server.listening) connection.drain();
+  }
+
+  onRefused(error: ProtocolError): void {
+    this.#meters.requestRefused(error);
+  }
+
+  onFault(fault: unknown): void {
+    this.#meters.fault(fault);
+  }
+
+  onClosed(connection: Http1ClientConnection): void {
+    if (this.#connections.delete(connection)) this.#ended();
+  }
+
+  #ended(): void {
+    this.#count.active--;
+    this.#meters.ended();
+    if (this.active === 0) this.#drained?.();
+  }
+}

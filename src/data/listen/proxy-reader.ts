@@ -1,0 +1,72 @@
+/** Waits for the PROXY header of one accepted socket, within a bound and a deadline, before anyone else reads. */
+
+import type { Socket } from "node:net";
+import { type Deadlined, type Deadlines, NEVER } from "../deadlines.ts";
+import { MAX_PROXY_HEADER_BYTES, parseProxyHeader, type ProxyAnnouncement } from "./proxy-protocol.ts";
+
+/** `rest`: what came behind the header, not yet looked at. */
+export type ProxyHeaderListener = (socket: Socket, announcement: ProxyAnnouncement, rest: Buffer) => void;
+
+export class ProxyReader implements Deadlined {
+  deadline: number;
+  readonly #socket: Socket;
+  readonly #deadlines: Deadlines;
+  readonly #onHeader: ProxyHeaderListener;
+  readonly #onFailed: () => void;
+  #bytes: Buffer = Buffer.alloc(0);
+
+  /** A malformed, late or missing header destroys the socket and calls `onFailed`. */
+  constructor(
+    socket: Socket,
+    deadlines: Deadlines,
+    timeoutMs: number,
+    onHeader: ProxyHeaderListener,
+    onFailed: () => void,
+  ) {
+    this.#socket = socket;
+    this.#deadlines = deadlines;
+    this.#onHeader = onHeader;
+    this.#onFailed = onFailed;
+    this.deadline = deadlines.now() + timeoutMs;
+    deadlines.add(this);
+    socket.on("data", this.#onData);
+    socket.on("end", this.#onGone);
+    socket.on("close", this.#onGone);
+    socket.on("error", this.#onGone);
+  }
+
+  onDeadline(): void {
+    this.#fail();
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
+    const result = parseProxyHeader(this.#bytes);
+    if (result === "malformed" || (result === "need-more" && this.#bytes.length > MAX_PROXY_HEADER_BYTES)) {
+      this.#fail();
+    } else if (result !== "need-more") {
+      this.#detach();
+      this.#onHeader(this.#socket, result, this.#bytes.subarray(result.end));
+    }
+  };
+
+  readonly #onGone = (): void => this.#fail();
+
+  #fail(): void {
+    if (this.deadline === NEVER) return;
+    this.#detach();
+    // A late error of a socket that is being destroyed must not end the process.
+    this.#socket.on("error", () => undefined);
+    this.#socket.destroy();
+    this.#onFailed();
+  }
+
+  #detach(): void {
+    this.deadline = NEVER;
+    this.#deadlines.delete(this);
+    this.#socket.off("data", this.#onData);
+    this.#socket.off("end", this.#onGone);
+    this.#socket.off("close", this.#onGone);
+    this.#socket.off("error", this.#onGone);
+  }
+}
