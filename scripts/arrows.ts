@@ -20,6 +20,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   api: ["lib", "plugin", "plugins", "model", "shared", "config", "store", "control"],
   supervisor: ["lib", "shared", "config"],
   cli: ["lib", "config", "model"],
+  testing: ["lib", "plugin", "plugins", "model", "shared", "config", "data"],
 };
 
 /** Lines "from → to: file" of imports that no arrow allows. */

@@ -19,6 +19,8 @@ export class AccessLog {
   readonly #path: string;
   readonly #bufferBytes: number;
   readonly #template: Template;
+  readonly #escape: (value: string) => string;
+  readonly #reader: LogReader;
   readonly #log: PluginLog;
   readonly #timer: NodeJS.Timeout;
   #file: Promise<FileHandle> | null = null;
@@ -32,16 +34,17 @@ export class AccessLog {
   constructor(config: AccessLogConfig & { path: string }, log: PluginLog) {
     this.#path = config.path;
     this.#bufferBytes = config.bufferBytes;
-    this.#template = compileTemplate(config.format, {
-      absent: config.escape === "json" ? "" : "-",
-      escape: config.escape === "json" ? escapeJson : escapeDefault,
-    });
+    this.#template = compileTemplate(config.format);
+    this.#escape = config.escape === "json" ? escapeJson : escapeDefault;
+    this.#reader = new LogReader(config.escape === "json" ? "" : "-");
     this.#log = log;
     this.#timer = setInterval(() => this.#flush(), FLUSH_MS).unref();
   }
 
   write(x: HttpExchange): void {
-    this.#text += `${this.#template.render(x)}\n`;
+    this.#reader.exchange = x;
+    this.#text += `${this.#template.render(this.#reader, this.#escape)}\n`;
+    this.#reader.exchange = null;
     if (this.#text.length >= this.#bufferBytes) this.#flush();
   }
 
@@ -92,6 +95,20 @@ export class AccessLog {
 
   #report(error: unknown): void {
     this.#log.error("access log cannot be written", { path: this.#path, error: String(error) });
+  }
+}
+
+/** Variables as the log shows them: one without a value is written as `absent`. */
+class LogReader {
+  exchange: HttpExchange | null = null;
+  readonly #absent: string;
+
+  constructor(absent: string) {
+    this.#absent = absent;
+  }
+
+  variable(name: string): string {
+    return this.exchange!.variable(name) ?? this.#absent;
   }
 }
 

@@ -18,7 +18,12 @@ import { Deadlines } from "./deadlines.ts";
 import { HttpListeners } from "./listen/http-listeners.ts";
 import { RequestLife } from "./life.ts";
 import { Overload } from "./overload.ts";
-import { Upstreams } from "./upstream/upstreams.ts";
+import { AddressBook } from "./upstream/address-book.ts";
+import { ConnectionPools } from "./upstream/pool.ts";
+import { Upstream, type UpstreamServices } from "./upstream/upstream.ts";
+
+/** Fields of an upstream's answer; a bound against broken upstreams, not a setting. */
+const MAX_ANSWER_HEADERS = 256;
 
 export interface GatewayParts {
   config: StaticConfig;
@@ -37,7 +42,7 @@ export class Gateway {
   readonly #deadlines = new Deadlines();
   readonly #listeners: HttpListeners;
   readonly #overload: Overload;
-  readonly #upstreams: Upstreams;
+  readonly #pools: ConnectionPools;
 
   constructor({ config, slot, shared, log, accessLogPath }: GatewayParts) {
     const { gauges, threads } = shared;
@@ -46,7 +51,19 @@ export class Gateway {
     this.#overload = new Overload(config.http, ({ delayMs, heapUsedBytes }) =>
       threads.reportLoad(slot, delayMs, heapUsedBytes, gauges.of(slot, ACTIVE)),
     );
-    this.#upstreams = new Upstreams({ defaults: config.upstream, deadlines: this.#deadlines, slot, log });
+    this.#pools = new ConnectionPools(this.#deadlines, {
+      ...config.upstream,
+      maxHeaders: MAX_ANSWER_HEADERS,
+    });
+    const upstreamServices: UpstreamServices = {
+      defaults: config.upstream,
+      addresses: new AddressBook(),
+      pools: this.#pools,
+      health: null,
+      workerSlot: slot,
+      now: () => performance.now(),
+      random: Math.random,
+    };
     this.configuration = new Configuration({
       catalog: new PluginCatalog(config.plugins.enabled),
       host: {
@@ -59,14 +76,14 @@ export class Gateway {
         log,
       },
       routerMode: config.router.http,
-      createUpstream: (upstream, previous) => this.#upstreams.create(upstream, previous),
-      setAddresses: (host, addresses) => this.#upstreams.setAddresses(host, addresses),
+      createUpstream: (upstream, previous) => new Upstream(upstream, upstreamServices, previous),
+      setAddresses: (host, addresses) => upstreamServices.addresses.set(host, addresses),
     });
     this.applier = new Applier(this.configuration);
     this.life = new RequestLife({
       configuration: this.configuration,
       http: config.http,
-      uriRules: config.router,
+      pathRules: config.router,
       trusted: config.trustedAddresses.length === 0 ? null : new AddressSet(config.trustedAddresses),
       serverName: config.http.serverTokens ? `cardea/${VERSION}` : "cardea",
       accessLog: this.accessLog,
@@ -91,8 +108,13 @@ export class Gateway {
     });
   }
 
-  listen(handles: readonly ListenerHandle[]): Promise<void> {
+  listen(handles: readonly ListenerHandle[]): Promise<number[]> {
     return this.#listeners.listen(handles);
+  }
+
+  /** One more port, opened here: for tests and tools. Resolves with the port. */
+  listenOn(host: string, port: number): Promise<number> {
+    return this.#listeners.add({ host, port }, false);
   }
 
   /** Takes no new connection, lets requests end, closes idle connections; at the timeout, all of them. */
@@ -103,7 +125,7 @@ export class Gateway {
 
   async close(): Promise<void> {
     this.#listeners.close();
-    this.#upstreams.close();
+    this.#pools.closeIdle();
     this.#overload.close();
     this.#deadlines.close();
     await this.accessLog?.close();

@@ -27,12 +27,12 @@ import type { Configuration, RouteEntry } from "./configuration/configuration.ts
 import type { AccessLog } from "./access-log.ts";
 import type { UpstreamNode } from "./upstream/node.ts";
 import { HeaderList } from "../lib/headers.ts";
-import { encodePath } from "../lib/uri.ts";
+import type { PathRules } from "../lib/uri.ts";
 import { UNKNOWN_LENGTH } from "./transport.ts";
 import { HttpExchange } from "./exchange/exchange.ts";
 import { RequestBody } from "./exchange/request-body.ts";
 import { UpstreamAttempt } from "./exchange/attempt.ts";
-import { readRequest, type UriRules } from "./exchange/request-facts.ts";
+import { readRequest, RequestFacts } from "./exchange/request-facts.ts";
 import { clientHeaders, upstreamHeaders } from "./exchange/forwarding.ts";
 import { filterBody, runHandlers, type HeaderHandler } from "./pipeline/handlers.ts";
 import { RouteMatch } from "./route/route-pattern.ts";
@@ -44,7 +44,7 @@ import * as answers from "./exchange/answers.ts";
 export interface LifeServices {
   configuration: Configuration;
   http: HttpConfig;
-  uriRules: UriRules;
+  pathRules: PathRules;
   /** Peers whose X-Forwarded-* are believed; null: no boundary is configured. */
   trusted: AddressSet | null;
   /** Value of the `Server` field. */
@@ -91,13 +91,18 @@ export class RequestLife {
   /** A request's head is complete: the `RequestListener` of every client transport. */
   begin(transport: ClientTransport, head: RequestHead): ClientHandler {
     const services = this.#services;
-    const request = readRequest(head, services.uriRules);
-    const x = new HttpExchange(transport, head, request, performance.now());
+    const request = readRequest(head, services.pathRules);
+    const x = new HttpExchange(
+      transport,
+      head,
+      request ?? new RequestFacts(head, head.target, head.target, ""),
+      performance.now(),
+    );
     this.inFlight++;
     services.onBegin();
     if (head.bodyLength !== 0) x.body = new RequestBody(transport);
     if (services.isOverloaded()) this.respond(x, answers.OVERLOADED);
-    else if (request.path === "") this.respond(x, answers.BAD_REQUEST);
+    else if (request === null) this.respond(x, answers.BAD_REQUEST);
     else if (exceeds(head.bodyLength, services.http.maxBodyBytes)) this.respond(x, answers.TOO_LARGE);
     else this.#advance(x);
     return new ClientSide(this, x);
@@ -240,7 +245,12 @@ export class RequestLife {
     attempt.transport = upstream.connect(node, attempt, x.compiled!.timeout);
     const body = x.body;
     const bodyLength = body === null ? 0 : body.isFiltered ? UNKNOWN_LENGTH : x.head.bodyLength;
-    attempt.transport.writeHead(x.request.method, upstreamTarget(x), headers, bodyLength);
+    attempt.transport.writeHead(
+      x.request.method,
+      x.upstreamTarget ?? x.request.upstreamTarget(),
+      headers,
+      bodyLength,
+    );
     if (body === null) attempt.transport.writeEnd(null);
     else body.pipeTo(attempt.transport);
   }
@@ -581,12 +591,4 @@ function exceeds(bodyLength: number, limitBytes: number): boolean {
 function declaredLength(headers: HeaderList): number | null {
   const text = headers.get("content-length");
   return text === undefined ? null : Number(text);
-}
-
-/** Origin form for upstream: as a plugin set it, else as received, else built anew from what plugins changed. */
-function upstreamTarget(x: HttpExchange): string {
-  if (x.upstreamTarget !== null) return x.upstreamTarget;
-  const { path, query } = x.request;
-  const encoded = encodePath(path);
-  return query === "" ? encoded : `${encoded}?${query}`;
 }

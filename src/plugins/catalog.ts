@@ -11,11 +11,12 @@ const BUILT_IN = [keyAuth, ipRestriction, limitCount, prometheus] as unknown as 
 export class PluginCatalog {
   readonly #plugins = new Map<string, PluginDefinition>();
 
-  /** `enabled`: names that may be used; null: all. */
-  constructor(enabled: readonly string[] | null) {
+  /** `enabled`: names of built-in plugins that may be used; null: all. `others` come besides. */
+  constructor(enabled: readonly string[] | null, others: readonly PluginDefinition[] = []) {
     for (const plugin of BUILT_IN) {
       if (enabled === null || enabled.includes(plugin.name)) this.#plugins.set(plugin.name, plugin);
     }
+    for (const plugin of others) this.#plugins.set(plugin.name, plugin);
   }
 
   get(name: string): PluginDefinition | undefined {

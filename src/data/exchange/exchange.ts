@@ -12,7 +12,6 @@ import type {
   ClientFacts,
   ConsumerFacts,
   Exchange,
-  ExchangeRequest,
   ExchangeResponse,
   RouteFacts,
 } from "../../plugin/exchange.ts";
@@ -24,13 +23,14 @@ import type { RequestBody } from "./request-body.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import { TriedNodes, type UpstreamNode } from "../upstream/node.ts";
 import { HeaderList } from "../../lib/headers.ts";
+import type { RequestFacts } from "./request-facts.ts";
 import { readVariable } from "./variables.ts";
 
 export class HttpExchange implements Exchange {
   readonly transport: ClientTransport;
   readonly head: RequestHead;
   readonly client: ClientFacts;
-  readonly request: ExchangeRequest;
+  readonly request: RequestFacts;
   readonly response: ResponseFacts = new ResponseFacts();
   readonly startedAt: number;
 
@@ -86,7 +86,7 @@ export class HttpExchange implements Exchange {
   endedAt = 0;
   #variables: Map<string, string | undefined> | null = null;
 
-  constructor(transport: ClientTransport, head: RequestHead, request: ExchangeRequest, startedAt: number) {
+  constructor(transport: ClientTransport, head: RequestHead, request: RequestFacts, startedAt: number) {
     this.transport = transport;
     this.head = head;
     this.request = request;
@@ -146,7 +146,7 @@ export class HttpExchange implements Exchange {
 
   // What the router asks.
   get path(): string {
-    return this.request.path;
+    return this.request.routingPath;
   }
 
   get method(): string {
@@ -188,26 +188,6 @@ class ClientAddress implements ClientFacts {
 
   get scheme(): "http" | "https" {
     return this.#transport.connection.scheme;
-  }
-}
-
-export class RequestFacts implements ExchangeRequest {
-  method: string;
-  path: string;
-  query: string;
-  readonly headers: HeaderList;
-  readonly host: string;
-  readonly target: string;
-  readonly version: "1.0" | "1.1" | "2";
-
-  constructor(head: RequestHead, path: string, query: string, host: string) {
-    this.method = head.method;
-    this.path = path;
-    this.query = query;
-    this.headers = head.headers;
-    this.host = host;
-    this.target = head.target;
-    this.version = head.version;
   }
 }
 

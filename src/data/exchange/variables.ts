@@ -61,7 +61,7 @@ const readers = new Map<string, Reader>([
   ["upstream_status", (x) => x.upstreamStatuses || undefined],
   ["upstream_host", (x) => x.upstreamHost || x.head.authority],
   ["upstream_scheme", (x) => x.upstreamScheme],
-  ["upstream_uri", upstreamUri],
+  ["upstream_uri", (x) => x.upstreamTarget ?? x.request.upstreamTarget()],
   ["upstream_connect_time", (x) => elapsed(x.upstreamStartedAt, x.upstreamConnectedAt)],
   ["upstream_header_time", (x) => elapsed(x.upstreamStartedAt, x.upstreamHeadAt)],
   ["upstream_response_time", (x) => elapsed(x.upstreamStartedAt, x.upstreamEndedAt)],
@@ -116,11 +116,6 @@ function byHeader(
 
 function requestLine(x: HttpExchange): string {
   return `${x.head.method} ${x.head.target} HTTP/${x.head.version === "2" ? "2.0" : x.head.version}`;
-}
-
-function upstreamUri(x: HttpExchange): string {
-  if (x.upstreamTarget !== null) return x.upstreamTarget;
-  return x.request.query === "" ? x.request.path : `${x.request.path}?${x.request.query}`;
 }
 
 function remoteUser(x: HttpExchange): string | undefined {

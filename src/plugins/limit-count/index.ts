@@ -83,6 +83,5 @@ function compileKey(key: string, type: "var" | "var_combination" | "constant"): 
   if (type === "var") return (ctx) => ctx.variable(key);
   const template = compileTemplate(key);
   // A combination of which no variable has a value names nobody in particular.
-  return (ctx) =>
-    template.variables.some((name) => ctx.variable(name) !== undefined) ? template.render(ctx) : undefined;
+  return (ctx) => (template.isResolved(ctx) ? template.render(ctx) : undefined);
 }
