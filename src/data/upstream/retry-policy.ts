@@ -8,10 +8,10 @@
  * nothing and are bounded by `retries` alone.
  */
 
-/** Repeats earned by each request: in steady state at most a fifth more. */
-const EARNED_PER_REQUEST = 0.2;
-/** What a quiet time may save up. */
-const MAX_SAVED = 100;
+/** Requests that earn one repeat: in steady state at most a fifth more. */
+const REQUESTS_PER_REPEAT = 5;
+/** Requests that may be saved up: a hundred repeats. */
+const MAX_SAVED = 500;
 /** Granted whatever the traffic, or an upstream with few requests could repeat none. */
 const FLOOR_PER_SECOND = 10;
 
@@ -37,6 +37,7 @@ export function isSafeToRetry(facts: RetryFacts): boolean {
 /** Repeats that an upstream may still spend, on one worker. */
 export class RetryBudget {
   readonly #now: () => number;
+  /** In requests, so that sums are exact. */
   #saved = 0;
   #floor = FLOOR_PER_SECOND;
   #floorAtMs: number;
@@ -49,13 +50,13 @@ export class RetryBudget {
 
   /** A request came, not a repeat. */
   earn(): void {
-    if (this.#saved < MAX_SAVED) this.#saved += EARNED_PER_REQUEST;
+    if (this.#saved < MAX_SAVED) this.#saved++;
   }
 
   /** Takes one repeat; false when there is none left. */
   spend(): boolean {
-    if (this.#saved >= 1) {
-      this.#saved--;
+    if (this.#saved >= REQUESTS_PER_REPEAT) {
+      this.#saved -= REQUESTS_PER_REPEAT;
       return true;
     }
     const now = this.#now();
