@@ -11,39 +11,30 @@ export const MAX_DEPTH = 64;
 /** Of objects, arrays and scalars together; a resource of a million bytes stays below. */
 export const MAX_VALUES = 200_000;
 
-/** Null when the value is within bounds. Works without recursion, so that no depth can exhaust the stack. */
+/** Null when the value is within bounds. The recursion is as deep as `MAX_DEPTH` at most. */
 export function checkJsonLimits(value: unknown): ValidationError | null {
-  const open: { value: object; pointer: string; depth: number }[] = [];
-  let count = 1;
-  const visit = (child: unknown, pointer: string, depth: number): ValidationError | null => {
-    if (++count > MAX_VALUES) return refused(`more than ${MAX_VALUES} values`, pointer);
-    if (typeof child !== "object" || child === null) return null;
-    if (depth > MAX_DEPTH) return refused(`nested more than ${MAX_DEPTH} levels deep`, pointer);
-    open.push({ value: child, pointer, depth });
-    return null;
-  };
-  let error = visit(value, "", 0);
-  for (let next = open.pop(); next !== undefined && error === null; next = open.pop()) {
-    error = visitChildren(next.value, next.pointer, next.depth, visit);
-  }
-  return error;
+  return visit(value, 0, { count: 0 });
 }
 
-function visitChildren(
-  value: object,
-  pointer: string,
-  depth: number,
-  visit: (child: unknown, pointer: string, depth: number) => ValidationError | null,
-): ValidationError | null {
-  const proto = Object.getPrototypeOf(value) as unknown;
-  if (proto !== Object.prototype && proto !== Array.prototype && proto !== null) {
-    return refused("not a JSON value", pointer);
+/** Pointers are made on the way back, so that a good value costs none. */
+function visit(value: unknown, depth: number, seen: { count: number }): ValidationError | null {
+  if (++seen.count > MAX_VALUES) return refused(`more than ${MAX_VALUES} values`, "");
+  if (typeof value !== "object" || value === null) return null;
+  if (depth > MAX_DEPTH) return refused(`nested more than ${MAX_DEPTH} levels deep`, "");
+  if (Array.isArray(value)) {
+    for (let i = 0; i < value.length; i++) {
+      const error = visit(value[i], depth + 1, seen);
+      if (error !== null) return refused(error.message, pointerStep(i) + error.pointer);
+    }
+    return null;
   }
-  for (const key of Object.keys(value)) {
-    const at = pointer + pointerStep(key);
-    if (key === "__proto__") return refused("the property is forbidden: __proto__", at);
-    const error = visit((value as Record<string, unknown>)[key], at, depth + 1);
-    if (error !== null) return error;
+  const prototype = Object.getPrototypeOf(value) as unknown;
+  if (prototype !== Object.prototype && prototype !== null) return refused("not a JSON value", "");
+  const object = value as Record<string, unknown>;
+  for (const key of Object.keys(object)) {
+    if (key === "__proto__") return refused("the property is forbidden: __proto__", pointerStep(key));
+    const error = visit(object[key], depth + 1, seen);
+    if (error !== null) return refused(error.message, pointerStep(key) + error.pointer);
   }
   return null;
 }

@@ -6,7 +6,7 @@
 import { Type } from "@sinclair/typebox";
 import type { TSchema } from "@sinclair/typebox";
 import { checkExpression } from "../lib/expression.ts";
-import { withDefaults } from "./defaults.ts";
+import { withDefaults, withoutDefaulted } from "./defaults.ts";
 import { isObject, pointerStep, refused } from "./resource-type.ts";
 import type { JsonObject, PluginCatalog, PluginRules, PluginUse, ValidationError } from "./resource-type.ts";
 import { checkSchema } from "./schema-check.ts";
@@ -34,10 +34,11 @@ export function pluginSchema(plugin: PluginRules, use: PluginUse): TSchema {
   const schema = use === "consumer" ? (plugin.consumer ?? plugin.config) : plugin.config;
   let extended = withMeta.get(schema);
   if (extended === undefined) {
-    const properties = (schema as { properties?: Record<string, TSchema> }).properties ?? {};
+    const written = withoutDefaulted(schema);
+    const properties = (written as { properties?: Record<string, TSchema> }).properties ?? {};
     extended = Type.Unsafe<unknown>({
       type: "object",
-      ...schema,
+      ...written,
       properties: { ...properties, _meta: Meta },
     });
     withMeta.set(schema, extended);

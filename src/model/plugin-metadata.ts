@@ -2,7 +2,7 @@
 
 import { Type } from "@sinclair/typebox";
 import type { TSchema } from "@sinclair/typebox";
-import { withDefaults } from "./defaults.ts";
+import { withDefaults, withoutDefaulted } from "./defaults.ts";
 import { isObject, refused } from "./resource-type.ts";
 import type { JsonObject, ResourceType } from "./resource-type.ts";
 import { raw } from "./schema-parts.ts";
@@ -35,8 +35,9 @@ function metadataSchema(schema: TSchema | undefined): TSchema | undefined {
   if (schema === undefined) return undefined;
   let extended = withId.get(schema);
   if (extended === undefined) {
-    const properties = (schema as { properties?: Record<string, TSchema> }).properties ?? {};
-    extended = Type.Unsafe<unknown>({ type: "object", ...schema, properties: { id: {}, ...properties } });
+    const written = withoutDefaulted(schema);
+    const properties = (written as { properties?: Record<string, TSchema> }).properties ?? {};
+    extended = Type.Unsafe<unknown>({ type: "object", ...written, properties: { id: {}, ...properties } });
     withId.set(schema, extended);
   }
   return extended;

@@ -80,6 +80,8 @@ export interface ResourceType<Published = unknown> {
   references: readonly Reference[];
   /** How a delete is refused while the resource is in use; null: it may always be deleted. */
   inUse: ((referrerTitle: string, referrerId: string) => string) | null;
+  /** Faults that APISIX tells before it asks the schema. */
+  checkFirst?(value: JsonObject): ValidationError | null;
   /** What a schema cannot say. Runs after the schema, before plugins and references. */
   check?(value: JsonObject, context: ModelContext, id: string | undefined): ValidationError | null;
   /**

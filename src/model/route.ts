@@ -86,9 +86,16 @@ export const routeType: ResourceType<PublishedRoute> = {
     ...inlineUpstreamReferences,
   ],
   inUse: null,
+  checkFirst: (value) =>
+    refuseBoth(value, "host", "hosts") ?? refuseBoth(value, "remote_addr", "remote_addrs"),
   check: (value) => checkInlineUpstream(value) ?? checkVars(value) ?? refuseLua(value),
   normalize: normalizeRoute,
 };
+
+function refuseBoth(value: JsonObject, one: string, many: string): ValidationError | null {
+  if (!Object.hasOwn(value, one) || !Object.hasOwn(value, many)) return null;
+  return refused(`only one of ${one} or ${many} is allowed`, `/${many}`);
+}
 
 /** Lua in a resource would silently do nothing; it is refused with what replaces it. */
 export function refuseLua(value: JsonObject): ValidationError | null {

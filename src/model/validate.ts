@@ -22,10 +22,14 @@ export function validateResource(
 ): ValidationError | null {
   const outOfBounds = checkJsonLimits(value);
   if (outOfBounds !== null) return invalid(outOfBounds);
+  if (!isObject(value)) {
+    const given = value === null ? "null" : Array.isArray(value) ? "array" : typeof value;
+    return invalid(refused(`wrong type: expected object, got ${given}`, ""));
+  }
+  const early = type.checkFirst?.(value) ?? null;
+  if (early !== null) return early;
   const misfit = checkSchema(schemaFor(type, context, id), value, type.secretReferences === true);
   if (misfit !== null) return invalid(misfit);
-  // A lenient empty array in the place of an object has nothing to check.
-  if (!isObject(value)) return null;
   const fault = type.check?.(value, context, id) ?? null;
   if (fault !== null) return fault;
   if (type.plugins !== undefined && isObject(value["plugins"])) {
