@@ -1,0 +1,36 @@
+/**
+ * Which sockets a configuration needs, and which thread serves each.
+ *
+ * The data path has one `reusePort` socket per worker slot and listener: the kernel spreads connections over
+ * them, and a slot's queue waits for the slot's next worker. Where the system cannot balance that way (macOS), the
+ * workers of a group share one socket. What control serves is bound once.
+ */
+
+import type { ListenerConfig, StaticConfig } from "../config/static-config.ts";
+import { CONTROL_SLOT, type SocketPlan } from "./protocol.ts";
+
+/** Group of each worker slot, by slot: slots are numbered over all groups, in the order of the groups. */
+export function groupsBySlot(config: StaticConfig): string[] {
+  return config.groups.flatMap((group) => new Array<string>(group.workers).fill(group.name));
+}
+
+export function isDataListener(listener: ListenerConfig): boolean {
+  return listener.purpose === "http" || listener.purpose === "https";
+}
+
+export function planSockets(config: StaticConfig, canBalance: boolean): SocketPlan[] {
+  const groups = groupsBySlot(config);
+  return config.listeners.flatMap((listener) => {
+    if (!isDataListener(listener)) return [socketFor(listener, [CONTROL_SLOT])];
+    const slots = groups.flatMap((group, slot) => (group === listener.group ? [slot] : []));
+    if (!canBalance) return [socketFor(listener, slots)];
+    return slots.map((slot) => socketFor(listener, [slot]));
+  });
+}
+
+function socketFor(listener: ListenerConfig, slots: number[]): SocketPlan {
+  const { purpose, address, port, proxyProtocol, group } = listener;
+  // What a thread does with a connection is its own affair; only these make another socket necessary.
+  const key = `${isDataListener(listener) ? "data" : purpose} ${address} ${port} ${slots.join(",")}`;
+  return { key, purpose, address, port, proxyProtocol, group, slots };
+}

@@ -1,0 +1,47 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ask } from "./load.ts";
+import { StartedNode, testConfig } from "./started-node.ts";
+
+/** EX_CONFIG of sysexits: the operator's mistake. */
+const EXIT_FATAL = 78;
+
+for (const purpose of ["http", "admin"] as const) {
+  test(`a second node on the same ${purpose} port is refused, and the error names the port`, async (t) => {
+    const first = await StartedNode.serving(t);
+    const taken = first.portOf(purpose);
+    const config = testConfig(({ listeners }) => {
+      listeners.find((listener) => listener.purpose === purpose)!.port = taken;
+    });
+    const second = new StartedNode(t, { config });
+    assert.equal((await second.ended()).code, EXIT_FATAL);
+    assert.match(second.errors, new RegExp(`127\\.0\\.0\\.1 port ${taken} \\(${purpose}\\).*another`));
+    assert.equal((await ask(first.port)).marker, "first");
+  });
+}
+
+test("a second node on the same data folder is refused, and the error names folder and process", async (t) => {
+  const first = await StartedNode.serving(t);
+  const second = new StartedNode(t, { folder: first.folder });
+  assert.equal((await second.ended()).code, EXIT_FATAL);
+  assert.match(
+    second.errors,
+    new RegExp(`the data folder ${first.folder} is in use .*process ${first.nodePid}`),
+  );
+  assert.equal((await ask(first.port)).marker, "first");
+});
+
+test("a fatal error of a thread ends the node with its text, without restarts", async (t) => {
+  const config = testConfig(({ metrics }) => {
+    metrics.prefix = "fatal";
+  });
+  const node = new StartedNode(t, { config });
+  assert.equal((await node.ended()).code, EXIT_FATAL);
+  assert.match(node.errors, /the store cannot be read/);
+});
+
+test("an unknown option is refused with the usage exit code", async (t) => {
+  const node = new StartedNode(t, { command: [process.execPath, "bin/cardea", "start", "--prot", "80"] });
+  assert.equal((await node.ended()).code, 2);
+  assert.match(node.errors, /--prot/);
+});
