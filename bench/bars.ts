@@ -1,0 +1,92 @@
+/**
+ * The bars that Cardea must not exceed. All are ratios within one run or coarse absolutes, since machines
+ * differ. A bar whose rows were not measured (`--only`) is passed over.
+ */
+
+import { findRow } from "./results.ts";
+import type { Figures, Row } from "./results.ts";
+
+export interface Bar {
+  name: string;
+  limit: number;
+  unit: "×" | "µs" | "MB" | "s";
+  measured(rows: readonly Row[]): number | undefined;
+}
+
+export interface Verdict {
+  bar: Bar;
+  measured: number | undefined;
+  holds: boolean;
+}
+
+type Place = readonly [scenario: string, contender: string];
+
+const ADDED_US = 1.5;
+
+export const BARS: readonly Bar[] = [
+  ratio("bare proxy: CPU per request against nginx", 1.5, "cpuUs", ["bare", "cardea"], ["bare", "nginx"]),
+  ...["key-auth", "limit-count", "prometheus"].map((plugin): Bar => {
+    return {
+      name: `${plugin}: CPU per request that it adds`,
+      limit: ADDED_US,
+      unit: "µs",
+      measured: (rows) => difference(rows, ["plugins", plugin], ["plugins", "bare"]),
+    };
+  }),
+  ratio(
+    "50,000 routes used uniformly: CPU against 10",
+    1.15,
+    "cpuUs",
+    ["routes", "50,000 uniform"],
+    ["routes", "10"],
+  ),
+  ratio(
+    "50,000 routes used by Zipf's law: CPU against 10",
+    1.05,
+    "cpuUs",
+    ["routes", "50,000 Zipf"],
+    ["routes", "10"],
+  ),
+  ratio(
+    "open loop at half load: p99.9 against nginx",
+    2,
+    "p999Us",
+    ["open-loop", "cardea"],
+    ["open-loop", "nginx"],
+  ),
+  ratio("churn: p99.9 against rest", 1.25, "p999Us", ["churn", "100 changes/s"], ["churn", "at rest"]),
+  absolute("idle with two workers: memory", 150, "MB", "memoryMb", ["memory", "idle, two workers"]),
+  absolute("start with 50,000 routes", 10, "s", "seconds", ["start", "50,000 routes"]),
+  absolute("50,000 routes with four plugins: memory per worker", 100, "MB", "memoryMb", [
+    "memory",
+    "50,000 routes, four plugins, per worker",
+  ]),
+];
+
+export function judge(rows: readonly Row[], bars: readonly Bar[] = BARS): Verdict[] {
+  return bars.map((bar) => {
+    const measured = bar.measured(rows);
+    return { bar, measured, holds: measured === undefined || measured <= bar.limit };
+  });
+}
+
+function ratio(name: string, limit: number, figure: keyof Figures, of: Place, to: Place): Bar {
+  return {
+    name,
+    limit,
+    unit: "×",
+    measured(rows) {
+      const [above, below] = [findRow(rows, ...of)?.[figure], findRow(rows, ...to)?.[figure]];
+      return above === undefined || below === undefined ? undefined : above / below;
+    },
+  };
+}
+
+function absolute(name: string, limit: number, unit: "MB" | "s", figure: keyof Figures, place: Place): Bar {
+  return { name, limit, unit, measured: (rows) => findRow(rows, ...place)?.[figure] };
+}
+
+function difference(rows: readonly Row[], of: Place, to: Place): number | undefined {
+  const [above, below] = [findRow(rows, ...of)?.cpuUs, findRow(rows, ...to)?.cpuUs];
+  return above === undefined || below === undefined ? undefined : above - below;
+}

@@ -1,0 +1,93 @@
+/**
+ * nginx twice: as the origin behind every gateway, and as the gateway that the others are compared with.
+ *
+ * Both keep connections for ever, as Cardea is told to, so that what is compared is the request.
+ */
+
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Processes } from "../processes.ts";
+import { freePort, portOpens, untilReady } from "./peer.ts";
+import type { Peer } from "./peer.ts";
+
+const START_TIMEOUT_MS = 10_000;
+const FOREVER = "keepalive_requests 1000000000; keepalive_timeout 3600s;";
+/** The fields of Cardea's default format. */
+const LOG_FORMAT =
+  `log_format bench '$remote_addr - $remote_user [$time_local] $http_host "$request" $status $body_bytes_sent ` +
+  `$request_time "$http_referer" "$http_user_agent" $upstream_addr $upstream_status $upstream_response_time ` +
+  `"$scheme://$host$request_uri" "$request_id"';`;
+
+export interface NginxOptions {
+  nginx: string;
+  folder: string;
+  cores: string;
+}
+
+/** Answers every request with 1 KiB, `/100k` with 100 KiB; bodies of requests are read and dropped. */
+export async function startOrigin(processes: Processes, options: NginxOptions): Promise<Peer> {
+  mkdirSync(join(options.folder, "www"), { recursive: true });
+  writeFileSync(join(options.folder, "www", "100k"), "b".repeat(100 * 1024));
+  return start(processes, options, "origin", 2, (port) => [
+    "access_log off;",
+    `server { listen 127.0.0.1:${port} backlog=4096; root ${options.folder}/www; default_type text/plain;`,
+    `client_max_body_size 0;`,
+    `location = /100k { open_file_cache max=10; open_file_cache_valid 3600s; }`,
+    `location / { return 200 "${"a".repeat(1024)}"; } }`,
+  ]);
+}
+
+export interface NginxProxyOptions extends NginxOptions {
+  originPort: number;
+  accessLog: boolean;
+}
+
+/**
+ * Passes everything on to the origin over kept connections. Bodies flow in both directions without a detour
+ * over files, as they do in Cardea: nginx's defaults would write large ones to the disk.
+ */
+export async function startNginxProxy(processes: Processes, options: NginxProxyOptions): Promise<Peer> {
+  const { accessLog, originPort, folder } = options;
+  mkdirSync(folder, { recursive: true });
+  return start(processes, options, "nginx", 1, (port) => [
+    LOG_FORMAT,
+    accessLog ? `access_log ${folder}/access.log bench buffer=16k;` : "access_log off;",
+    `upstream origin { server 127.0.0.1:${originPort}; keepalive 320; ${FOREVER} }`,
+    `server { listen 127.0.0.1:${port} backlog=4096; client_max_body_size 0; location / { proxy_pass http://origin;`,
+    "proxy_request_buffering off; proxy_buffers 16 16k; proxy_max_temp_file_size 0;",
+    `proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;`,
+    `proxy_set_header X-Real-IP $remote_addr; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;`,
+    `proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $host;`,
+    `proxy_set_header X-Forwarded-Port $server_port; } }`,
+  ]);
+}
+
+async function start(
+  processes: Processes,
+  { nginx, folder, cores }: NginxOptions,
+  name: string,
+  workers: number,
+  http: (port: number) => string[],
+): Promise<Peer> {
+  const port = await freePort();
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+    .map((kind) => `${kind}_temp_path ${folder}/${kind};`)
+    .join(" ");
+  const text = [
+    process.getuid?.() === 0 ? "user root;" : "",
+    `daemon off; worker_processes ${workers}; pid ${folder}/nginx.pid; error_log ${folder}/error.log;`,
+    `worker_rlimit_nofile 16384; events { worker_connections 8192; }`,
+    `http { ${temporary} ${FOREVER} tcp_nodelay on;`,
+    ...http(port),
+    "}",
+  ].join("\n");
+  const file = join(folder, "nginx.conf");
+  const logFile = join(folder, "output.log");
+  writeFileSync(file, text);
+  const child = processes.start(nginx, ["-c", file, "-p", folder, "-e", join(folder, "error.log")], {
+    cores,
+    logFile,
+  });
+  await untilReady(child, START_TIMEOUT_MS, logFile, () => portOpens(port));
+  return { name, process: child, port };
+}

@@ -1,0 +1,142 @@
+/**
+ * Sets of routes and the requests that use them.
+ *
+ * The mix: a fifth each of exact host and path, path prefix, exact path with a condition on an argument,
+ * wildcard host, and several methods and paths (or, for the router that knows them, path parameters).
+ * Requests have nearly the same length whatever the number of routes.
+ */
+
+import type { Resource } from "./admin-client.ts";
+import type { RequestShape } from "./load/request-list.ts";
+
+export type Plugins = Record<string, unknown>;
+
+export interface RouteSet {
+  /** What the routes refer to; written first, in order. */
+  base: Resource[];
+  routes: Resource[];
+  /** `requests[i]` is answered by `routes[i]`. */
+  requests: RequestShape[];
+}
+
+export function baseResources(originPort: number): Resource[] {
+  return [
+    { path: "upstreams/origin", body: { type: "roundrobin", nodes: { [`127.0.0.1:${originPort}`]: 1 } } },
+    { path: "consumers/bench", body: { username: "bench", plugins: { "key-auth": { key: CONSUMER_KEY } } } },
+  ];
+}
+
+const CONSUMER_KEY = "bench-consumer-key";
+export const CONSUMER_HEADERS = { apikey: CONSUMER_KEY };
+
+/** `plugins(i)` gives the plugins of route i; `withParameters` is for the router that takes `:name` in paths. */
+export function mixedRoutes(
+  count: number,
+  originPort: number,
+  {
+    plugins,
+    withParameters = false,
+  }: { plugins?: (index: number) => Plugins; withParameters?: boolean } = {},
+): RouteSet {
+  const routes: Resource[] = [];
+  const requests: RequestShape[] = [];
+  const headers = plugins === undefined ? {} : CONSUMER_HEADERS;
+  for (let i = 0; i < count; i++) {
+    const { match, request } = shape(i, withParameters);
+    routes.push({
+      path: `routes/r${i}`,
+      body: { ...match, upstream_id: "origin", ...(plugins === undefined ? {} : { plugins: plugins(i) }) },
+    });
+    requests.push({ ...request, headers });
+  }
+  return { base: baseResources(originPort), routes, requests };
+}
+
+function shape(
+  i: number,
+  withParameters: boolean,
+): { match: Record<string, unknown>; request: RequestShape } {
+  const id = String(i).padStart(5, "0");
+  switch (i % 5) {
+    case 0:
+      return {
+        match: { host: `h${id}.shop.example`, uri: `/exact/${id}` },
+        request: { target: `/exact/${id}`, host: `h${id}.shop.example` },
+      };
+    case 1:
+      return { match: { uri: `/api/${id}/*` }, request: { target: `/api/${id}/items/42` } };
+    case 2:
+      return {
+        match: { uri: `/search/${id}`, vars: [["arg_v", "==", "1"]] },
+        request: { target: `/search/${id}?v=1` },
+      };
+    case 3:
+      return {
+        match: { host: `*.w${id}.example`, uri: "/wild/*" },
+        request: { target: "/wild/things", host: `a.w${id}.example` },
+      };
+    default:
+      return withParameters
+        ? { match: { uri: `/users/${id}/:user/orders` }, request: { target: `/users/${id}/me/orders` } }
+        : {
+            match: { uris: [`/list/${id}`, `/list/${id}/*`], methods: ["GET", "POST"] },
+            request: { target: `/list/${id}/page` },
+          };
+  }
+}
+
+/** Does not depend on the host, and the churn leaves it there: what an open-loop generator may ask for. */
+export function isSteadyRoute(index: number): boolean {
+  return index % 5 === 1 || index % 5 === 2;
+}
+
+/** One route of its own per plugin, on hosts; index of the request tells which. */
+export const PLUGIN_ROWS: Record<string, Plugins> = {
+  bare: {},
+  "key-auth": { "key-auth": {} },
+  "limit-count": { "limit-count": limitCount(0) },
+  prometheus: { prometheus: {} },
+  "all three": { "key-auth": {}, "limit-count": limitCount(1), prometheus: {} },
+};
+
+export function limitCount(salt: number): Plugins {
+  return {
+    count: 1_000_000_000 + salt,
+    time_window: 3600,
+    key: "remote_addr",
+    rejected_code: 429,
+    policy: "local",
+  };
+}
+
+/** Four plugins, different in every route, so that nothing can be shared between them. */
+export function fourPlugins(index: number): Plugins {
+  return {
+    "key-auth": {},
+    "limit-count": limitCount(index),
+    prometheus: {},
+    "ip-restriction": { blacklist: [`10.${(index >> 16) & 255}.${(index >> 8) & 255}.${index & 255}/32`] },
+  };
+}
+
+/** A single path per row, all with the same host. */
+export function pluginRoutes(originPort: number): RouteSet {
+  const rows = Object.entries(PLUGIN_ROWS);
+  return {
+    base: baseResources(originPort),
+    routes: rows.map(([, plugins], i) => ({
+      path: `routes/p${i}`,
+      body: { uri: `/plugin/p${i}`, upstream_id: "origin", plugins },
+    })),
+    requests: rows.map((_, i) => ({ target: `/plugin/p${i}`, headers: CONSUMER_HEADERS })),
+  };
+}
+
+/** Everything goes to the origin. */
+export function catchAllRoute(originPort: number): RouteSet {
+  return {
+    base: baseResources(originPort),
+    routes: [{ path: "routes/all", body: { uri: "/*", upstream_id: "origin" } }],
+    requests: [{ target: "/" }],
+  };
+}

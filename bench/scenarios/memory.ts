@@ -1,0 +1,72 @@
+/**
+ * Memory (PSS of the whole process tree) and start time.
+ *
+ * What one more worker costs is the difference between two workers and one, each after every route was used;
+ * it holds the worker's own base, its compiled routes and its garbage not yet collected.
+ */
+
+import { shuffled } from "../load/request-list.ts";
+import { memoryOf } from "../measure.ts";
+import { pause } from "../processes.ts";
+import type { Row } from "../results.ts";
+import { fourPlugins, mixedRoutes } from "../routes.ts";
+import type { RouteSet } from "../routes.ts";
+import type { Stage } from "../stage.ts";
+import { median } from "../statistics.ts";
+import { MANY, routeSet, seedName } from "./routes.ts";
+import type { Scenario } from "./scenario.ts";
+
+const SETTLING_MS = 5000;
+/** Two workers share the requests: after six turns nearly every worker has seen every route. */
+const TURNS = 6;
+const STARTS = 3;
+
+export const memory: Scenario = {
+  name: "memory",
+  title: "Memory, MB of the whole process tree (PSS)",
+  async run(stage) {
+    const none: RouteSet = { base: [], routes: [], requests: [] };
+    const bareSet = routeSet(stage, MANY);
+    const pluginSet = mixedRoutes(MANY, stage.originPort, { plugins: fourPlugins });
+    const rows: Row[] = [];
+    const add = (contender: string, memoryMb: number): void => {
+      rows.push({ scenario: "memory", contender, memoryMb });
+    };
+    add("idle, one worker", await settled(stage, "empty", none, 1));
+    add("idle, two workers", await settled(stage, "empty", none, 2));
+    for (const [name, seed, set] of [
+      ["50,000 routes, bare", seedName(MANY), bareSet],
+      ["50,000 routes, four plugins", `${seedName(MANY)}, four plugins`, pluginSet],
+    ] as const) {
+      const one = await settled(stage, seed, set, 1);
+      const two = await settled(stage, seed, set, 2);
+      add(`${name}, one worker`, one);
+      add(`${name}, per worker`, two - one);
+    }
+    return rows;
+  },
+};
+
+export const start: Scenario = {
+  name: "start",
+  title: "Start, until the node says that it is ready, two workers",
+  async run(stage) {
+    const set = routeSet(stage, MANY);
+    const seconds: number[] = [];
+    for (let i = 0; i < STARTS; i++) {
+      const cardea = await stage.cardea(seedName(MANY), () => set, { workers: 2, anyCore: true });
+      seconds.push(cardea.startSeconds);
+      await stage.closePeers();
+    }
+    return [{ scenario: "start", contender: "50,000 routes", seconds: median(seconds) }];
+  },
+};
+
+async function settled(stage: Stage, seed: string, set: RouteSet, workers: number): Promise<number> {
+  const cardea = await stage.cardea(seed, () => set, { workers, anyCore: true });
+  if (set.requests.length > 0) await stage.useAll(cardea, shuffled(set.requests), workers === 1 ? 1 : TURNS);
+  await pause(SETTLING_MS);
+  const { pssMb } = memoryOf(cardea.process.pid!);
+  await stage.closePeers();
+  return pssMb;
+}

@@ -1,0 +1,91 @@
+/**
+ * Latency in an open loop at half load: against nginx, and while the configuration changes.
+ *
+ * Half load is half of what the slower one of nginx and Cardea reached in a closed loop on this machine just
+ * before; both then get the same rate.
+ */
+
+import { join } from "node:path";
+import { once } from "node:events";
+import type { ChildProcess } from "node:child_process";
+import { writeRequests } from "../load/request-list.ts";
+import type { Cardea } from "../peers/cardea.ts";
+import type { Peer } from "../peers/peer.ts";
+import { isSteadyRoute } from "../routes.ts";
+import type { Stage } from "../stage.ts";
+import { bareCardea } from "./proxy.ts";
+import { MANY, routeSet, seedName } from "./routes.ts";
+import type { Scenario } from "./scenario.ts";
+
+const CALIBRATION_SECONDS = 3;
+const CHANGES_PER_SECOND = 100;
+/** In production it is every 15 s; runs are short, and each should see one. */
+const SCRAPE_SECONDS = 5;
+const CHURN_PROGRAM = join(import.meta.dirname, "..", "churn.ts");
+
+export const openLoop: Scenario = {
+  name: "open-loop",
+  title: "Open loop at half load, 1 KiB answers",
+  async run(stage) {
+    const contenders = [
+      { name: "nginx", peer: await stage.nginx() },
+      { name: "cardea", peer: await bareCardea(stage) },
+    ];
+    const rate = await halfLoad(
+      stage,
+      contenders.map(({ peer }) => peer),
+    );
+    return stage.inTurns("open-loop", contenders, (i) =>
+      stage.runH2load(contenders[i].peer.port, ["/"], rate),
+    );
+  },
+};
+
+export const churn: Scenario = {
+  name: "churn",
+  title: "50,000 routes at half load: at rest, and with 100 changes per second and metrics scraped",
+  async run(stage) {
+    const set = routeSet(stage, MANY);
+    const cardea = await stage.cardea(seedName(MANY), () => set);
+    const targets = set.requests.filter((_, i) => isSteadyRoute(i)).map(({ target }) => target);
+    const rate = await halfLoad(stage, [cardea]);
+    const rows = ["at rest", `${CHANGES_PER_SECOND} changes/s`].map((name) => ({ name, peer: cardea }));
+    return stage.inTurns("churn", rows, async (i) => {
+      const changes = i === 0 ? null : startChurn(stage, cardea);
+      try {
+        return await stage.runH2load(cardea.port, targets, rate);
+      } finally {
+        if (changes !== null) await endChurn(changes);
+      }
+    });
+  },
+};
+
+async function halfLoad(stage: Stage, peers: readonly Peer[]): Promise<number> {
+  const file = join(stage.newFolder("calibration"), "requests");
+  writeRequests(file, [{ target: "/api/00001/items/42" }]);
+  const rates: number[] = [];
+  for (const { port } of peers) {
+    await stage.runWrk(port, file, 1);
+    rates.push((await stage.runWrk(port, file, CALIBRATION_SECONDS)).requestsPerSecond);
+  }
+  return Math.round(Math.min(...rates) / 2);
+}
+
+function startChurn(stage: Stage, { adminPort, metricsPort }: Cardea): ChildProcess {
+  const numbers = [adminPort, metricsPort, stage.originPort, MANY, CHANGES_PER_SECOND, SCRAPE_SECONDS];
+  return stage.processes.start(process.execPath, [CHURN_PROGRAM, ...numbers.map(String)], {
+    cores: stage.loadCore,
+    logFile: join(stage.newFolder("churn"), "output.log"),
+  });
+}
+
+/** The program ends itself with 1 when a change failed or when it fell behind. */
+async function endChurn(changes: ChildProcess): Promise<void> {
+  if (changes.exitCode === null) {
+    const ended = once(changes, "exit");
+    changes.kill("SIGTERM");
+    await ended;
+  }
+  if (changes.exitCode !== 0) throw new Error("the churn failed or fell behind: see its output.log");
+}

@@ -1,0 +1,268 @@
+/**
+ * Where a scenario plays: starts the gateways that it asks for, measures them in turn, and ends them.
+ *
+ * The gateway has core 0 for itself; load generator and origin share core 1 (the origin has core 2 where there
+ * is one). Contenders are measured in turns, round by round, so that a slow minute of the machine hurts all of
+ * them alike; a row is the median of its rounds.
+ */
+
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { AdminClient } from "./admin-client.ts";
+import { runGenerator } from "./load/generator.ts";
+import { h2loadCommand, parseH2loadLog, planOpenLoop } from "./load/h2load.ts";
+import { shuffled, writeRequests, writeTargets } from "./load/request-list.ts";
+import type { RequestShape } from "./load/request-list.ts";
+import type { LoadResult } from "./load/result.ts";
+import { parseWrk, wrkCommand } from "./load/wrk.ts";
+import { cpuOf } from "./measure.ts";
+import { startCardea } from "./peers/cardea.ts";
+import type { Cardea, CardeaOptions } from "./peers/cardea.ts";
+import { startNginxProxy, startOrigin } from "./peers/nginx.ts";
+import { startNodeHttp } from "./peers/node-http.ts";
+import type { Peer } from "./peers/peer.ts";
+import { Processes } from "./processes.ts";
+import type { Figures, Row } from "./results.ts";
+import type { RouteSet } from "./routes.ts";
+import { median } from "./statistics.ts";
+
+const CONNECTIONS = 64;
+const GATEWAY_CORE = "0";
+const LOAD_CORE = "1";
+const WARM_UP_SECONDS = 2;
+const GENERATOR_GRACE_MS = 60_000;
+
+export interface Settings {
+  rounds: number;
+  secondsPerRound: number;
+}
+
+export interface Contender {
+  name: string;
+  peer: Peer;
+  requests: readonly RequestShape[];
+}
+
+export class Stage {
+  readonly settings: Settings;
+  readonly processes: Processes;
+  readonly #tools: Record<string, string>;
+  readonly #folder: string;
+  readonly #log: (text: string) => void;
+  readonly #peers: Peer[] = [];
+  readonly #seeds = new Map<string, string>();
+  #origin: Peer | null = null;
+
+  constructor(
+    tools: Record<string, string>,
+    folder: string,
+    settings: Settings,
+    log: (text: string) => void,
+  ) {
+    if (availableParallelism() < 2)
+      throw new Error("two cores are needed: one for the gateway, one for the load");
+    this.settings = settings;
+    this.processes = new Processes(tools.taskset);
+    this.#tools = tools;
+    this.#folder = folder;
+    this.#log = log;
+  }
+
+  get loadCore(): string {
+    return LOAD_CORE;
+  }
+
+  get originPort(): number {
+    if (this.#origin === null) throw new Error("the origin is not started");
+    return this.#origin.port;
+  }
+
+  async open(): Promise<void> {
+    const cores = availableParallelism() > 2 ? "2" : LOAD_CORE;
+    this.#origin = await startOrigin(this.processes, {
+      nginx: this.#tools.nginx,
+      folder: this.newFolder("origin"),
+      cores,
+    });
+  }
+
+  newFolder(name: string): string {
+    return mkdtempSync(join(this.#folder, `${name}-`));
+  }
+
+  async nginx({ accessLog = false } = {}): Promise<Peer> {
+    return this.#keep(
+      await startNginxProxy(this.processes, {
+        nginx: this.#tools.nginx,
+        folder: this.newFolder("nginx"),
+        cores: GATEWAY_CORE,
+        originPort: this.originPort,
+        accessLog,
+      }),
+    );
+  }
+
+  async nodeHttp(): Promise<Peer> {
+    const folder = this.newFolder("node-http");
+    return this.#keep(
+      await startNodeHttp(this.processes, { folder, cores: GATEWAY_CORE, originPort: this.originPort }),
+    );
+  }
+
+  /** Cardea with these routes, on the gateway's core unless `anyCore`. Equal `seedName`s are written only once. */
+  async cardea(
+    seedName: string,
+    routes: () => RouteSet,
+    options: Partial<Omit<CardeaOptions, "folder" | "dataFolder" | "cores">> & { anyCore?: boolean } = {},
+  ): Promise<Cardea> {
+    const seed = await this.#seed(seedName, routes, options.router);
+    const folder = this.newFolder("cardea");
+    const dataFolder = join(folder, "data");
+    cpSync(seed, dataFolder, { recursive: true });
+    const { anyCore = false, workers = 1, accessLog = false, router } = options;
+    return this.#keep(
+      await startCardea(this.processes, {
+        folder,
+        dataFolder,
+        workers,
+        accessLog,
+        router,
+        cores: anyCore ? undefined : GATEWAY_CORE,
+      }),
+    );
+  }
+
+  /** Ends the gateways of a scenario; the origin stays. */
+  async closePeers(): Promise<void> {
+    await Promise.all(this.#peers.splice(0).map((peer) => this.processes.stop(peer.process)));
+  }
+
+  /** Measures the contenders in a closed loop, in turns. */
+  async closedLoop(scenario: string, contenders: readonly Contender[]): Promise<Row[]> {
+    const files = contenders.map(({ requests }, i) => {
+      const file = join(this.#folder, `requests-${i}`);
+      writeRequests(file, requests);
+      return file;
+    });
+    const run = (i: number, seconds: number): Promise<LoadResult> =>
+      this.runWrk(contenders[i].peer.port, files[i], seconds);
+    for (let i = 0; i < contenders.length; i++) await run(i, WARM_UP_SECONDS);
+    return this.inTurns(scenario, contenders, (i) => run(i, this.settings.secondsPerRound));
+  }
+
+  /** Sends every request of the list at least `times` times. */
+  async useAll(peer: Peer, requests: readonly RequestShape[], times: number): Promise<void> {
+    const file = join(this.#folder, "requests-all");
+    writeRequests(file, requests);
+    for (let sent = 0; sent < requests.length * times;) {
+      const result = await this.runWrk(peer.port, file, WARM_UP_SECONDS);
+      if (result.failures > 0 || result.requests === 0) throw new Error(`${result.failures} requests failed`);
+      sent += result.requests;
+    }
+  }
+
+  async runWrk(port: number, requestsFile: string, seconds: number): Promise<LoadResult> {
+    const command = wrkCommand(this.#tools.wrk, { port, requestsFile, connections: CONNECTIONS, seconds });
+    return parseWrk(
+      await runGenerator(this.#tools.taskset, LOAD_CORE, command, seconds * 1000 + GENERATOR_GRACE_MS),
+    );
+  }
+
+  async runH2load(port: number, targets: readonly string[], requestsPerSecond: number): Promise<LoadResult> {
+    const folder = this.newFolder("h2load");
+    const [targetsFile, logFile] = [join(folder, "targets"), join(folder, "log")];
+    writeTargets(targetsFile, port, shuffled(targets));
+    const seconds = this.settings.secondsPerRound;
+    const plan = planOpenLoop(requestsPerSecond, seconds);
+    const command = h2loadCommand(
+      this.#tools.h2load,
+      { port, targetsFile, logFile, requestsPerSecond, seconds },
+      plan,
+    );
+    const timeoutMs = seconds * 1000 + plan.openingMs + GENERATOR_GRACE_MS;
+    await runGenerator(this.#tools.taskset, LOAD_CORE, command, timeoutMs);
+    const result = parseH2loadLog(readFileSync(logFile, "latin1"), plan);
+    rmSync(folder, { recursive: true });
+    return result;
+  }
+
+  /** Calls `run` for each contender in each round, with the CPU of its gateway around it; medians per contender. */
+  async inTurns(
+    scenario: string,
+    contenders: readonly Pick<Contender, "name" | "peer">[],
+    run: (index: number) => Promise<LoadResult>,
+  ): Promise<Row[]> {
+    const found: Figures[][] = contenders.map(() => []);
+    for (let round = 0; round < this.settings.rounds; round++) {
+      for (const [i, { peer }] of contenders.entries()) {
+        const before = cpuOf(peer.process.pid!);
+        const result = await run(i);
+        found[i].push(figuresOf(result, before, cpuOf(peer.process.pid!)));
+      }
+    }
+    return contenders.map(({ name }, i) => {
+      const row: Row = { scenario, contender: name, ...medianFigures(found[i]) };
+      this.#log(`  ${name}: ${row.cpuUs?.toFixed(2)} µs CPU, p99.9 ${row.p999Us?.toFixed(0)} µs`);
+      return row;
+    });
+  }
+
+  async #seed(name: string, routes: () => RouteSet, router: CardeaOptions["router"]): Promise<string> {
+    const known = this.#seeds.get(name);
+    if (known !== undefined) return known;
+    const folder = this.newFolder("seed");
+    const dataFolder = join(folder, "data");
+    mkdirSync(dataFolder);
+    const cardea = await startCardea(this.processes, {
+      folder,
+      dataFolder,
+      workers: 1,
+      accessLog: false,
+      router,
+    });
+    const client = new AdminClient(cardea.adminPort);
+    const { base, routes: rest } = routes();
+    await client.putAll(base, rest);
+    client.close();
+    await this.processes.stop(cardea.process);
+    this.#seeds.set(name, dataFolder);
+    return dataFolder;
+  }
+
+  #keep<T extends Peer>(peer: T): T {
+    this.#peers.push(peer);
+    return peer;
+  }
+}
+
+function figuresOf(
+  result: LoadResult,
+  before: ReturnType<typeof cpuOf>,
+  after: ReturnType<typeof cpuOf>,
+): Figures {
+  const userUs = (after.userUs - before.userUs) / result.requests;
+  const systemUs = (after.systemUs - before.systemUs) / result.requests;
+  const { requestsPerSecond, p50Us, p99Us, p999Us, p9999Us, failures } = result;
+  return {
+    cpuUs: userUs + systemUs,
+    userUs,
+    systemUs,
+    requestsPerSecond,
+    p50Us,
+    p99Us,
+    p999Us,
+    p9999Us,
+    failures,
+  };
+}
+
+/** Median of each figure; failures are added up. */
+export function medianFigures(rounds: readonly Figures[]): Figures {
+  const figures: Figures = {};
+  for (const name of Object.keys(rounds[0] ?? {}) as (keyof Figures)[]) {
+    const values = rounds.map((round) => round[name]!);
+    figures[name] = name === "failures" ? values.reduce((sum, value) => sum + value, 0) : median(values);
+  }
+  return figures;
+}
