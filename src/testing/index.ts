@@ -15,7 +15,7 @@ import { PluginCatalog } from "../plugins/catalog.ts";
 import { Configuration } from "../data/configuration/configuration.ts";
 import { RequestLife } from "../data/life.ts";
 import { ConfigurationReader, encodeConfiguration } from "../shared/configuration-bytes.ts";
-import { createSharedMemory, openSharedMemory } from "../shared/shared-memory.ts";
+import { createSharedMemory, openSharedMemory, type SharedBuffers } from "../shared/shared-memory.ts";
 import { parseStaticConfig } from "../config/load.ts";
 import { headOf, MemoryTransport, type TestRequest, type TestResponse } from "./memory-transport.ts";
 import { memoryUpstream, type UpstreamFunction } from "./memory-upstream.ts";
@@ -49,13 +49,16 @@ export interface TestGateway {
   request(request?: TestRequest): Promise<TestResponse>;
   /** Adds or replaces a resource while the gateway runs; null deletes it. */
   put(kind: Kind, id: string, resource: Resource | null): void;
+  /** The shared memory that plugins count in: for the metrics page, say. */
+  readonly shared: SharedBuffers;
 }
 
 const SILENT: PluginLog = { debug() {}, info() {}, warn() {}, error() {} };
 
 export function testGateway(options: TestGatewayOptions = {}): TestGateway {
   const { config } = parseStaticConfig("test", options.config ?? "", {});
-  const shared = openSharedMemory(createSharedMemory(config.memory, 1), 0, 1);
+  const buffers = createSharedMemory(config.memory, 1);
+  const shared = openSharedMemory(buffers, 0, 1);
   const catalog = new PluginCatalog(config.plugins.enabled, options.plugins);
   const answer = options.upstream ?? (() => ({ body: "upstream" }));
   const log = options.log ?? SILENT;
@@ -114,6 +117,7 @@ export function testGateway(options: TestGatewayOptions = {}): TestGateway {
 
   return {
     put,
+    shared: buffers,
     request(request = {}) {
       const transport = new MemoryTransport(request);
       transport.handler = life.begin(transport, headOf(request));

@@ -24,6 +24,7 @@ import type { Upstream } from "../upstream/upstream.ts";
 import { TriedNodes, type UpstreamNode } from "../upstream/node.ts";
 import { HeaderList } from "../../lib/headers.ts";
 import type { RequestFacts } from "./request-facts.ts";
+import { reasonOf } from "./answers.ts";
 import { readVariable } from "./variables.ts";
 
 export class HttpExchange implements Exchange {
@@ -196,19 +197,26 @@ class ClientAddress implements ClientFacts {
  */
 class ResponseFacts implements ExchangeResponse {
   status = 0;
-  reason = "";
   source: "upstream" | "gateway" | null = null;
   #headers: HeaderList | null = null;
+  #begunStatus = 0;
+  #reason = "";
 
   get headers(): HeaderList {
     return (this.#headers ??= new HeaderList());
+  }
+
+  /** As the answer came with it; another status brings its own. */
+  get reason(): string {
+    return this.status === this.#begunStatus ? this.#reason : reasonOf(this.status);
   }
 
   /** The answer is here with its own fields: those that plugins set before replace them. */
   begin(status: number, reason: string, source: "upstream" | "gateway", headers: HeaderList): void {
     const early = this.#headers;
     this.status = status;
-    this.reason = reason;
+    this.#begunStatus = status;
+    this.#reason = reason;
     this.source = source;
     this.#headers = headers;
     if (early === null) return;

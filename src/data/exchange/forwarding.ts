@@ -25,7 +25,7 @@ export function upstreamHeaders(x: HttpExchange, host: string, trusted: AddressS
   let forwardedHost = "";
   let forwardedPort = "";
   for (let i = 0; i < names.length; i++) {
-    const value = values[i]!;
+    const value = values[i];
     switch (names[i]) {
       case "host":
       case "content-length":
@@ -45,7 +45,7 @@ export function upstreamHeaders(x: HttpExchange, host: string, trusted: AddressS
         forwardedPort = value;
         break;
       default:
-        headers.push(names[i]!, rawNames[i]!, value);
+        headers.push(names[i], rawNames[i], value);
     }
   }
   stripHopByHop(headers);

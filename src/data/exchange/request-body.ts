@@ -136,7 +136,7 @@ export class RequestBody {
   }
 
   #whole(): Buffer {
-    if (this.#chunks.length === 1) return this.#chunks[0]!;
+    if (this.#chunks.length === 1) return this.#chunks[0];
     const whole = Buffer.concat(this.#chunks, this.#keptBytes);
     this.#chunks.length = 0;
     this.#chunks.push(whole);

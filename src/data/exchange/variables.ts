@@ -157,6 +157,6 @@ function localTime(): { iso8601: string; common: string } {
   const time = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
   clock.second = second;
   clock.iso8601 = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}T${time}${sign}${hours}:${minutes}`;
-  clock.common = `${two(date.getDate())}/${MONTHS[date.getMonth()]!}/${date.getFullYear()}:${time} ${sign}${hours}${minutes}`;
+  clock.common = `${two(date.getDate())}/${MONTHS[date.getMonth()]}/${date.getFullYear()}:${time} ${sign}${hours}${minutes}`;
   return clock;
 }

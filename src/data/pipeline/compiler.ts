@@ -110,7 +110,7 @@ export class PluginCompiler {
         attributes,
         metadata: () => this.#metadata(definition.name),
       };
-      interned = { key, handlers: definition.compile(own as never, host as never), users: 0 };
+      interned = { key, handlers: definition.compile(own, host), users: 0 };
       this.#interned.set(key, interned);
     }
     interned.users++;

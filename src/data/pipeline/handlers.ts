@@ -14,7 +14,7 @@ export type LogHandler = (ctx: Exchange) => void;
 /** Undefined: go on. An answer: end with it. A promise: one of the two, later. */
 export function runHandlers(handlers: readonly Handler[], ctx: Exchange): PhaseResult {
   for (let i = 0; i < handlers.length; i++) {
-    const result = handlers[i]!(ctx);
+    const result = handlers[i](ctx);
     if (result === undefined) continue;
     return result instanceof Promise ? runRest(result, handlers, ctx, i + 1) : result;
   }
@@ -29,7 +29,7 @@ async function runRest(
 ): Promise<void | Answer> {
   let answer = await pending;
   for (let i = next; answer === undefined && i < handlers.length && !ctx.ended; i++)
-    answer = await handlers[i]!(ctx);
+    answer = await handlers[i](ctx);
   return answer;
 }
 
@@ -41,6 +41,6 @@ export function filterBody(
   last: boolean,
 ): Buffer {
   let passed = chunk;
-  for (let i = 0; i < handlers.length; i++) passed = handlers[i]!(ctx, passed, last);
+  for (let i = 0; i < handlers.length; i++) passed = handlers[i](ctx, passed, last);
   return passed;
 }

@@ -1,0 +1,28 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { readDecodedQueryArgument, readQueryArgument, removeQueryArgument } from "./query.ts";
+
+test("an argument is found by its whole name, the first one wins", () => {
+  assert.equal(readQueryArgument("xa=0&a=1&a=2&ab=3", "a"), "1");
+  assert.equal(readQueryArgument("ab=3", "a"), undefined);
+  assert.equal(readQueryArgument("a", "a"), "");
+  assert.equal(readQueryArgument("a=&b=1", "a"), "");
+  assert.equal(readQueryArgument("", "a"), undefined);
+  assert.equal(readQueryArgument("b=1&a=x=y", "a"), "x=y");
+});
+
+test("variables read arguments without regard to case, and as they were sent", () => {
+  assert.equal(readQueryArgument("Foo=%41", "foo"), "%41");
+});
+
+test("a decoded argument is decoded once, and kept as sent when that cannot be done", () => {
+  assert.equal(readDecodedQueryArgument("k=a%2Bb+c", "k"), "a+b c");
+  assert.equal(readDecodedQueryArgument("k=%zz+", "k"), "%zz ");
+  assert.equal(readDecodedQueryArgument("K=1", "k"), undefined);
+});
+
+test("removing an argument removes all of that name and nothing else", () => {
+  assert.equal(removeQueryArgument("a=1&key=x&b=2&key=y", "key"), "a=1&b=2");
+  assert.equal(removeQueryArgument("key=x", "key"), "");
+  assert.equal(removeQueryArgument("keys=x", "key"), "keys=x");
+});
