@@ -15,7 +15,7 @@ function tracer(
   trace: string[],
   extra: Partial<PluginDefinition> = {},
 ): PluginDefinition {
-  return definePlugin({
+  const definition = definePlugin({
     name,
     version: "1",
     priority,
@@ -33,8 +33,8 @@ function tracer(
         log: say("log"),
       };
     },
-    ...extra,
-  }) as unknown as PluginDefinition;
+  });
+  return { ...(definition as unknown as PluginDefinition), ...extra };
 }
 
 function only(

@@ -149,7 +149,7 @@ test("when the counters are full, new keys are refused, or pass with allow_degra
     const seen = new Set<number>();
     for (let i = 0; i < 5000; i++)
       seen.add((await gateway.request({ address: `10.0.${i >> 8}.${i & 255}` })).status);
-    assert.deepEqual([...seen].sort(), [...new Set([200, expected])].sort());
+    assert.deepEqual(seen, new Set([200, expected]));
     assert.equal((await gateway.request({ address: "10.9.9.9" })).status, 503);
   }
 });
