@@ -43,6 +43,7 @@ const NATIVE_ANCHORS: Record<Anchor, string> = {
   start: "^",
   end: "$",
   endOrLastNewline: "(?=\\n?$)",
+  // PCRE's does not hold after a line feed at the very end; both engines' does.
   lineStart: "(?<![^\\n])",
   lineEnd: "(?![^\\n])",
   wordBoundary: "\\b",
