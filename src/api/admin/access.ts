@@ -1,0 +1,73 @@
+/**
+ * Who may use the Admin API: the address must be in the allow list, and the key must be known.
+ *
+ * Keys are compared by their digests, in a time that depends neither on the key nor on which one matches.
+ * A viewer may only read.
+ */
+
+import { createHash, timingSafeEqual } from "node:crypto";
+import type { AdminConfig, AdminKey } from "../../config/static-config.ts";
+import { AddressSet } from "../../lib/address.ts";
+import type { Answer } from "./answer.ts";
+
+/** What a request shows of itself. */
+export interface Credentials {
+  method: string;
+  /** Query argument `api_key`. */
+  query: string | undefined;
+  /** Header `X-API-KEY`. */
+  header: string | undefined;
+  /** Header `Cookie`. */
+  cookie: string | undefined;
+}
+
+export class AdminAccess {
+  readonly #allowed: AddressSet;
+  readonly #keyRequired: boolean;
+  readonly #keys: readonly { digest: Buffer; key: AdminKey }[];
+
+  constructor(config: Pick<AdminConfig, "allow" | "keyRequired">, keys: readonly AdminKey[]) {
+    this.#allowed = new AddressSet(config.allow);
+    this.#keyRequired = config.keyRequired;
+    this.#keys = keys.map((key) => ({ digest: digestOf(key.key), key }));
+  }
+
+  /** An empty list allows everyone. */
+  allowsAddress(address: string, listIsEmpty: boolean): boolean {
+    return listIsEmpty || this.#allowed.has(address);
+  }
+
+  /** The name of the key, or the answer that refuses. */
+  identify(credentials: Credentials): string | Answer {
+    if (!this.#keyRequired) return "anonymous";
+    const given = credentials.query ?? credentials.header ?? cookieOf(credentials.cookie);
+    if (given === undefined || given === "") return unauthorized("missing apikey");
+    const digest = digestOf(given);
+    let found: AdminKey | null = null;
+    for (const candidate of this.#keys) {
+      if (timingSafeEqual(candidate.digest, digest) && found === null) found = candidate.key;
+    }
+    if (found === null) return unauthorized("wrong apikey");
+    if (found.role === "viewer" && credentials.method !== "GET" && credentials.method !== "HEAD") {
+      return unauthorized("invalid method for role viewer");
+    }
+    return found.name;
+  }
+}
+
+function unauthorized(description: string): Answer {
+  return { status: 401, body: { error_msg: "failed to check token", description } };
+}
+
+function digestOf(key: string): Buffer {
+  return createHash("sha256").update(key).digest();
+}
+
+function cookieOf(header: string | undefined): string | undefined {
+  if (header === undefined) return undefined;
+  for (const pair of header.split(";", 100)) {
+    const at = pair.indexOf("=");
+    if (at !== -1 && pair.slice(0, at).trim() === "x_api_key") return pair.slice(at + 1).trim();
+  }
+  return undefined;
+}

@@ -1,0 +1,146 @@
+/**
+ * Reads of the Admin API: one resource, or a list with filters and pages.
+ *
+ * Stored values are passed on as the text they are; they are parsed only to be filtered. Long lists are
+ * written in slices.
+ */
+
+import type { ConfigurationState, StateEntry } from "../../control/state.ts";
+import { compilePattern, type Pattern, PatternError } from "../../lib/pattern.ts";
+import { isObject, type JsonObject } from "../../model/resource-type.ts";
+import { type Answer, AnswerError, KEY_NOT_FOUND, refuse } from "./answer.ts";
+import type { Target } from "./target.ts";
+
+export type Query = Readonly<Record<string, string | string[] | undefined>>;
+
+/** Prefix of keys in answers, as they stand in APISIX's etcd. */
+export const KEY_PREFIX = "/apisix";
+
+const SLICE_ENTRIES = 500;
+const LEAST_PAGE = 10;
+const LARGEST_PAGE = 500;
+/** Fields that `filter` may name; others are ignored, as in APISIX. */
+const FILTER_FIELDS: Readonly<Record<string, readonly string[]>> = {
+  routes: ["service_id", "upstream_id"],
+  stream_routes: ["service_id", "upstream_id"],
+};
+/** Never shown: private keys. */
+const HIDDEN_FIELDS: Readonly<Record<string, readonly string[]>> = { ssls: ["key", "keys"] };
+
+export async function readTarget(target: Target, state: ConfigurationState, query: Query): Promise<Answer> {
+  if (target.id !== null) {
+    const entry = state.get(target.type.plural, target.id, target.parent);
+    return entry === undefined
+      ? KEY_NOT_FOUND
+      : { status: 200, body: entryText(entry), isText: true, headers: { etag: `"${entry.modRevision}"` } };
+  }
+  if (target.parent !== null && state.get("consumers", target.parent) === undefined) return KEY_NOT_FOUND;
+  const entries = [...state.list(target.type.plural, target.parent)];
+  // APISIX has no placeholder for sub-resources: their empty list is a missing key.
+  if (target.parent !== null && entries.length === 0) return KEY_NOT_FOUND;
+  const chosen = await filterEntries(entries, target, query);
+  const page = pageOf(chosen, query);
+  const parts: string[] = [];
+  for (let i = 0; i < page.length; i++) {
+    parts.push(entryText(page[i]));
+    if (i % SLICE_ENTRIES === SLICE_ENTRIES - 1) await nextTurn();
+  }
+  return { status: 200, body: `{"list":[${parts.join(",")}],"total":${chosen.length}}`, isText: true };
+}
+
+/** One resource as the API shows it, as JSON text. */
+export function entryText(entry: StateEntry): string {
+  const key = JSON.stringify(KEY_PREFIX + entry.key);
+  return `{"key":${key},"value":${shownText(entry)},"createdIndex":${entry.createRevision},"modifiedIndex":${entry.modRevision}}`;
+}
+
+/** The value without what is never shown. */
+export function withoutHidden(plural: string, value: JsonObject): JsonObject {
+  const hidden = HIDDEN_FIELDS[plural];
+  if (hidden === undefined) return value;
+  return Object.fromEntries(Object.entries(value).filter(([name]) => !hidden.includes(name)));
+}
+
+function shownText(entry: StateEntry): string {
+  if (HIDDEN_FIELDS[entry.type.plural] === undefined && entry.fault === null) return entry.text;
+  const value = parse(entry.text);
+  // What is in the store may be anything, if somebody else wrote it.
+  return value === undefined
+    ? JSON.stringify(entry.text)
+    : JSON.stringify(withoutHidden(entry.type.plural, value));
+}
+
+async function filterEntries(entries: StateEntry[], target: Target, query: Query): Promise<StateEntry[]> {
+  const name = patternOf("name", query);
+  const uri = patternOf("uri", query);
+  const label = lastOf(query["label"]);
+  const fields = fieldFilters(target.type.plural, lastOf(query["filter"]));
+  if (name === null && uri === null && label === undefined && fields.length === 0) {
+    return entries.sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
+  const chosen: StateEntry[] = [];
+  for (let i = 0; i < entries.length; i++) {
+    if (i % SLICE_ENTRIES === SLICE_ENTRIES - 1) await nextTurn();
+    const value = parse(entries[i].text);
+    if (value === undefined) continue;
+    if (name !== null && !(typeof value["name"] === "string" && name.test(value["name"]))) continue;
+    if (label !== undefined && !(isObject(value["labels"]) && Object.hasOwn(value["labels"], label)))
+      continue;
+    if (uri !== null && !urisOf(value).some((candidate) => uri.test(candidate))) continue;
+    if (!fields.every(([field, wanted]) => field in value && String(value[field]) === wanted)) continue;
+    chosen.push(entries[i]);
+  }
+  return chosen.sort((a, b) => (a.key < b.key ? -1 : 1));
+}
+
+function pageOf(entries: StateEntry[], query: Query): StateEntry[] {
+  const page = Number(lastOf(query["page"]) ?? Number.NaN);
+  const size = Number(lastOf(query["page_size"]) ?? Number.NaN);
+  if (Number.isNaN(page) || Number.isNaN(size)) return entries;
+  if (size < LEAST_PAGE || size > LARGEST_PAGE) {
+    const message = `page_size must be between ${LEAST_PAGE} and ${LARGEST_PAGE}`;
+    throw new AnswerError({ status: 400, body: { error_msg: message } });
+  }
+  const from = (Math.max(Math.trunc(page), 1) - 1) * Math.trunc(size);
+  const byAge = [...entries].sort((a, b) => a.createRevision - b.createRevision);
+  return byAge.slice(from, from + Math.trunc(size));
+}
+
+function patternOf(argument: string, query: Query): Pattern | null {
+  const source = lastOf(query[argument]);
+  if (source === undefined || source === "") return null;
+  try {
+    return compilePattern(source);
+  } catch (error) {
+    if (!(error instanceof PatternError) && !(error instanceof SyntaxError)) throw error;
+    throw new AnswerError(refuse(400, `invalid argument ${argument}: ${error.message}`));
+  }
+}
+
+function fieldFilters(plural: string, text: string | undefined): [string, string][] {
+  if (text === undefined) return [];
+  const allowed = FILTER_FIELDS[plural] ?? [];
+  return [...new Map(new URLSearchParams(text))].filter(([field]) => allowed.includes(field));
+}
+
+function urisOf(value: JsonObject): string[] {
+  const uris = Array.isArray(value["uris"]) ? (value["uris"] as unknown[]) : [];
+  return [value["uri"], ...uris].filter((uri) => typeof uri === "string");
+}
+
+function parse(text: string): JsonObject | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function lastOf(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value.at(-1) : value;
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,273 @@
+/**
+ * The Admin API as an HTTP server: from a request to one of the operations beside this file, and from their
+ * answers and failures to responses. It behaves as APISIX's does, byte for byte where clients look, and adds
+ * `?wait=live`, `If-Match` and JSON pointers in errors.
+ *
+ * Bodies are bounded, parsed here and nowhere else, whatever their declared type.
+ */
+
+import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { parse as parseYaml } from "yaml";
+import type { AdminConfig, AdminKey } from "../../config/static-config.ts";
+import type { StoreFeed } from "../../control/feed.ts";
+import type { Publisher } from "../../control/publish.ts";
+import type { ConfigurationState } from "../../control/state.ts";
+import type { Log } from "../../lib/log.ts";
+import { type Store, StoreUnavailableError } from "../../store/contract.ts";
+import { AdminAccess } from "./access.ts";
+import { type Answer, AnswerError, refuse } from "./answer.ts";
+import { historyAnswer } from "./history.ts";
+import type { PluginList } from "./plugin-facts.ts";
+import { lastOf, type Query, readTarget } from "./reading.ts";
+import { pluginNames, pluginsAnswer, schemaOf, validateAgainstSchema } from "./schemas.ts";
+import { stepsOf, type Target, targetOf } from "./target.ts";
+import { validateConfigs } from "./validate-configs.ts";
+import { ResourceWriter, type WriteRequest } from "./writing.ts";
+
+export interface AdminParts {
+  config: AdminConfig;
+  keys: readonly AdminKey[];
+  store: Store;
+  state: ConfigurationState;
+  feed: StoreFeed;
+  publisher: Publisher;
+  plugins: PluginList;
+  log: Log;
+  now?: () => number;
+}
+
+const PREFIX = "/apisix/admin";
+const METHODS = ["GET", "PUT", "POST", "DELETE", "PATCH"] as const;
+const WAIT_SECONDS = 10;
+const LONGEST_WAIT_SECONDS = 60;
+const HEADER_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 60_000;
+const MAX_CONNECTIONS = 1000;
+/** Of an unreadable body, what the answer repeats. */
+const ECHO_CHARACTERS = 64 * 1024;
+
+/** Makes the server; the caller lets it listen. */
+export function createAdminServer(parts: AdminParts): FastifyInstance {
+  const { config } = parts;
+  const server = fastify({
+    logger: false,
+    bodyLimit: config.maxBodyBytes,
+    exposeHeadRoutes: false,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: 4096 },
+    // APISIX answers 404 where a path cannot be read.
+    frameworkErrors: (_error, _request, reply) => send(reply, NOT_FOUND),
+  });
+  server.server.headersTimeout = HEADER_TIMEOUT_MS;
+  server.server.maxConnections = MAX_CONNECTIONS;
+  const api = new AdminApi(parts);
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser("*", { parseAs: "string" }, (_request, body, done) => done(null, body));
+  server.addHook("onRequest", (request, reply, done) => api.admit(request, reply, done));
+  server.head(PREFIX, (_request, reply) => send(reply, { status: 200 }));
+  server.route({
+    method: [...METHODS],
+    url: `${PREFIX}/*`,
+    handler: (request, reply) => api.handle(request, reply),
+  });
+  server.setNotFoundHandler((_request, reply) => send(reply, NOT_FOUND));
+  server.setErrorHandler((error, request, reply) => send(reply, api.answerTo(error, request)));
+  return server;
+}
+
+const NOT_FOUND: Answer = refuse(404, "404 Route Not Found");
+
+class AdminApi {
+  readonly #parts: AdminParts;
+  readonly #access: AdminAccess;
+  readonly #writer: ResourceWriter;
+
+  constructor(parts: AdminParts) {
+    this.#parts = parts;
+    this.#access = new AdminAccess(parts.config, parts.keys);
+    this.#writer = new ResourceWriter(parts.state, parts.store, parts.feed, parts.now);
+  }
+
+  /** Headers of every answer, the allow list, and preflights. */
+  admit(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+    const { cors, serverHeader, allow } = this.#parts.config;
+    if (serverHeader !== null) reply.header("server", serverHeader);
+    if (!this.#access.allowsAddress(request.ip, allow.length === 0)) {
+      void send(reply, refuse(403, `the address ${request.ip} is not in allow_admin`));
+      return;
+    }
+    if (cors) {
+      reply.header("access-control-allow-origin", "*");
+      reply.header("access-control-allow-credentials", "true");
+      reply.header("access-control-max-age", "3600");
+      if (request.method === "OPTIONS") {
+        reply.header("access-control-allow-methods", "POST, GET, PUT, OPTIONS, DELETE, PATCH");
+        reply.header("access-control-allow-headers", "*");
+        void reply.code(200).type("text/plain").send("");
+        return;
+      }
+      reply.header("access-control-expose-headers", "*");
+    }
+    done();
+  }
+
+  async handle(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const query = request.query as Query;
+    const author = this.#access.identify({
+      method: request.method,
+      query: lastOf(query["api_key"]),
+      header: lastOf(request.headers["x-api-key"]),
+      cookie: request.headers.cookie,
+    });
+    if (typeof author !== "string") return send(reply, author);
+    const answer = await this.#route(request, query, author);
+    reply.header("x-api-version", "v3");
+    return send(reply, answer);
+  }
+
+  /** What failures look like to the client. */
+  answerTo(error: unknown, request: FastifyRequest): Answer {
+    if (error instanceof AnswerError) return error.answer;
+    if (error instanceof StoreUnavailableError) return refuse(503, error.message);
+    const { statusCode, code, message } = error as { statusCode?: number; code?: string; message: string };
+    if (code === "FST_ERR_CTP_BODY_TOO_LARGE") {
+      const size = request.headers["content-length"] ?? "of the body";
+      const limit = this.#parts.config.maxBodyBytes;
+      return refuse(
+        400,
+        `invalid request body: request size ${size} is greater than the maximum size ${limit} allowed`,
+      );
+    }
+    if (statusCode !== undefined && statusCode < 500) return refuse(400, `invalid request: ${message}`);
+    this.#parts.log.error("the Admin API failed", {
+      method: request.method,
+      url: request.url,
+      error: String(error),
+    });
+    return refuse(500, "internal error; see the log of the node");
+  }
+
+  async #route(request: FastifyRequest, query: Query, author: string): Promise<Answer> {
+    const { state, plugins } = this.#parts;
+    const steps = stepsOf(request.url.split("?", 1)[0].slice(PREFIX.length));
+    if (steps === null || steps.length === 0) return NOT_FOUND;
+    const [first, second, third] = steps;
+    const { method } = request;
+    if (first === "configs" && second === "validate" && method === "POST") {
+      return validateConfigs(readBody(request, true), state);
+    }
+    if (first === "schema" && second === "validate" && method === "POST") {
+      return validateAgainstSchema(third, state.types, readBody(request));
+    }
+    if (first === "plugins" && second === "reload") return reloadAnswer(method);
+    if (first === "schema" || first === "plugins") {
+      if (method !== "GET") return refuse(404, "not found");
+      if (first === "plugins") {
+        return second === "list" ? pluginNames(plugins, query) : pluginsAnswer(second, plugins, query);
+      }
+      return second === "plugins" && third !== undefined
+        ? pluginsAnswer(third, plugins, query)
+        : schemaOf(second);
+    }
+    if (first === "history" && method === "GET") {
+      return historyAnswer(targetOf(steps.slice(1), state.types), this.#parts.store, query);
+    }
+    const target = targetOf(steps, state.types);
+    if (target === null) return refuse(404, `Unsupported resource type: ${first}`);
+    return this.#onResource(request, target, query, author);
+  }
+
+  async #onResource(request: FastifyRequest, target: Target, query: Query, author: string): Promise<Answer> {
+    const method = request.method as (typeof METHODS)[number];
+    const body = readBody(request);
+    const ttl = ttlOf(query);
+    if (!target.type.methods.includes(method)) {
+      return refuse(405, `not supported \`${method}\` method for ${target.type.title}`);
+    }
+    if (method === "GET") return readTarget(target, this.#parts.state, query);
+    const force = lastOf(query["force"]) === "true";
+    const ifMatch = ifMatchOf(request);
+    return this.#write({ method, target, body, ttl, force, ifMatch, author }, query);
+  }
+
+  async #write(request: WriteRequest, query: Query): Promise<Answer> {
+    const waitMs = waitOf(query);
+    const { answer, revision } = await this.#writer.write(request);
+    if (waitMs === 0 || revision === undefined) return answer;
+    const { publisher } = this.#parts;
+    const missing = await publisher.whenApplied(publisher.flush(), waitMs);
+    if (missing.length === 0) return answer;
+    const workers = missing.map((slot) => `worker ${slot}`).join(", ");
+    const message = `the change is stored, but after ${waitMs / 1000} s it is not live on ${workers}`;
+    return refuse(504, message, { workers: missing, revision });
+  }
+}
+
+function reloadAnswer(method: string): Answer {
+  if (method === "PUT") return { status: 200, body: "done" };
+  return refuse(405, `please use PUT method to reload the plugins, ${method} method is not allowed.`);
+}
+
+/** JSON, or YAML where it is accepted; undefined when there is no body. */
+function readBody(request: FastifyRequest, acceptYaml = false): unknown {
+  const text = request.body;
+  if (typeof text !== "string" || text === "") return undefined;
+  try {
+    if (acceptYaml && (request.headers["content-type"] ?? "").startsWith("application/yaml")) {
+      return parseYaml(text, { maxAliasCount: 100 }) as unknown;
+    }
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    const message = `invalid request body: ${error instanceof Error ? error.message : String(error)}`;
+    throw new AnswerError(refuse(400, message, { req_body: text.slice(0, ECHO_CHARACTERS) }));
+  }
+}
+
+function ttlOf(query: Query): number | undefined {
+  const text = lastOf(query["ttl"]);
+  if (text === undefined) return undefined;
+  const seconds = text.trim() === "" ? Number.NaN : Number(text);
+  if (!Number.isFinite(seconds))
+    throw new AnswerError(refuse(400, "invalid argument ttl: should be a number"));
+  if (seconds <= 0)
+    throw new AnswerError(refuse(400, `invalid argument ttl: given ${text}, expected more than 0`));
+  return seconds;
+}
+
+/** Milliseconds to wait until the write is live; 0: do not wait. */
+function waitOf(query: Query): number {
+  const wait = lastOf(query["wait"]);
+  if (wait === undefined) return 0;
+  if (wait !== "live")
+    throw new AnswerError(refuse(400, `invalid argument wait: given ${wait}, expected live`));
+  const text = lastOf(query["wait_timeout"]) ?? String(WAIT_SECONDS);
+  const seconds = Number(text);
+  if (!(seconds > 0 && seconds <= LONGEST_WAIT_SECONDS)) {
+    const message = `invalid argument wait_timeout: given ${text}, expected up to ${LONGEST_WAIT_SECONDS} seconds`;
+    throw new AnswerError(refuse(400, message));
+  }
+  return seconds * 1000;
+}
+
+/** The revision in `If-Match` (RFC 9110 13.1.1), null for "*". */
+function ifMatchOf(request: FastifyRequest): number | null | undefined {
+  const text = request.headers["if-match"];
+  if (text === undefined) return undefined;
+  if (text.trim() === "*") return null;
+  const match = /^\s*(?:W\/)?"?(\d{1,15})"?\s*$/.exec(text);
+  if (match === null) {
+    throw new AnswerError(refuse(400, `If-Match: given ${text}, expected the modifiedIndex of the resource`));
+  }
+  return Number(match[1]);
+}
+
+function send(reply: FastifyReply, answer: Answer): FastifyReply {
+  reply.code(answer.status);
+  if (answer.headers !== undefined) reply.headers(answer.headers);
+  reply.header("content-type", "application/json");
+  if (answer.body === undefined) return reply.send("");
+  // As bytes: Fastify would add a charset to the type of a text, which JSON has not (RFC 8259 section 11).
+  const text = answer.isText === true ? (answer.body as string) : JSON.stringify(answer.body);
+  return reply.send(Buffer.from(text));
+}

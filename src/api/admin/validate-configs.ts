@@ -1,0 +1,62 @@
+/**
+ * `POST /configs/validate`: checks a whole declarative configuration, every resource with its plugins and
+ * for double ids, without a look at references. Nothing is written.
+ */
+
+import type { ConfigurationState } from "../../control/state.ts";
+import { isObject, type JsonObject } from "../../model/resource-type.ts";
+import { validateResource } from "../../model/validate.ts";
+import type { Answer } from "./answer.ts";
+
+interface Finding {
+  resource_type: string;
+  resource_id?: string;
+  /** Position in its list, from 0. */
+  index?: number;
+  error: string;
+  /** JSON pointer into the resource. */
+  pointer?: string;
+}
+
+const FINDING_LIMIT = 1000;
+
+export function validateConfigs(document: unknown, state: ConfigurationState): Answer {
+  if (!isObject(document))
+    return { status: 400, body: { error_msg: "invalid request body: expected an object" } };
+  const findings: Finding[] = [];
+  for (const plural of state.types.keys()) {
+    const version = document[`${plural}_conf_version`];
+    if (version !== undefined && typeof version !== "number") {
+      const error = `${plural}_conf_version must be a number, got ${typeof version}`;
+      findings.push({ resource_type: plural, error });
+    }
+    const items = document[plural];
+    if (Array.isArray(items)) findings.push(...checkItems(plural, items, state));
+  }
+  if (findings.length === 0) return { status: 200, body: {} };
+  const errors = findings.slice(0, FINDING_LIMIT);
+  return { status: 400, body: { error_msg: "Configuration validation failed", errors } };
+}
+
+function checkItems(plural: string, items: readonly unknown[], state: ConfigurationState): Finding[] {
+  const findings: Finding[] = [];
+  const ids = new Set<string>();
+  const context = { plugins: state.context(null, null).plugins };
+  for (const [index, item] of items.entries()) {
+    const id = idOf(item);
+    const isCredential = plural === "consumers" && id.includes("/credentials/");
+    const type = state.types.get(isCredential ? "credentials" : plural)!;
+    const fault = validateResource(type, item, context, id === "" ? undefined : id);
+    const at = { resource_type: plural, resource_id: id, index };
+    if (fault !== null) findings.push({ ...at, error: fault.message, pointer: fault.pointer });
+    if (id !== "" && ids.has(id)) findings.push({ ...at, error: `found duplicate id ${id} in ${plural}` });
+    ids.add(id);
+  }
+  return findings;
+}
+
+function idOf(item: unknown): string {
+  if (!isObject(item)) return "";
+  const id = (item as JsonObject)["id"] ?? item["username"] ?? "";
+  return typeof id === "string" || typeof id === "number" ? String(id) : "";
+}

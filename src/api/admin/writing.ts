@@ -1,0 +1,290 @@
+/**
+ * Writes of the Admin API: what a request means for the store, tried until it does not collide.
+ *
+ * Every write is a compare-and-swap on what it was decided upon: on the resource itself, and on those that
+ * it refers to, so that no reference can be left dangling by a delete at the same moment. When another
+ * write came between, it is decided anew.
+ */
+
+import type { StoreFeed } from "../../control/feed.ts";
+import { keyOf } from "../../control/keys.ts";
+import type { ConfigurationState, StateEntry } from "../../control/state.ts";
+import { checkJsonLimits } from "../../model/json-limits.ts";
+import { InvalidSubPathError, mergePatch, patchAt } from "../../model/merge-patch.ts";
+import { referencesOf, usesOf } from "../../model/references.ts";
+import { isObject, type JsonObject, refused, type ValidationError } from "../../model/resource-type.ts";
+import { validateResource } from "../../model/validate.ts";
+import { type Store, StoreConflictError, type StoreWrite } from "../../store/contract.ts";
+import { type Answer, AnswerError, KEY_NOT_FOUND, refuse, refuseField } from "./answer.ts";
+import { KEY_PREFIX, withoutHidden } from "./reading.ts";
+import type { Target } from "./target.ts";
+
+export interface WriteRequest {
+  method: "PUT" | "POST" | "PATCH" | "DELETE";
+  target: Target;
+  /** Undefined: the request had no body. */
+  body: unknown;
+  /** Seconds. */
+  ttl: number | undefined;
+  /** Delete although others refer to it. */
+  force: boolean;
+  /** Revision that the resource must have (`If-Match`); null: any existing one; undefined: no condition. */
+  ifMatch: number | null | undefined;
+  author: string;
+}
+
+export interface WriteOutcome {
+  answer: Answer;
+  /** Revision of the store; undefined when nothing was written. */
+  revision?: number;
+}
+
+/** One decision: what goes to the store, on which grounds, and what is answered when it is there. */
+interface Plan {
+  batch: StoreWrite[];
+  expect: Record<string, number>;
+  answer(revision: number): Answer;
+}
+
+const ATTEMPTS = 10;
+const POST_ID_DIGITS = 20;
+const SERVER_SET = ["create_time", "update_time"];
+
+export class ResourceWriter {
+  readonly #state: ConfigurationState;
+  readonly #store: Store;
+  readonly #feed: StoreFeed;
+  readonly #now: () => number;
+  #lastPostId = 0;
+
+  constructor(state: ConfigurationState, store: Store, feed: StoreFeed, now: () => number = Date.now) {
+    this.#state = state;
+    this.#store = store;
+    this.#feed = feed;
+    this.#now = now;
+  }
+
+  /** Throws `AnswerError` for what is refused, and what the store throws. */
+  async write(request: WriteRequest): Promise<WriteOutcome> {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const plan = this.#plan(request);
+      try {
+        const { expect } = plan;
+        const revision = await this.#store.write(plan.batch, { expect, author: request.author });
+        await this.#feed.whenTaken(revision);
+        return { answer: plan.answer(revision), revision };
+      } catch (error) {
+        if (!(error instanceof StoreConflictError)) throw error;
+        await this.#feed.whenTaken(error.actual);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    }
+    return { answer: refuse(503, "value changed before overwritten") };
+  }
+
+  #plan(request: WriteRequest): Plan {
+    switch (request.method) {
+      case "PUT":
+        return this.#planPut(request);
+      case "POST":
+        return this.#planPost(request);
+      case "PATCH":
+        return this.#planPatch(request);
+      case "DELETE":
+        return this.#planDelete(request);
+    }
+  }
+
+  #planPut(request: WriteRequest): Plan {
+    const { target } = request;
+    const { type, parent } = target;
+    const value = this.#bodyOf(target, request.body);
+    const id = this.#idOfPut(target, value);
+    refuseServerSet(value);
+    if (target.type.id.field === "id") value["id"] = target.id ?? value["id"];
+    this.#validate(target, id, value);
+    if (id === undefined) throw new AnswerError(refuse(400, `missing ${type.title} id`));
+    if (parent !== null && this.#state.get("consumers", parent) === undefined) {
+      throw new AnswerError(refuse(404, "consumer not found"));
+    }
+    const previous = this.#state.get(type.plural, id, parent);
+    checkCondition(request.ifMatch, previous);
+    if (type.id.field === null) value["id"] = id;
+    else this.#setTimes(value, previous);
+    return this.#put(request, id, value, previous, previous === undefined ? 201 : 200);
+  }
+
+  #planPost(request: WriteRequest): Plan {
+    const { target } = request;
+    const value = this.#bodyOf(target, request.body);
+    if (target.id !== null || value["id"] !== undefined) {
+      throw new AnswerError(refuse(400, `wrong ${target.type.title} id, do not need it`));
+    }
+    refuseServerSet(value);
+    this.#validate(target, undefined, value);
+    this.#lastPostId = Math.max(this.#lastPostId, this.#feed.revision) + 1;
+    const id = String(this.#lastPostId).padStart(POST_ID_DIGITS, "0");
+    value["id"] = id;
+    this.#setTimes(value, undefined);
+    return this.#put(request, id, value, undefined, 201);
+  }
+
+  #planPatch(request: WriteRequest): Plan {
+    const { target, body } = request;
+    const { type, parent, subPath } = target;
+    if (target.id === null) throw new AnswerError(refuse(400, `missing ${type.title} id`));
+    if (body === undefined) throw new AnswerError(refuse(400, "missing new configuration"));
+    if (subPath === "" && !isObject(body)) throw new AnswerError(refuse(400, "invalid configuration"));
+    // Before the merge, which is recursive.
+    const outOfBounds = checkJsonLimits(body);
+    if (outOfBounds !== null) throw new AnswerError(refuseField(outOfBounds));
+    const previous = this.#state.get(type.plural, target.id, parent);
+    if (previous === undefined) throw new AnswerError(KEY_NOT_FOUND);
+    checkCondition(request.ifMatch, previous);
+    const value = this.#bodyOf(target, patched(JSON.parse(previous.text), subPath, body));
+    this.#idOfPut(target, value);
+    if (type.id.field === "id") value["id"] = target.id;
+    if (subPath !== "" || !Object.hasOwn(body as object, "update_time")) delete value["update_time"];
+    this.#setTimes(value, previous);
+    this.#validate(target, target.id, value);
+    return this.#put(request, target.id, value, previous, 200);
+  }
+
+  #planDelete(request: WriteRequest): Plan {
+    const { type, id, parent } = request.target;
+    if (id === null) throw new AnswerError(refuse(400, `missing ${type.title} id`));
+    const previous = this.#state.get(type.plural, id, parent);
+    if (previous === undefined) throw new AnswerError(KEY_NOT_FOUND);
+    checkCondition(request.ifMatch, previous);
+    if (!request.force) this.#refuseIfUsed(request.target, id);
+    const batch: StoreWrite[] = [{ type: "delete", key: previous.key }];
+    if (type.plural === "consumers") {
+      for (const credential of this.#state.list("credentials", id))
+        batch.push({ type: "delete", key: credential.key });
+    }
+    const body = { deleted: "1", key: KEY_PREFIX + previous.key };
+    return { batch, expect: { [previous.key]: previous.modRevision }, answer: () => ({ status: 200, body }) };
+  }
+
+  #put(
+    request: WriteRequest,
+    id: string,
+    value: JsonObject,
+    previous: StateEntry | undefined,
+    status: number,
+  ): Plan {
+    const { type, parent } = request.target;
+    const key = keyOf(type, id, parent);
+    const expect: Record<string, number> = { [key]: previous?.modRevision ?? 0 };
+    for (const reference of referencesOf(type, value)) {
+      const referred = this.#state.get(reference.to, reference.id);
+      if (referred !== undefined) expect[referred.key] = referred.modRevision;
+    }
+    if (parent !== null) {
+      const owner = this.#state.get("consumers", parent);
+      if (owner !== undefined) expect[owner.key] = owner.modRevision;
+    }
+    const put: StoreWrite = { type: "put", key, value: JSON.stringify(value) };
+    if (request.ttl !== undefined) put.ttl = request.ttl;
+    const body = { key: KEY_PREFIX + key, value: withoutHidden(type.plural, value) };
+    return {
+      batch: [put],
+      expect,
+      answer: (revision) => ({ status, body, headers: { etag: `"${revision}"` } }),
+    };
+  }
+
+  /** The body as an object that may be changed. */
+  #bodyOf(target: Target, body: unknown): JsonObject {
+    if (body === undefined || body === null) throw new AnswerError(refuse(400, "missing configurations"));
+    // In Lua an empty array is an empty object, and clients may rely on it.
+    if (Array.isArray(body) && body.length === 0) return {};
+    if (!isObject(body) || Object.hasOwn(body, "__proto__")) {
+      const error = validateResource(target.type, body, this.#state.context(null, target.parent));
+      throw new AnswerError(refuseField(error ?? refused("invalid configuration: expected an object", "")));
+    }
+    return { ...body };
+  }
+
+  /** Path and body must agree. Undefined: neither names one. */
+  #idOfPut(target: Target, value: JsonObject): string | undefined {
+    const { type, id } = target;
+    const field = type.id.field;
+    const inBody = field === null ? undefined : value[field];
+    const given = typeof inBody === "string" || typeof inBody === "number" ? String(inBody) : undefined;
+    if (id !== null && given !== undefined && given !== id) {
+      const message = field === "username" ? "wrong username" : `wrong ${type.title} id`;
+      throw new AnswerError(refuseField(refused(message, `/${field}`)));
+    }
+    if (id === null && given === undefined && field === "id") {
+      throw new AnswerError(refuse(400, `missing ${type.title} id`));
+    }
+    return field === "username" ? given : (id ?? given);
+  }
+
+  #validate(target: Target, id: string | undefined, value: JsonObject): void {
+    const key = id === undefined ? null : keyOf(target.type, id, target.parent);
+    const context = this.#state.context(key, target.parent);
+    const error: ValidationError | null = validateResource(target.type, value, context, id);
+    if (error !== null) throw new AnswerError(refuseField(error));
+  }
+
+  #setTimes(value: JsonObject, previous: StateEntry | undefined): void {
+    const now = Math.floor(this.#now() / 1000);
+    if (value["create_time"] === undefined) {
+      const before =
+        previous === undefined ? undefined : (JSON.parse(previous.text) as JsonObject)["create_time"];
+      value["create_time"] = typeof before === "number" ? before : now;
+    }
+    if (value["update_time"] === undefined) value["update_time"] = now;
+  }
+
+  #refuseIfUsed(target: Target, id: string): void {
+    const { plural, inUse } = target.type;
+    if (inUse === null) return;
+    for (const type of this.#state.types.values()) {
+      for (const entry of this.#state.list(type.plural)) {
+        if (!entry.text.includes(id)) continue;
+        const value: unknown = JSON.parse(entry.text);
+        if (!isObject(value)) continue;
+        const use = usesOf(type, value).find((reference) => reference.to === plural && reference.id === id);
+        if (use === undefined) continue;
+        const title = use.pointer.startsWith("/plugins/") ? `plugin in ${type.singular}` : type.singular;
+        throw new AnswerError(refuse(400, inUse(title, entry.id)));
+      }
+    }
+  }
+}
+
+function refuseServerSet(value: JsonObject): void {
+  for (const [place, holder] of [
+    ["", value],
+    ["upstream", value["upstream"]],
+    ["plugins", value["plugins"]],
+  ] as const) {
+    if (!isObject(holder)) continue;
+    for (const field of SERVER_SET) {
+      if (!Object.hasOwn(holder, field)) continue;
+      const name = place === "" ? field : `${place}.${field}`;
+      const pointer = place === "" ? `/${field}` : `/${place}/${field}`;
+      throw new AnswerError(refuseField(refused(`the property is forbidden:  ${name}`, pointer)));
+    }
+  }
+}
+
+function patched(stored: unknown, subPath: string, body: unknown): unknown {
+  if (subPath === "") return mergePatch(stored, body);
+  try {
+    return patchAt(stored, subPath, body);
+  } catch (error) {
+    if (!(error instanceof InvalidSubPathError)) throw error;
+    throw new AnswerError(refuse(400, error.message));
+  }
+}
+
+function checkCondition(ifMatch: number | null | undefined, previous: StateEntry | undefined): void {
+  if (ifMatch === undefined) return;
+  if (previous !== undefined && (ifMatch === null || previous.modRevision === ifMatch)) return;
+  const actual = previous === undefined ? "does not exist" : `has revision ${previous.modRevision}`;
+  throw new AnswerError(refuse(412, `If-Match: given ${ifMatch ?? "*"}, but the resource ${actual}`));
+}

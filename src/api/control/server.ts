@@ -1,0 +1,129 @@
+/**
+ * The Control API: what this node holds and how its threads are. Without keys, on the loopback by default.
+ */
+
+import { fastify, type FastifyInstance } from "fastify";
+import type { Publisher } from "../../control/publish.ts";
+import type { ConfigurationState, StateEntry } from "../../control/state.ts";
+import { RESOURCE_TYPES } from "../../model/resources.ts";
+import type { LimitCounters } from "../../shared/limit-counters.ts";
+import { monotonicMs, type Threads } from "../../shared/threads.ts";
+import { type PluginList, pluginFacts } from "../admin/plugin-facts.ts";
+import { entryText } from "../admin/reading.ts";
+
+export interface ControlApiParts {
+  state: ConfigurationState;
+  publisher: Publisher;
+  plugins: PluginList;
+  threads: Threads;
+  counters: Pick<LimitCounters, "reset">;
+}
+
+/** Lists by plural name, single resources by singular name, as APISIX has them. */
+const SHOWN = [
+  ["routes", "route"],
+  ["services", "service"],
+  ["upstreams", "upstream"],
+] as const;
+
+const SLICE_ENTRIES = 500;
+
+/** Makes the server; the caller lets it listen. */
+export function createControlServer(parts: ControlApiParts): FastifyInstance {
+  const { state, publisher, threads } = parts;
+  const server = fastify({ logger: false, bodyLimit: 64 * 1024, forceCloseConnections: true });
+  server.addHook("onSend", (_request, reply, payload, done) => {
+    if (!reply.hasHeader("content-type")) reply.header("content-type", "application/json");
+    done(null, payload);
+  });
+  for (const [plural, singular] of SHOWN) {
+    server.get(`/v1/${plural}`, (_request, reply) =>
+      listText(state.list(plural)).then((text) => reply.send(text)),
+    );
+    server.get<{ Params: { id: string } }>(`/v1/${singular}/:id`, (request, reply) => {
+      const { id } = request.params;
+      const entry = state.get(plural, id);
+      if (entry !== undefined) return reply.send(entryText(entry));
+      return reply.code(404).send(JSON.stringify({ error_msg: `${singular}[${id}] not found` }));
+    });
+  }
+  server.get("/v1/plugin_metadatas", (_request, reply) => {
+    const values = [...state.list("plugin_metadata")].map((entry) => entry.text);
+    return reply.send(`[${values.join(",")}]`);
+  });
+  server.get<{ Params: { id: string } }>("/v1/plugin_metadata/:id", (request, reply) => {
+    const { id } = request.params;
+    const entry = state.get("plugin_metadata", id);
+    if (entry !== undefined) return reply.send(entry.text);
+    return reply.code(404).send(JSON.stringify({ error_msg: `plugin metadata[${id}] not found` }));
+  });
+  server.get("/v1/schema", () => schemas(parts.plugins));
+  server.get("/v1/workers", () => workers(threads, publisher));
+  server.get("/v1/quarantine", () => quarantine(state, publisher));
+  // The garbage collector of a thread is reachable only under --expose-gc; elsewhere V8 decides.
+  server.post("/v1/gc", (_request, reply) => {
+    (globalThis as { gc?: () => void }).gc?.();
+    return reply.code(200).send("");
+  });
+  server.post("/v1/counters/reset", () => ({ reset: parts.counters.reset() }));
+  server.setNotFoundHandler((_request, reply) =>
+    reply.code(404).send(JSON.stringify({ error_msg: "404 Route Not Found" })),
+  );
+  return server;
+}
+
+async function listText(entries: Iterable<StateEntry>): Promise<string> {
+  const parts: string[] = [];
+  for (const entry of entries) {
+    parts.push(entryText(entry));
+    if (parts.length % SLICE_ENTRIES === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  return `[${parts.join(",")}]`;
+}
+
+function schemas(plugins: PluginList): object {
+  const main = Object.fromEntries(RESOURCE_TYPES.map((type) => [type.singular, type.schema]));
+  const http = Object.fromEntries(plugins.list().map((plugin) => [plugin.name, pluginFacts(plugin)]));
+  return { main, plugins: http, stream_plugins: {} };
+}
+
+function workers(threads: Threads, publisher: Publisher): object {
+  const now = monotonicMs();
+  const list = [];
+  for (let slot = 0; slot < threads.workers; slot++) {
+    const report = threads.report(slot);
+    list.push({
+      slot,
+      generation: report.generation,
+      state: report.state,
+      applied_revision: report.appliedRevision,
+      last_beat_age_ms: report.lastBeatMs === 0 ? null : Math.round(now - report.lastBeatMs),
+      event_loop_delay_ms: report.eventLoopDelayMs,
+      heap_used_bytes: report.heapUsedBytes,
+      connections: report.connections,
+    });
+  }
+  return { published_revision: publisher.revision, workers: list };
+}
+
+/** What is in the store but not in service, and why. */
+function quarantine(state: ConfigurationState, publisher: Publisher): object {
+  const list: object[] = [];
+  for (const { key, fault, published, modRevision } of state.quarantined()) {
+    const { reason, pointer, since } = fault!;
+    const serving = published === null ? "nothing" : "previous version";
+    list.push({
+      key: `/apisix${key}`,
+      source: "control",
+      reason,
+      pointer,
+      serving,
+      modifiedIndex: modRevision,
+      since,
+    });
+  }
+  for (const { kind, id, reason, slot, since } of publisher.refusals()) {
+    list.push({ kind, id, source: `worker ${slot}`, reason, since });
+  }
+  return { list, total: list.length };
+}

@@ -1,0 +1,195 @@
+/**
+ * The control thread: the configuration's way from the store to the workers, and the APIs around it.
+ *
+ * It may die and be started again at any time: workers serve on, and the successor takes up from the store
+ * and the shared memory. What a restart cannot mend (a damaged store, an unreadable key) is told to the
+ * supervisor as fatal.
+ */
+
+import { createServer, type RequestListener, type Server } from "node:http";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { parentPort, workerData } from "node:worker_threads";
+import { readOrMakeAdminKey } from "../api/admin/key-file.ts";
+import { createAdminServer } from "../api/admin/server.ts";
+import { createControlServer } from "../api/control/server.ts";
+import type { MetricsFacts } from "../api/metrics/exposition.ts";
+import { createMetricsServer } from "../api/metrics/server.ts";
+import { createStatusServer } from "../api/status/server.ts";
+import type { AdminKey } from "../config/static-config.ts";
+import { createLog } from "../lib/log.ts";
+import { VERSION } from "../lib/version.ts";
+import { PluginCatalog } from "../plugins/catalog.ts";
+import type { FromThread, ListenerHandle, ThreadStart, ToThread } from "../shared/messages.ts";
+import { openSharedMemory } from "../shared/shared-memory.ts";
+import { isBusy } from "../store/embedded/database.ts";
+import { EmbeddedStore } from "../store/embedded/store.ts";
+import { Control } from "./control.ts";
+import { Resolver } from "./resolver/resolver.ts";
+import { reserveRevisions } from "./revision-reserve.ts";
+
+const OPEN_ATTEMPTS = 50;
+const OPEN_RETRY_MS = 100;
+
+const start = workerData as ThreadStart;
+const { config, dataFolder } = start;
+const log = createLog("control", config.log.level);
+const shared = openSharedMemory(start.shared, start.slot, start.generation);
+const servers: Server[] = [];
+/** Messages that arrive before there is somebody to take them. */
+let takeMessage: ((message: ToThread) => void) | null = null;
+const early: ToThread[] = [];
+let isDraining = false;
+
+parentPort!.on("message", (message: ToThread) => {
+  if (takeMessage === null) early.push(message);
+  else takeMessage(message);
+});
+setInterval(() => shared.threads.beat(start.slot), config.supervision.heartbeatMs);
+shared.threads.beat(start.slot);
+
+try {
+  await run();
+  tell({ type: "ready" });
+} catch (error) {
+  log.error("control cannot start", { error: String(error) });
+  log.flush();
+  tell({ type: "fatal", message: error instanceof Error ? error.message : String(error) });
+}
+
+async function run(): Promise<void> {
+  const plugins = new PluginCatalog(config.plugins.enabled);
+  const control = new Control({
+    store: await openStore(),
+    plugins,
+    threads: shared.threads,
+    resolver: new Resolver(config.resolver, {
+      onFailure: (host, reason, pauseMs) =>
+        log.warn("a host name is not resolved", { host, reason, pauseMs }),
+    }),
+    startRevision: reserveRevisions(dataFolder),
+    log,
+  });
+  takeMessage = (message) => onMessage(message, control);
+  for (const message of early.splice(0)) takeMessage(message);
+  const loading = control.start();
+
+  const { store, state, feed, publisher } = control;
+  if (config.admin.enabled) {
+    const admin = { config: config.admin, keys: adminKeys(), store, state, feed, publisher, plugins, log };
+    const server = createAdminServer(admin);
+    await server.ready();
+    await listen("admin", server.routing);
+  }
+  const { threads, counters } = shared;
+  const controlApi = createControlServer({ state, publisher, plugins, threads, counters });
+  await controlApi.ready();
+  await listen("control", controlApi.routing);
+  const status = createStatusServer({ threads, isDraining: () => isDraining || areWorkersDraining() });
+  await listen("status", requestListenerOf(status));
+  if (config.metrics.enabled) {
+    const page = createMetricsServer({ shared, uri: config.metrics.uri, facts: () => facts(control) });
+    await listen("metrics", requestListenerOf(page));
+  }
+  await loading;
+  log.info("configuration loaded", { revision: feed.revision, published: publisher.revision });
+}
+
+/** The file may be locked for a moment by a process that is being replaced. */
+async function openStore(): Promise<EmbeddedStore> {
+  const { historyRevisions, historyDays } = config.store;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return new EmbeddedStore({ file: join(dataFolder, "store.db"), historyRevisions, historyDays });
+    } catch (error) {
+      if (!isBusy(error) || attempt === OPEN_ATTEMPTS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, OPEN_RETRY_MS));
+    }
+  }
+}
+
+function adminKeys(): readonly AdminKey[] {
+  if (!config.admin.keyRequired || config.admin.keys.length > 0) return config.admin.keys;
+  const { file, key, isNew } = readOrMakeAdminKey(dataFolder);
+  const said = isNew ? "an admin key was made" : "the admin key of this data folder is used";
+  log.info(`${said}: send the content of the file as X-API-KEY`, { file });
+  return [{ name: "admin", key, role: "admin" }];
+}
+
+function onMessage(message: ToThread, control: Control): void {
+  switch (message.type) {
+    case "peer":
+      control.publisher.attach(message.slot, message.generation, message.port);
+      break;
+    case "drain":
+      void drain(control, message.timeoutMs);
+      break;
+    case "reopen":
+      break;
+  }
+}
+
+/** Lets requests that run finish, within the time; then the store is closed. */
+async function drain(control: Control, timeoutMs: number): Promise<void> {
+  isDraining = true;
+  const closed = servers.map((server) => new Promise((resolve) => server.close(resolve)));
+  const forced = setTimeout(() => {
+    for (const server of servers) server.closeAllConnections();
+  }, timeoutMs / 2);
+  await Promise.all(closed);
+  clearTimeout(forced);
+  await control.close();
+  log.flush();
+  tell({ type: "drained" });
+}
+
+/** One server per listener, all of a purpose with the same handler. */
+async function listen(purpose: ListenerHandle["purpose"], handler: RequestListener): Promise<void> {
+  for (const listener of start.listeners) {
+    if (listener.purpose !== purpose) continue;
+    const server = createServer({ headersTimeout: 10_000, requestTimeout: 60_000 }, handler);
+    server.maxConnections = 1000;
+    servers.push(server);
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen({ fd: listener.fd }, () => resolve());
+    });
+  }
+}
+
+function requestListenerOf(server: Server): RequestListener {
+  return server.listeners("request")[0] as RequestListener;
+}
+
+function areWorkersDraining(): boolean {
+  const { threads } = shared;
+  for (let slot = 0; slot < threads.workers; slot++) if (threads.state(slot) !== "draining") return false;
+  return true;
+}
+
+function facts({ state, feed, publisher }: Control): MetricsFacts {
+  const gauge = (name: string, help: string, value: number) => ({
+    name,
+    type: "gauge" as const,
+    help,
+    samples: [{ value }],
+  });
+  return {
+    prefix: config.metrics.prefix,
+    hostname: hostname(),
+    version: VERSION,
+    families: [
+      gauge(
+        "quarantined_resources",
+        "Resources in the store that are not in service",
+        [...state.quarantined()].length,
+      ),
+      gauge("store_revision", "Revision of the configuration store that this node holds", feed.revision),
+      gauge("published_revision", "Newest configuration revision of this node", publisher.revision),
+    ],
+  };
+}
+
+function tell(message: FromThread): void {
+  parentPort!.postMessage(message);
+}

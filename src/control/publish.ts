@@ -1,0 +1,186 @@
+/**
+ * Brings configuration to the workers: collects changes for a few milliseconds, encodes them once into
+ * shared bytes, numbers them, and sends them in order to every worker.
+ *
+ * The revision is the node's own and only grows, whatever the store does: it goes on from the one in shared
+ * memory when control restarts, and from a reserved range in a file when the node does. A worker that says
+ * hello gets everything as one snapshot, encoded once per revision whoever asks, and diffs it; from then on
+ * it gets the changes.
+ */
+
+import type { MessagePort } from "node:worker_threads";
+import type { Log } from "../lib/log.ts";
+import { type ConfigurationItem, encodeConfiguration } from "../shared/configuration-bytes.ts";
+import type { ControlToWorker, WorkerToControl } from "../shared/messages.ts";
+import type { Threads } from "../shared/threads.ts";
+
+/** Changes that arrive within it share one delta. */
+const COLLECT_MS = 3;
+/** Refusals of workers that are remembered. */
+const REFUSAL_LIMIT = 1000;
+
+/** Everything that a worker needs, at the time of the call. */
+export type SnapshotSource = () => Iterable<ConfigurationItem>;
+
+interface Peer {
+  slot: number;
+  generation: number;
+  port: MessagePort;
+  /** It said hello and has been sent everything up to the published revision. */
+  isFed: boolean;
+  hasSaidHello: boolean;
+}
+
+/** An item that a worker could not use, although control accepted it. */
+export interface Refusal {
+  kind: string;
+  id: string;
+  reason: string;
+  slot: number;
+  /** Milliseconds since 1970. */
+  since: number;
+}
+
+export class Publisher {
+  readonly #threads: Threads;
+  readonly #source: SnapshotSource;
+  readonly #log: Log;
+  readonly #peers = new Map<number, Peer>();
+  readonly #refusals = new Map<string, Refusal>();
+  #pending = new Map<string, ConfigurationItem>();
+  #timer: NodeJS.Timeout | null = null;
+  #revision: number;
+  #snapshot: { revision: number; bytes: SharedArrayBuffer } | null = null;
+  #isOpen = false;
+
+  /** `startRevision`: the first revision that is published is greater. */
+  constructor(threads: Threads, source: SnapshotSource, startRevision: number, log: Log) {
+    this.#threads = threads;
+    this.#source = source;
+    this.#log = log;
+    this.#revision = Math.max(startRevision, threads.publishedRevision);
+  }
+
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /** From now on the source is complete: workers that wait get their snapshot. */
+  open(): void {
+    if (this.#isOpen) return;
+    this.#isOpen = true;
+    this.#pending.clear();
+    this.#advance();
+    for (const peer of this.#peers.values()) this.#feed(peer);
+  }
+
+  change(item: ConfigurationItem): void {
+    if (!this.#isOpen) return;
+    this.#pending.set(`${item.kind}/${item.id}`, item);
+    this.#timer ??= setTimeout(() => this.flush(), COLLECT_MS);
+  }
+
+  /** Publishes what is collected; gives the revision that contains every change so far. */
+  flush(): number {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    if (this.#pending.size === 0) return this.#revision;
+    const items = [...this.#pending.values()];
+    for (const key of this.#pending.keys()) this.#refusals.delete(key);
+    this.#pending = new Map();
+    const bytes = encodeConfiguration(items);
+    const revision = this.#advance();
+    for (const peer of this.#peers.values()) {
+      if (peer.isFed) this.#send(peer, { type: "delta", revision, bytes });
+    }
+    return revision;
+  }
+
+  /** A worker, or its port, is new. */
+  attach(slot: number, generation: number, port: MessagePort): void {
+    const former = this.#peers.get(slot);
+    if (former !== undefined) former.port.close();
+    const peer: Peer = { slot, generation, port, isFed: false, hasSaidHello: false };
+    this.#peers.set(slot, peer);
+    port.on("message", (message: WorkerToControl) => this.#onMessage(peer, message));
+    port.on("close", () => {
+      if (this.#peers.get(slot) === peer) this.#peers.delete(slot);
+    });
+  }
+
+  /**
+   * Waits until every worker that serves has acknowledged `revision`; gives the slots that have not when the
+   * time is over (empty: it is live everywhere). A worker that dies is not waited for, one that starts is.
+   */
+  async whenApplied(revision: number, timeoutMs: number): Promise<number[]> {
+    const end = performance.now() + timeoutMs;
+    for (;;) {
+      const seen = this.#threads.changes;
+      const missing = this.missing(revision);
+      const leftMs = end - performance.now();
+      if (missing.length === 0 || leftMs <= 0) return missing;
+      await this.#threads.whenChanged(seen, leftMs);
+    }
+  }
+
+  /** Slots of workers that have not acknowledged `revision`. */
+  missing(revision: number): number[] {
+    const missing: number[] = [];
+    for (let slot = 0; slot < this.#threads.workers; slot++) {
+      const state = this.#threads.state(slot);
+      const serves = state === "ready" || state === "starting";
+      if (serves && this.#threads.applied(slot) < revision) missing.push(slot);
+    }
+    return missing;
+  }
+
+  refusals(): Iterable<Refusal> {
+    return this.#refusals.values();
+  }
+
+  close(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    for (const peer of this.#peers.values()) peer.port.close();
+  }
+
+  #onMessage(peer: Peer, message: WorkerToControl): void {
+    switch (message.type) {
+      case "hello":
+        peer.hasSaidHello = true;
+        peer.isFed = false;
+        this.#feed(peer);
+        break;
+      case "refused":
+        this.#remember(peer.slot, message.kind, message.id, message.reason);
+        break;
+    }
+  }
+
+  #remember(slot: number, kind: string, id: string, reason: string): void {
+    this.#log.error("a worker could not use a configuration item", { slot, kind, id, reason });
+    if (this.#refusals.size >= REFUSAL_LIMIT) return;
+    this.#refusals.set(`${kind}/${id}`, { kind, id, reason, slot, since: Date.now() });
+  }
+
+  #feed(peer: Peer): void {
+    if (!this.#isOpen || !peer.hasSaidHello) return;
+    const revision = this.flush();
+    if (peer.isFed) return;
+    if (this.#snapshot?.revision !== revision) {
+      this.#snapshot = { revision, bytes: encodeConfiguration([...this.#source()]) };
+    }
+    peer.isFed = true;
+    this.#send(peer, { type: "snapshot", revision, bytes: this.#snapshot.bytes });
+  }
+
+  #advance(): number {
+    this.#revision++;
+    this.#snapshot = null;
+    this.#threads.publishedRevision = this.#revision;
+    return this.#revision;
+  }
+
+  #send(peer: Peer, message: ControlToWorker): void {
+    peer.port.postMessage(message);
+  }
+}

@@ -1,0 +1,333 @@
+/**
+ * What control holds: every resource as the store has it and as workers get it, and what is wrong with it.
+ *
+ * An item of the store that is not valid is quarantined alone, with its reason; everything else goes on.
+ * If a valid version of it was in service, that version stays until the item is mended or deleted, since a
+ * mistake in the store must not take a working route (or the rule that protects it) away. After a restart
+ * there is no earlier version: the item is then out of service.
+ *
+ * References are not checked here: what is written through the Admin API was checked there, and a store
+ * edited by others may name what comes a moment later.
+ */
+
+import type { ConfigurationItem, Kind } from "../shared/configuration-bytes.ts";
+import type { StoredItem } from "../store/contract.ts";
+import {
+  isObject,
+  type JsonObject,
+  type ModelContext,
+  type PluginCatalog,
+  type ResourceType,
+} from "../model/resource-type.ts";
+import { validateResource } from "../model/validate.ts";
+import type { PublishedUpstream } from "../model/published.ts";
+import { ConsumerKeys } from "./consumer-keys.ts";
+import { addressOf, type ResourceTypes } from "./keys.ts";
+
+export interface StateEntry {
+  readonly type: ResourceType;
+  readonly id: string;
+  readonly parent: string | null;
+  readonly key: string;
+  /** JSON text as it is in the store. */
+  text: string;
+  createRevision: number;
+  modRevision: number;
+  /** What workers have, as JSON text; null: nothing. */
+  published: string | null;
+  fault: QuarantineFault | null;
+}
+
+export interface QuarantineFault {
+  reason: string;
+  /** JSON pointer into the resource. */
+  pointer: string;
+  /** Milliseconds since 1970. */
+  since: number;
+}
+
+/** What changed for workers, and which host names upstreams use now. */
+export type PublishChange = (item: ConfigurationItem) => void;
+
+const CONSUMERS = "consumers";
+const CREDENTIALS = "credentials";
+const FIRST_ADDRESS = /^[\d.]+$|:/;
+
+export class ConfigurationState {
+  readonly types: ResourceTypes;
+  readonly #plugins: PluginCatalog;
+  readonly #publish: PublishChange;
+  readonly #now: () => number;
+  readonly #byType = new Map<string, Map<string, StateEntry>>();
+  readonly #consumerKeys = new ConsumerKeys();
+  /** Credentials by their consumer. */
+  readonly #credentials = new Map<string, Map<string, StateEntry>>();
+  readonly #hostsOf = new Map<string, string[]>();
+  readonly #hostUses = new Map<string, number>();
+  readonly #quarantined = new Map<string, StateEntry>();
+  hostsChanged = false;
+
+  constructor(
+    types: ResourceTypes,
+    plugins: PluginCatalog,
+    publish: PublishChange,
+    now: () => number = Date.now,
+  ) {
+    this.types = types;
+    this.#plugins = plugins;
+    this.#publish = publish;
+    this.#now = now;
+  }
+
+  /** Takes one item of the store. Never throws for anything that a store may hold. */
+  put(item: StoredItem): void {
+    const address = addressOf(item.key, this.types);
+    if (address === null) return;
+    const { type, id, parent } = address;
+    const entries = this.#entriesOf(type.plural);
+    const name = parent === null ? id : `${parent}/${id}`;
+    let entry = entries.get(name);
+    if (entry === undefined) {
+      const { key, value, createRevision, modRevision } = item;
+      entry = {
+        type,
+        id,
+        parent,
+        key,
+        text: value,
+        createRevision,
+        modRevision,
+        published: null,
+        fault: null,
+      };
+      entries.set(name, entry);
+      if (type.plural === CREDENTIALS) this.#credentialsOf(parent!).set(id, entry);
+    } else if (entry.text === item.value && entry.modRevision === item.modRevision) {
+      return;
+    } else {
+      entry.text = item.value;
+      entry.createRevision = item.createRevision;
+      entry.modRevision = item.modRevision;
+    }
+    this.#refresh(entry);
+  }
+
+  delete(key: string): void {
+    const address = addressOf(key, this.types);
+    if (address === null) return;
+    const { type, id, parent } = address;
+    const entries = this.#entriesOf(type.plural);
+    const name = parent === null ? id : `${parent}/${id}`;
+    const entry = entries.get(name);
+    if (entry === undefined) return;
+    entries.delete(name);
+    this.#quarantined.delete(key);
+    this.#setHosts(key, []);
+    if (type.plural === CONSUMERS) this.#consumerKeys.set(key, id, null);
+    if (type.plural === CREDENTIALS) {
+      this.#consumerKeys.set(key, parent!, null);
+      this.#credentialsOf(parent!).delete(id);
+      this.#refreshConsumer(parent!);
+    } else if (entry.published !== null) {
+      this.#publish({ kind: type.singular as Kind, id, value: null });
+    }
+  }
+
+  get(plural: string, id: string, parent: string | null = null): StateEntry | undefined {
+    return this.#byType.get(plural)?.get(parent === null ? id : `${parent}/${id}`);
+  }
+
+  /** All of a type, those of one parent if given. */
+  list(plural: string, parent: string | null = null): Iterable<StateEntry> {
+    if (parent !== null) return this.#credentials.get(parent)?.values() ?? [];
+    return this.#byType.get(plural)?.values() ?? [];
+  }
+
+  count(plural: string): number {
+    return this.#byType.get(plural)?.size ?? 0;
+  }
+
+  keys(): string[] {
+    const keys: string[] = [];
+    for (const entries of this.#byType.values()) for (const entry of entries.values()) keys.push(entry.key);
+    return keys;
+  }
+
+  quarantined(): Iterable<StateEntry> {
+    return this.#quarantined.values();
+  }
+
+  /** Everything that workers get. */
+  *published(): IterableIterator<ConfigurationItem> {
+    for (const entries of this.#byType.values()) {
+      for (const entry of entries.values()) {
+        if (entry.published !== null) {
+          yield { kind: entry.type.singular as Kind, id: entry.id, value: entry.published };
+        }
+      }
+    }
+  }
+
+  /** Host names among the nodes of all upstreams in service. */
+  hosts(): Set<string> {
+    return new Set(this.#hostUses.keys());
+  }
+
+  /** What a check of a write to `key` (null: the id is not known yet) may look at. */
+  context(key: string | null, parent: string | null): ModelContext {
+    return {
+      plugins: this.#plugins,
+      get: (plural, id) => {
+        const entry = this.get(plural, id);
+        return entry === undefined ? undefined : parseObject(entry.text);
+      },
+      list: (plural) => this.#values(plural),
+      consumerWithKey: (plugin, field, value) => this.#consumerKeys.ownerOf(plugin, field, value, key),
+      ...(parent === null ? {} : { parentId: parent }),
+    };
+  }
+
+  *#values(plural: string): IterableIterator<readonly [string, JsonObject]> {
+    for (const entry of this.list(plural)) {
+      const value = parseObject(entry.text);
+      if (value !== undefined) yield [entry.id, value];
+    }
+  }
+
+  /** Validates, quarantines or publishes what the entry holds now. */
+  #refresh(entry: StateEntry): void {
+    const { type, id, key } = entry;
+    const value = this.#check(entry);
+    if (type.plural === CONSUMERS) this.#consumerKeys.set(key, id, value);
+    if (type.plural === CREDENTIALS) {
+      this.#consumerKeys.set(key, entry.parent!, value);
+      this.#refreshConsumer(entry.parent!);
+    } else if (value !== null && type.plural === CONSUMERS) {
+      this.#refreshConsumer(id);
+    } else if (value !== null && type.normalize !== null) {
+      const normal = this.#attempt(entry, () =>
+        type.normalize!(id, value, this.#plugins, entry.createRevision),
+      );
+      if (normal !== null) this.#setPublished(entry, normal);
+    }
+  }
+
+  /** The parsed value if it is valid; else null, and the entry is in quarantine. */
+  #check(entry: StateEntry): JsonObject | null {
+    this.#quarantined.delete(entry.key);
+    entry.fault = null;
+    const value = parseObject(entry.text);
+    if (value === undefined) {
+      this.#quarantine(entry, "the value in the store is not a JSON object", "");
+      return null;
+    }
+    const context: ModelContext = { plugins: this.#plugins };
+    if (entry.parent !== null) context.parentId = entry.parent;
+    const fault = this.#attempt(entry, () => ({
+      error: validateResource(entry.type, value, context, entry.id),
+    }));
+    if (fault === null) return null;
+    if (fault.error !== null) {
+      this.#quarantine(entry, fault.error.message, fault.error.pointer);
+      return null;
+    }
+    return value;
+  }
+
+  /** A defect in the code of one plugin or resource quarantines the item, not the node. */
+  #attempt<T>(entry: StateEntry, run: () => T): T | null {
+    try {
+      return run();
+    } catch (error) {
+      this.#quarantine(entry, `internal error: ${String(error)}`, "");
+      return null;
+    }
+  }
+
+  #quarantine(entry: StateEntry, reason: string, pointer: string): void {
+    entry.fault = { reason, pointer, since: this.#now() };
+    this.#quarantined.set(entry.key, entry);
+  }
+
+  #refreshConsumer(username: string): void {
+    const entry = this.get(CONSUMERS, username);
+    if (entry === undefined || entry.fault !== null) return;
+    const value = parseObject(entry.text)!;
+    const consumer = this.#attempt(entry, () =>
+      entry.type.normalize!(username, value, this.#plugins, entry.createRevision),
+    );
+    if (consumer === null) return;
+    const credentials: unknown[] = [];
+    for (const credential of this.#credentials.get(username)?.values() ?? []) {
+      if (credential.fault !== null || credential.type.normalize === null) continue;
+      const inner = parseObject(credential.text)!;
+      const normal = this.#attempt(credential, () =>
+        credential.type.normalize!(credential.id, inner, this.#plugins, credential.createRevision),
+      );
+      if (normal !== null) credentials.push(normal);
+    }
+    this.#setPublished(
+      entry,
+      credentials.length === 0 ? consumer : { ...(consumer as JsonObject), credentials },
+    );
+  }
+
+  #setPublished(entry: StateEntry, normal: unknown): void {
+    const text = JSON.stringify(normal);
+    if (text === entry.published) return;
+    entry.published = text;
+    this.#setHosts(entry.key, hostNamesOf(normal));
+    this.#publish({ kind: entry.type.singular as Kind, id: entry.id, value: text });
+  }
+
+  #setHosts(key: string, hosts: string[]): void {
+    const before = this.#hostsOf.get(key);
+    if (before === undefined && hosts.length === 0) return;
+    for (const host of hosts) {
+      const uses = this.#hostUses.get(host) ?? 0;
+      this.#hostUses.set(host, uses + 1);
+      if (uses === 0) this.hostsChanged = true;
+    }
+    for (const host of before ?? []) {
+      const uses = this.#hostUses.get(host)! - 1;
+      if (uses > 0) this.#hostUses.set(host, uses);
+      else {
+        this.#hostUses.delete(host);
+        this.hostsChanged = true;
+      }
+    }
+    if (hosts.length === 0) this.#hostsOf.delete(key);
+    else this.#hostsOf.set(key, hosts);
+  }
+
+  #entriesOf(plural: string): Map<string, StateEntry> {
+    let entries = this.#byType.get(plural);
+    if (entries === undefined) this.#byType.set(plural, (entries = new Map()));
+    return entries;
+  }
+
+  #credentialsOf(username: string): Map<string, StateEntry> {
+    let credentials = this.#credentials.get(username);
+    if (credentials === undefined) this.#credentials.set(username, (credentials = new Map()));
+    return credentials;
+  }
+}
+
+function parseObject(text: string): JsonObject | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Names (not addresses) of the nodes of an upstream, or of the one inside a route or service. */
+function hostNamesOf(normal: unknown): string[] {
+  if (!isObject(normal)) return [];
+  const upstream = (isObject(normal["upstream"]) ? normal["upstream"] : normal) as Partial<PublishedUpstream>;
+  if (!Array.isArray(upstream.nodes)) return [];
+  const names = new Set<string>();
+  for (const { host } of upstream.nodes) if (!FIRST_ADDRESS.test(host)) names.add(host);
+  return [...names];
+}
