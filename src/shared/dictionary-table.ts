@@ -12,45 +12,39 @@
  * Operations run between `enter` and `leave`, which hold one shard; nothing in between may throw.
  */
 
+import {
+  BLOCK_BYTES,
+  BLOCK_WORDS,
+  DictionaryBlocks,
+  EXPIRY,
+  FREE,
+  FRESH,
+  HASH,
+  KEY_BYTES,
+  LINK,
+  NEWER,
+  NUMBER,
+  OLDER,
+  REST,
+  SEQUENCE,
+  SHARD_WORDS,
+  TYPE,
+  USED,
+  VALUE_BYTES,
+} from "./dictionary-blocks.ts";
 import { ownerTag } from "./lanes.ts";
 import { ABANDONED, SpinLock, TIMED_OUT } from "./spin-lock.ts";
 
 export const MAX_KEY_BYTES = 256;
 
-const BLOCK_BYTES = 128;
-const BLOCK_WORDS = BLOCK_BYTES / 4;
-
-/** Head block. The float64 lie at even words: expiry, sequence, number. */
-const HASH = 0;
-/** In a chain of entries, of further blocks (whose hash word stays 0), or of free ones: the next. */
-const LINK = 1;
-const OLDER = 2;
-const NEWER = 3;
-const KEY_BYTES = 4;
-const VALUE_BYTES = 5;
-const TYPE = 6;
-const REST = 7;
-const EXPIRY = 4;
-const SEQUENCE = 5;
-const NUMBER = 6;
-const HEAD_DATA_AT = 56;
-const HEAD_DATA_BYTES = BLOCK_BYTES - HEAD_DATA_AT;
-const REST_DATA_AT = 8;
-const REST_DATA_BYTES = BLOCK_BYTES - REST_DATA_AT;
-
-/** Shard words, then float64. */
+/** Words of a shard besides those of its blocks, then float64. */
 const LOCK = 0;
-const FREE = 1;
-/** Blocks from here on were never used. */
-const FRESH = 2;
-const USED = 3;
 const ENTRIES = 4;
 const NEWEST = 5;
 const OLDEST = 6;
 const TIMEOUTS = 7;
 const NEXT_SEQUENCE = 4;
 const EVICTIONS = 5;
-const SHARD_WORDS = 16;
 
 /** Header: seed, blocks per shard, shards, buckets per shard. */
 const HEADER_WORDS = 16;
@@ -76,10 +70,9 @@ export class DictionaryTable {
   readonly #heads: Int32Array;
   readonly #words: Int32Array;
   readonly #cells: Float64Array;
-  readonly #bytes: Buffer;
   readonly #lock: SpinLock;
   readonly #seed: number;
-  readonly #blocks: number;
+  readonly #blocks: DictionaryBlocks;
   readonly #shardMask: number;
   readonly #buckets: number;
   readonly #key = Buffer.alloc(MAX_KEY_BYTES);
@@ -108,7 +101,6 @@ export class DictionaryTable {
   constructor(shared: SharedArrayBuffer, slot: number, generation: number) {
     const [seed, blocks, shards, buckets] = new Int32Array(shared, 0, HEADER_WORDS);
     this.#seed = seed;
-    this.#blocks = blocks;
     this.#shardMask = shards - 1;
     this.#buckets = buckets;
     let at = HEADER_WORDS * 4;
@@ -117,9 +109,9 @@ export class DictionaryTable {
     at += shards * SHARD_WORDS * 4;
     const blocksAt = shared.byteLength - shards * blocks * BLOCK_BYTES;
     this.#heads = new Int32Array(shared, at, shards * buckets);
-    this.#words = new Int32Array(shared, blocksAt);
-    this.#cells = new Float64Array(shared, blocksAt);
-    this.#bytes = Buffer.from(shared, blocksAt);
+    this.#blocks = new DictionaryBlocks(shared, blocksAt, blocks, this.#shards);
+    this.#words = this.#blocks.words;
+    this.#cells = this.#blocks.cells;
     this.#lock = new SpinLock(this.#shards, ownerTag(slot, generation));
     this.maxValueBytes = Math.min(MAX_VALUE_BYTES, Math.floor((blocks * BLOCK_BYTES) / 4));
   }
@@ -141,7 +133,7 @@ export class DictionaryTable {
   find(nowMs: number): number {
     const entry = this.#lookup();
     if (entry < 0) return -1;
-    if (this.#cells[entry * (BLOCK_WORDS / 2) + EXPIRY] <= nowMs) {
+    if (this.#cells[DictionaryBlocks.cell(entry, EXPIRY)] <= nowMs) {
       this.remove(entry);
       return -1;
     }
@@ -155,26 +147,26 @@ export class DictionaryTable {
   }
 
   number(entry: number): number {
-    return this.#cells[entry * (BLOCK_WORDS / 2) + NUMBER];
+    return this.#cells[DictionaryBlocks.cell(entry, NUMBER)];
   }
 
   setNumber(entry: number, value: number): void {
-    this.#cells[entry * (BLOCK_WORDS / 2) + NUMBER] = value;
+    this.#cells[DictionaryBlocks.cell(entry, NUMBER)] = value;
   }
 
   /** Infinity: never. */
   expiry(entry: number): number {
-    return this.#cells[entry * (BLOCK_WORDS / 2) + EXPIRY];
+    return this.#cells[DictionaryBlocks.cell(entry, EXPIRY)];
   }
 
   setExpiry(entry: number, atMs: number): void {
-    this.#cells[entry * (BLOCK_WORDS / 2) + EXPIRY] = atMs;
+    this.#cells[DictionaryBlocks.cell(entry, EXPIRY)] = atMs;
   }
 
   /** A copy of the value's bytes. */
   read(entry: number): Buffer {
     const value = Buffer.allocUnsafe(this.#words[entry * BLOCK_WORDS + VALUE_BYTES]);
-    this.#copyOut(entry, this.#words[entry * BLOCK_WORDS + KEY_BYTES], value);
+    this.#blocks.copyOut(entry, this.#words[entry * BLOCK_WORDS + KEY_BYTES], value);
     return value;
   }
 
@@ -182,22 +174,24 @@ export class DictionaryTable {
   write(old: number, type: number, number: number, value: Buffer, expiryMs: number): boolean {
     if (value.length > this.maxValueBytes) return false;
     let replaced = old;
-    const rest = Math.max(0, Math.ceil((this.#keyBytes + value.length - HEAD_DATA_BYTES) / REST_DATA_BYTES));
-    while (this.#freeBlocks() < 1 + rest) {
+    const needed = DictionaryBlocks.needed(this.#keyBytes + value.length);
+    while (this.#blocks.available(this.#shard) < needed) {
       const evicted = this.#evict(replaced);
       if (evicted < 0) return false;
       if (evicted === replaced) replaced = -1;
     }
-    const entry = this.#allocate(rest);
+    const entry = this.#blocks.allocate(this.#shard, needed);
     const word = entry * BLOCK_WORDS;
     this.#words[word + KEY_BYTES] = this.#keyBytes;
     this.#words[word + VALUE_BYTES] = value.length;
     this.#words[word + TYPE] = type;
-    this.#cells[word / 2 + EXPIRY] = expiryMs;
-    this.#cells[word / 2 + SEQUENCE] = ++this.#shardCells[(this.#shard * SHARD_WORDS) / 2 + NEXT_SEQUENCE];
-    this.#cells[word / 2 + NUMBER] = number;
-    this.#copyIn(entry, 0, this.#key, this.#keyBytes);
-    this.#copyIn(entry, this.#keyBytes, value, value.length);
+    this.#cells[DictionaryBlocks.cell(entry, EXPIRY)] = expiryMs;
+    this.#cells[DictionaryBlocks.cell(entry, SEQUENCE)] = ++this.#shardCells[
+      (this.#shard * SHARD_WORDS) / 2 + NEXT_SEQUENCE
+    ];
+    this.#cells[DictionaryBlocks.cell(entry, NUMBER)] = number;
+    this.#blocks.copyIn(entry, 0, this.#key, this.#keyBytes);
+    this.#blocks.copyIn(entry, this.#keyBytes, value, value.length);
     // From here on the entry exists, for a repair too.
     Atomics.store(this.#words, word + HASH, this.#hash);
     this.#linkChain(entry);
@@ -210,24 +204,15 @@ export class DictionaryTable {
   remove(entry: number): void {
     this.#unlinkChain(entry);
     this.#unlinkUse(entry);
-    const words = this.#words;
-    const shard = this.#shard * SHARD_WORDS;
-    let link = words[entry * BLOCK_WORDS + REST];
-    Atomics.store(words, entry * BLOCK_WORDS + HASH, 0);
-    this.#freeBlock(entry);
-    while (link !== 0) {
-      const next = words[(link - 1) * BLOCK_WORDS + LINK];
-      this.#freeBlock(link - 1);
-      link = next;
-    }
-    this.#shards[shard + ENTRIES]--;
+    this.#blocks.release(this.#shard, entry);
+    this.#shards[this.#shard * SHARD_WORDS + ENTRIES]--;
   }
 
   clear(): void {
     for (let shard = 0; shard <= this.#shardMask; shard++) {
       if (this.#acquire(shard) === TIMED_OUT) continue;
       const end = this.#usedEnd();
-      for (let block = shard * this.#blocks; block < end; block++) {
+      for (let block = shard * this.#blocks.count; block < end; block++) {
         Atomics.store(this.#words, block * BLOCK_WORDS + HASH, 0);
       }
       this.#rebuild();
@@ -261,8 +246,8 @@ export class DictionaryTable {
     const stats = { capacityBytes: 0, freeBytes: 0, entries: 0, evictions: 0, lockTimeouts: 0 };
     for (let shard = 0; shard <= this.#shardMask; shard++) {
       const word = shard * SHARD_WORDS;
-      stats.capacityBytes += this.#blocks * BLOCK_BYTES;
-      stats.freeBytes += (this.#blocks - this.#shards[word + USED]) * BLOCK_BYTES;
+      stats.capacityBytes += this.#blocks.count * BLOCK_BYTES;
+      stats.freeBytes += this.#blocks.available(shard) * BLOCK_BYTES;
       stats.entries += this.#shards[word + ENTRIES];
       stats.evictions += this.#shardCells[word / 2 + EVICTIONS];
       stats.lockTimeouts += Atomics.load(this.#shards, word + TIMEOUTS);
@@ -296,30 +281,10 @@ export class DictionaryTable {
     while (link !== 0) {
       const word = (link - 1) * BLOCK_WORDS;
       const isMatch = words[word + HASH] === this.#hash && words[word + KEY_BYTES] === this.#keyBytes;
-      if (isMatch && this.#hasKey(link - 1)) return link - 1;
+      if (isMatch && this.#blocks.hasKey(link - 1, this.#key, this.#keyBytes)) return link - 1;
       link = words[word + LINK];
     }
     return -1;
-  }
-
-  #hasKey(entry: number): boolean {
-    const inHead = Math.min(this.#keyBytes, HEAD_DATA_BYTES);
-    const at = entry * BLOCK_BYTES + HEAD_DATA_AT;
-    for (let i = 0; i < inHead; i++) if (this.#bytes[at + i] !== this.#key[i]) return false;
-    let seen = inHead;
-    let link = this.#words[entry * BLOCK_WORDS + REST];
-    while (seen < this.#keyBytes && link !== 0) {
-      const from = (link - 1) * BLOCK_BYTES + REST_DATA_AT;
-      const count = Math.min(REST_DATA_BYTES, this.#keyBytes - seen);
-      for (let i = 0; i < count; i++) if (this.#bytes[from + i] !== this.#key[seen + i]) return false;
-      seen += count;
-      link = this.#words[(link - 1) * BLOCK_WORDS + LINK];
-    }
-    return seen === this.#keyBytes;
-  }
-
-  #freeBlocks(): number {
-    return this.#blocks - this.#shards[this.#shard * SHARD_WORDS + USED];
   }
 
   /** Removes the least recently used entry and tells which; -1: the shard is empty. */
@@ -330,83 +295,6 @@ export class DictionaryTable {
     if (oldest !== replaced) this.#shardCells[shard / 2 + EVICTIONS]++;
     this.remove(oldest);
     return oldest;
-  }
-
-  /** A head block with so many further ones; there must be room. */
-  #allocate(rest: number): number {
-    const head = this.#takeBlock();
-    const words = this.#words;
-    let last = head * BLOCK_WORDS + REST;
-    for (let i = 0; i < rest; i++) {
-      const block = this.#takeBlock();
-      words[last] = block + 1;
-      last = block * BLOCK_WORDS + LINK;
-    }
-    words[last] = 0;
-    return head;
-  }
-
-  #takeBlock(): number {
-    const shard = this.#shard * SHARD_WORDS;
-    const free = this.#shards[shard + FREE];
-    this.#shards[shard + USED]++;
-    if (free === 0) {
-      const fresh = this.#shards[shard + FRESH];
-      this.#shards[shard + FRESH] = fresh + 1;
-      return this.#shard * this.#blocks + fresh;
-    }
-    this.#shards[shard + FREE] = this.#words[(free - 1) * BLOCK_WORDS + LINK];
-    return free - 1;
-  }
-
-  #freeBlock(block: number): void {
-    const shard = this.#shard * SHARD_WORDS;
-    this.#words[block * BLOCK_WORDS + LINK] = this.#shards[shard + FREE];
-    this.#shards[shard + FREE] = block + 1;
-    this.#shards[shard + USED]--;
-  }
-
-  /** Runs over the data of an entry from byte `from`: the head's part, then that of each further block. */
-  #copyIn(entry: number, from: number, source: Buffer, length: number): void {
-    let done = 0;
-    let at = from;
-    let link = this.#words[entry * BLOCK_WORDS + REST];
-    let start = entry * BLOCK_BYTES + HEAD_DATA_AT;
-    let room = HEAD_DATA_BYTES;
-    while (done < length) {
-      if (at < room) {
-        const count = Math.min(room - at, length - done);
-        source.copy(this.#bytes, start + at, done, done + count);
-        done += count;
-        at += count;
-      } else {
-        at -= room;
-        start = (link - 1) * BLOCK_BYTES + REST_DATA_AT;
-        room = REST_DATA_BYTES;
-        link = this.#words[(link - 1) * BLOCK_WORDS + LINK];
-      }
-    }
-  }
-
-  #copyOut(entry: number, from: number, target: Buffer): void {
-    let done = 0;
-    let at = from;
-    let link = this.#words[entry * BLOCK_WORDS + REST];
-    let start = entry * BLOCK_BYTES + HEAD_DATA_AT;
-    let room = HEAD_DATA_BYTES;
-    while (done < target.length) {
-      if (at < room) {
-        const count = Math.min(room - at, target.length - done);
-        this.#bytes.copy(target, done, start + at, start + at + count);
-        done += count;
-        at += count;
-      } else {
-        at -= room;
-        start = (link - 1) * BLOCK_BYTES + REST_DATA_AT;
-        room = REST_DATA_BYTES;
-        link = this.#words[(link - 1) * BLOCK_WORDS + LINK];
-      }
-    }
   }
 
   #linkChain(entry: number): void {
@@ -453,7 +341,7 @@ export class DictionaryTable {
   /** Makes the whole shard anew from its head blocks; every block that none of them needs is free. */
   #rebuild(): void {
     const words = this.#words;
-    const first = this.#shard * this.#blocks;
+    const first = this.#shard * this.#blocks.count;
     const end = this.#usedEnd();
     const shard = this.#shard * SHARD_WORDS;
     this.#heads.fill(0, this.#shard * this.#buckets, (this.#shard + 1) * this.#buckets);
@@ -463,9 +351,9 @@ export class DictionaryTable {
     for (let block = first; block < end; block++) {
       if (words[block * BLOCK_WORDS + HASH] !== 0) entries.push(block);
     }
-    const sequence = (entry: number): number => this.#cells[entry * (BLOCK_WORDS / 2) + SEQUENCE];
+    const sequence = (entry: number): number => this.#cells[DictionaryBlocks.cell(entry, SEQUENCE)];
     entries.sort((a, b) => sequence(b) - sequence(a));
-    const isUsed = new Uint8Array(this.#blocks);
+    const isUsed = new Uint8Array(this.#blocks.count);
     const kept: number[] = [];
     for (const entry of entries) {
       if (this.#hasNewerTwin(entry)) {
@@ -482,7 +370,7 @@ export class DictionaryTable {
     this.#shards[shard + USED] = end - first;
     this.#shards[shard + ENTRIES] = kept.length;
     for (let block = end - 1; block >= first; block--)
-      if (isUsed[block - first] === 0) this.#freeBlock(block);
+      if (isUsed[block - first] === 0) this.#blocks.free(this.#shard, block);
   }
 
   /** Entries are linked from the newest on, so a twin that is found is newer. */
@@ -490,12 +378,12 @@ export class DictionaryTable {
     const words = this.#words;
     this.#hash = words[entry * BLOCK_WORDS + HASH];
     this.#keyBytes = words[entry * BLOCK_WORDS + KEY_BYTES];
-    this.#copyOut(entry, 0, this.#key.subarray(0, this.#keyBytes));
+    this.#blocks.copyOut(entry, 0, this.#key.subarray(0, this.#keyBytes));
     return this.#lookup() >= 0;
   }
 
   #usedEnd(): number {
-    return this.#shard * this.#blocks + this.#shards[this.#shard * SHARD_WORDS + FRESH];
+    return this.#shard * this.#blocks.count + this.#shards[this.#shard * SHARD_WORDS + FRESH];
   }
 
   #bucket(hash: number): number {
