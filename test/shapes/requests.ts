@@ -490,7 +490,7 @@ chunked("data that looks like chunks", "5\r\n0\r\n\r\n\r\n0\r\n\r\n", { body: "0
 chunked("trailers", "0\r\nX-Sum: 1\r\nY: 2\r\n\r\n", { trailers: ["X-Sum: 1", "Y: 2"] });
 chunked(
   "forbidden trailers are dropped",
-  "0\r\nContent-Length: 5\r\nHost: b\r\nX-Forwarded-For: 1\r\nAuthorization: x\r\nTransfer-Encoding: chunked\r\nX: 1\r\n\r\n",
+  "0\r\nHost: b\r\nX-Forwarded-For: 1\r\nAuthorization: x\r\nTE: trailers\r\nX: 1\r\n\r\n",
   {
     trailers: ["X: 1"],
   },
@@ -514,6 +514,11 @@ for (const [name, body] of [
   ["bare CR in the extension", "5;a\rb\r\nhello\r\n0\r\n\r\n"],
   ["a NUL in the extension", "5;a\0\r\nhello\r\n0\r\n\r\n"],
   ["an extension that is too long", `5;${"a".repeat(300)}\r\nhello\r\n0\r\n\r\n`],
+  ["an extension without name", "5;\r\nhello\r\n0\r\n\r\n"],
+  ["an extension with a comma", "5;a,b\r\nhello\r\n0\r\n\r\n"],
+  ["an extension with a blank", "5; a\r\nhello\r\n0\r\n\r\n"],
+  ["an extension with an open quote", '5;a="b\r\nhello\r\n0\r\n\r\n'],
+  ["an extension with no value", "5;a=\r\nhello\r\n0\r\n\r\n"],
   ["more data than announced", "5\r\nhelloX\r\n0\r\n\r\n"],
   ["less data than announced", "6\r\nhello\r\n0\r\n\r\n"],
   ["nothing behind the data", "5\r\nhello0\r\n\r\n"],
@@ -524,6 +529,8 @@ for (const [name, body] of [
   ["a trailer with bare LF", "0\r\nX: 1\n\r\n"],
   ["a folded trailer", "0\r\nX: 1\r\n 2\r\n\r\n"],
   ["a control character in a trailer", "0\r\nX: \x01\r\n\r\n"],
+  ["a length in the trailers", "0\r\nContent-Length: 5\r\n\r\nhello"],
+  ["a transfer coding in the trailers", "0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
   ["bare LF at the end", "0\r\n\n"],
   ["bare LFs all along", "5\nhello\n0\n\n"],
 ] as const) {

@@ -155,12 +155,19 @@ row("chunks", `${OK}Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\nNEXT`,
   rest: "NEXT",
   reusable: true,
 });
-row("chunks with trailers", `${OK}Transfer-Encoding: chunked\r\n\r\n0\r\nX: 1\r\nContent-Length: 9\r\n\r\n`, {
+row("chunks with trailers", `${OK}Transfer-Encoding: chunked\r\n\r\n0\r\nX: 1\r\nSet-Cookie: a\r\n\r\n`, {
   status: 200,
   body: "",
   reusable: true,
   trailers: ["X: 1"],
 });
+row(
+  "chunks with a length in the trailers",
+  `${OK}Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 9\r\n\r\n`,
+  {
+    error: "trailer-framing",
+  },
+);
 row("chunks that break off", `${OK}Transfer-Encoding: chunked\r\n\r\n5\r\nhi`, { error: "truncated" });
 row("chunks without the last one", `${OK}Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n`, {
   error: "truncated",

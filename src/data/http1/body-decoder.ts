@@ -9,7 +9,8 @@
  */
 
 import type { BodyConsumer } from "../transport.ts";
-import { CLASSES, CR, HEX, LF, VALUE } from "./characters.ts";
+import { CLASSES, CR, HEX, LF } from "./characters.ts";
+import { canExtensionEnd, EXTENSION_BROKEN, EXTENSION_START, extensionStep } from "./chunk-extension.ts";
 import { ERRORS, type ProtocolError } from "./errors.ts";
 import type { BodyFraming } from "./framing.ts";
 import { FAILED, NEED_MORE } from "./head-parser.ts";
@@ -39,6 +40,8 @@ const DATA_CR = 4;
 const DATA_LF = 5;
 const TRAILERS = 6;
 
+const SEMICOLON = 0x3b;
+
 const NOBODY: BodyConsumer = { onBody: () => true, onEnd: () => undefined };
 
 export class BodyDecoder {
@@ -53,6 +56,7 @@ export class BodyDecoder {
   #maxBytes = 0;
   #step = SIZE;
   #sizeDigits = 0;
+  #extensionStep = EXTENSION_START;
   #extensionBytes = 0;
   #extensionBytesTotal = 0;
   #trailerParser: TrailerParser | null = null;
@@ -172,15 +176,18 @@ export class BodyDecoder {
         }
         if (this.#sizeDigits === 0) return this.#fail(ERRORS.chunkSize);
         if (byte === CR) this.#step = SIZE_LF;
-        else if (byte === 0x3b) this.#step = EXTENSION;
-        else return this.#fail(ERRORS.chunkSize);
+        else if (byte === SEMICOLON) {
+          this.#step = EXTENSION;
+          this.#extensionStep = EXTENSION_START;
+        } else return this.#fail(ERRORS.chunkSize);
         return true;
       case EXTENSION:
         if (byte === CR) {
           this.#step = SIZE_LF;
-          return true;
+          return canExtensionEnd(this.#extensionStep) || this.#fail(ERRORS.chunkExtension);
         }
-        if ((CLASSES[byte] & VALUE) === 0) return this.#fail(ERRORS.chunkExtension);
+        this.#extensionStep = extensionStep(this.#extensionStep, byte);
+        if (this.#extensionStep === EXTENSION_BROKEN) return this.#fail(ERRORS.chunkExtension);
         this.#extensionBytesTotal++;
         return (
           (++this.#extensionBytes <= MAX_EXTENSION_BYTES &&

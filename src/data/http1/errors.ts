@@ -46,6 +46,7 @@ export const ERRORS = {
   chunkExtension: row("chunk-extension", 400, "malformed or too long chunk extension"),
   chunkEnd: row("chunk-end", 400, "chunk not ended by CRLF"),
   trailersTooLarge: row("trailers-too-large", 431, "trailer section too large"),
+  trailerFraming: row("trailer-framing", 400, "Content-Length or Transfer-Encoding in the trailer section"),
   bodyTooLarge: row("body-too-large", 413, "request body too large"),
   truncated: row("truncated", 400, "message ended before it was complete"),
   headTimeout: row("head-timeout", 408, "request header timeout"),

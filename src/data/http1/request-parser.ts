@@ -124,7 +124,7 @@ export class RequestParser extends HeadParser {
 
   protected override badStart(text: string): ProtocolError | null {
     const code = text.charCodeAt(0);
-    return code === CR || (CLASSES[code] & METHOD) !== 0 ? null : ERRORS.requestLine;
+    return code === CR || (CLASSES[code] & METHOD) !== 0 ? null : ERRORS.method;
   }
 
   protected override special(kind: number, value: string): void {

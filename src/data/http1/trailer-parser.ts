@@ -1,22 +1,23 @@
 /**
  * Parser of the trailer section behind the last chunk (RFC 9112 7.1.2).
  *
- * Fields that frame, route or authenticate a message are dropped: they must not be learnt after the decisions
- * that rest on them (RFC 9110 6.5.1).
+ * Fields that route or authenticate a message are dropped: they must not be learnt after the decisions that
+ * rest on them (RFC 9110 6.5.1). Framing in a trailer section is an attack or a confusion, and an error.
  */
 
 import { HeaderList } from "../../lib/headers.ts";
 import { ERRORS, type ProtocolError } from "./errors.ts";
+import { CONTENT_LENGTH, TRANSFER_ENCODING } from "./field-names.ts";
 import { HeadParser } from "./head-parser.ts";
 
 const TRAILER_LIMITS = { maxHeaderBytes: 8 * 1024, maxHeaders: 32 };
 
 const FORBIDDEN = new Set(
   (
-    "accept-encoding age authorization cache-control connection content-encoding content-length content-range content-type " +
+    "accept-encoding age authorization cache-control connection content-encoding content-range content-type " +
     "cookie date expect expires forwarded host http2-settings if-match if-modified-since if-none-match if-range " +
     "if-unmodified-since keep-alive location max-forwards pragma proxy-authenticate proxy-authorization proxy-connection " +
-    "range retry-after set-cookie te trailer transfer-encoding upgrade vary via www-authenticate"
+    "range retry-after set-cookie te trailer upgrade vary via www-authenticate"
   ).split(" "),
 );
 
@@ -39,11 +40,12 @@ export class TrailerParser extends HeadParser {
     return null;
   }
 
-  protected override special(): void {
-    // Framing fields are not permitted here; `finish` drops them with the others.
+  protected override special(kind: number): void {
+    if (kind === CONTENT_LENGTH || kind === TRANSFER_ENCODING) this.fail(ERRORS.trailerFraming);
   }
 
   protected override finish(): boolean {
+    if (this.error !== null) return false;
     const { names, rawNames, values } = this.fields;
     const kept = new HeaderList();
     for (let i = 0; i < names.length; i++) {
