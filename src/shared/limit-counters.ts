@@ -13,7 +13,8 @@
  * false then, and the plugin decides by its documented policy. Counts that exist are never evicted, so a
  * flood of new keys resets nobody. Capacity, use and refusals: `stats()`.
  *
- * Measured on Node 24, one thread, keys of 40 characters: see the figures at each operation.
+ * Measured on Node 24 with keys of 40 characters: every operation 0.13 µs on one key and 0.2 µs over
+ * 10,000; refusing a new key when the table is full 0.25 µs.
  */
 
 import {
@@ -57,7 +58,7 @@ export class LimitCounters {
 
   /**
    * Fixed window: at most `limit` per window, which begins with the first request of the key. Sets
-   * `remaining` and `resetMs`. Cost 0 looks without counting. About 200 ns.
+   * `remaining` and `resetMs`. Cost 0 looks without counting.
    */
   increment(key: string, cost: number, limit: number, windowMs: number, nowMs: number): boolean {
     return this.#count(key, cost, limit, windowMs, nowMs, false);

@@ -65,7 +65,7 @@ const FREED_AT_ONCE = 16;
 const MAX_FORESIGHT_MS = 1000;
 
 export interface LimitTableStats {
-  /** Entries that fit, nominal. */
+  /** Entries that fit: what was asked for, and the spare room of the shards. */
   capacity: number;
   used: number;
   /** New keys that were refused because their shard was full. */
@@ -108,7 +108,7 @@ export class LimitTable {
     const words = HEADER_WORDS + shards * (SHARD_WORDS + buckets + perShard * (ENTRY_WORDS + lanes));
     const shared = new SharedArrayBuffer(Math.ceil(words / 2) * 8);
     const header = new Int32Array(shared, 0, HEADER_WORDS);
-    header.set([(Math.random() * 2 ** 32) | 0, perShard, shards, buckets, lanes, capacity]);
+    header.set([(Math.random() * 2 ** 32) | 0, perShard, shards, buckets, lanes]);
     return shared;
   }
 
@@ -241,7 +241,8 @@ export class LimitTable {
       refusals += this.#shardValues[(shard * SHARD_WORDS) / 2 + REFUSALS];
       lockTimeouts += Atomics.load(this.#shards, shard * SHARD_WORDS + TIMEOUTS_WORD);
     }
-    return { capacity: this.#header[5], used, refusals, lockTimeouts, bytes: this.#header.buffer.byteLength };
+    const capacity = (this.#shardMask + 1) * this.#perShard;
+    return { capacity, used, refusals, lockTimeouts, bytes: this.#header.buffer.byteLength };
   }
 
   /** Locks that are held at this moment. For tests and diagnosis. */

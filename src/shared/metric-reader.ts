@@ -92,22 +92,22 @@ export class MetricReader {
     this.#forget();
   }
 
-  get families(): Iterable<MergedFamily> {
-    return this.#families.values();
+  /** As they are now; what is read again later makes new ones. */
+  get families(): MergedFamily[] {
+    return [...this.#families.values()];
   }
 
-  /** Takes in what is new. Yields between slices; go on until it is done. */
+  /**
+   * Takes in what is new. Yields between slices; go on until it is done. Several may run at the same time:
+   * they share their progress, and each ends when all of it is done.
+   */
   *refresh(): Generator<void> {
     if (this.#lanes.some((lane, i) => lane.changes !== this.#seen[i].changes)) this.#forget();
-    for (let i = 0; i < this.#lanes.length; i++) {
-      const lane = this.#lanes[i];
-      const seen = this.#seen[i];
-      const used = lane.usedBytes;
-      let slice = 0;
-      for (; seen.upTo < used; seen.upTo = lane.after(seen.upTo)) {
-        this.#take(i, seen.upTo);
-        if (++slice % SLICE_RECORDS === 0) yield;
-      }
+    for (;;) {
+      const behind = this.#lanes.findIndex((lane, i) => this.#seen[i].upTo < lane.usedBytes);
+      if (behind === -1) return;
+      this.#takeSlice(behind);
+      yield;
     }
   }
 
@@ -121,6 +121,16 @@ export class MetricReader {
       totals.capacityBytes += lane.capacityBytes;
     }
     return totals;
+  }
+
+  #takeSlice(i: number): void {
+    const lane = this.#lanes[i];
+    const seen = this.#seen[i];
+    const used = lane.usedBytes;
+    for (let taken = 0; taken < SLICE_RECORDS && seen.upTo < used; taken++) {
+      this.#take(i, seen.upTo);
+      seen.upTo = lane.after(seen.upTo);
+    }
   }
 
   #take(i: number, record: number): void {

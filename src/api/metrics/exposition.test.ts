@@ -121,3 +121,25 @@ test("a page of many chunks is whole, and the event loop has its turns meanwhile
   }
   assert.ok(turns > 0);
 });
+
+test("pages that are rendered at the same time are each whole, also when series are released meanwhile", async () => {
+  const config = { limitCounters: 100, dictionaryBytes: 65_536, metricBytesPerWorker: 16_777_216 };
+  const buffers = createSharedMemory(config, 1);
+  const { metrics } = openSharedMemory(buffers, 0, 1);
+  const family = metrics.counter("requests", ["route"]);
+  for (let i = 0; i < 20_000; i++) family.inc(family.series([`route-${i}`]), 7);
+  const control = openSharedMemory(buffers, -1, 1);
+  const first = metricsText(control, FACTS);
+  await new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+  family.release(family.series(["route-5"]));
+  const pages = await Promise.all([first, metricsText(control, FACTS), metricsText(control, FACTS)]);
+  for (const page of pages) {
+    const samples = parse(page);
+    let sum = 0;
+    for (let i = 0; i < 20_000; i++)
+      if (i !== 5) sum += samples.get(`apisix_requests{route="route-${i}"}`) ?? 0;
+    assert.equal(sum, 19_999 * 7);
+  }
+});

@@ -24,6 +24,7 @@ import {
 import { escapeLabel, type MetricType } from "../../shared/metric-lane.ts";
 import type { MergedFamily } from "../../shared/metric-reader.ts";
 import type { SharedMemory } from "../../shared/shared-memory.ts";
+import type { ThreadReport } from "../../shared/threads.ts";
 import { numberText, PageWriter } from "./page-writer.ts";
 
 export type MetricsFormat = "prometheus" | "openmetrics";
@@ -74,7 +75,7 @@ export function metricsContentType(format: MetricsFormat): string {
     : "text/plain; version=0.0.4; charset=utf-8";
 }
 
-/** The page in chunks. One at a time per `shared`: a second one while it runs would share its reader. */
+/** The page in chunks. */
 export async function* renderMetrics(
   shared: SharedMemory,
   facts: MetricsFacts,
@@ -157,6 +158,7 @@ function nodeFamilies(shared: SharedMemory, facts: MetricsFacts): FactFamily[] {
       "Room left in each part of the shared memory",
       stores.map(({ name, freeBytes }) => ({ labels: { name }, value: freeBytes })),
     ),
+    ...workerFamilies(shared),
     gauge("metric_series", "Series of all workers", [{ value: lanes.series }]),
     counter("metric_overflows_total", "Times that a series was refused by the cap", lanes.overflowed),
     gauge("limit_counters_used", "Keys in the table of limit counters", [{ value: limits.used }]),
@@ -164,6 +166,39 @@ function nodeFamilies(shared: SharedMemory, facts: MetricsFacts): FactFamily[] {
     counter("limit_counters_refused_total", "Keys refused because it was full", limits.refusals),
     counter("shared_lock_timeouts_total", "Operations given up for a held lock", limits.lockTimeouts),
     counter("requests_shed_total", "Requests refused because a worker was overloaded", gauges.total(SHED)),
+  ];
+}
+
+function workerFamilies({ threads }: SharedMemory): FactFamily[] {
+  const reports = Array.from({ length: threads.workers }, (_, slot) => threads.report(slot));
+  const perWorker = (value: (report: ThreadReport) => number): FactSample[] =>
+    reports.map((report) => ({ labels: { worker: String(report.slot) }, value: value(report) }));
+  return [
+    gauge(
+      "worker_ready",
+      "1: the worker serves",
+      perWorker(({ state }) => (state === "ready" ? 1 : 0)),
+    ),
+    gauge(
+      "worker_starts",
+      "How often the worker of this slot was started",
+      perWorker(({ generation }) => generation),
+    ),
+    gauge(
+      "worker_applied_revision",
+      "Configuration that the worker serves",
+      perWorker(({ appliedRevision }) => appliedRevision),
+    ),
+    gauge(
+      "worker_event_loop_delay_ms",
+      "How late the event loop of the worker was",
+      perWorker(({ eventLoopDelayMs }) => eventLoopDelayMs),
+    ),
+    gauge(
+      "worker_heap_used_bytes",
+      "Heap that the worker uses",
+      perWorker(({ heapUsedBytes }) => heapUsedBytes),
+    ),
   ];
 }
 
