@@ -241,19 +241,19 @@ const memory = section(
     limit_counters: Type.Integer({
       default: 262_144,
       minimum: 1024,
-      maximum: 100_000_000,
+      maximum: 2 ** 24,
       description: "Counters of the limit plugins that live at one time.",
     }),
     dictionary_size: size({
       default: "16m",
       minimum: 65_536,
-      maximum: 64 * GIBIBYTE,
+      maximum: 2 * GIBIBYTE,
       description: "Shared dictionary of plugins.",
     }),
     metrics_size_per_worker: size({
       default: "8m",
       minimum: 65_536,
-      maximum: 16 * GIBIBYTE,
+      maximum: GIBIBYTE,
       description: "Metric series of one worker.",
     }),
   },

@@ -74,7 +74,7 @@ function checkPlugin(
   const plugin = catalog.get(name);
   if (plugin === undefined) return refused(`unknown plugin [${name}]`, "");
   const meta = isObject(config) && isObject(config["_meta"]) ? config["_meta"] : undefined;
-  const error = checkConfiguration(plugin, config, use);
+  const error = checkConfigurationSafely(plugin, config, use);
   if (error !== null && meta?.["disable"] !== true) {
     return refused(
       `failed to check the configuration of plugin ${name} err: ${error.message}`,
@@ -82,6 +82,22 @@ function checkPlugin(
     );
   }
   return meta === undefined ? null : checkMeta(name, meta);
+}
+
+/** A plugin whose check fails refuses the configuration, and nothing else. */
+function checkConfigurationSafely(
+  plugin: PluginRules,
+  config: object,
+  use: PluginUse,
+): ValidationError | null {
+  try {
+    return checkConfiguration(plugin, config, use);
+  } catch (error) {
+    return refused(
+      `the plugin's own check failed: ${error instanceof Error ? error.message : String(error)}`,
+      "",
+    );
+  }
 }
 
 function checkConfiguration(plugin: PluginRules, config: object, use: PluginUse): ValidationError | null {

@@ -29,6 +29,23 @@ const logger: PluginRules = {
   metadata: Type.Object({ log_format: Type.Record(Type.String(), Type.String(), { default: {} }) }),
 };
 
+const broken: PluginRules = {
+  name: "broken",
+  config: Type.Object({}),
+  check() {
+    throw new TypeError("oops");
+  },
+};
+
+/** Its schema says more than the explanation of refusals understands. */
+const unexplained: PluginRules = {
+  name: "unexplained",
+  config: Type.Unsafe<unknown>({
+    type: "object",
+    properties: { list: { type: "array", contains: { const: 1 } }, other: { type: "array" } },
+  }),
+};
+
 export const samplePlugins: PluginCatalog = new Map(
-  [limit, keyAuth, logger].map((plugin) => [plugin.name, plugin]),
+  [limit, keyAuth, logger, broken, unexplained].map((plugin) => [plugin.name, plugin]),
 );

@@ -23,10 +23,25 @@ export function checkSchema(schema: TSchema, value: unknown, secrets: boolean): 
   const validate = validatorOf(schema);
   if (validate(value)) return null;
   const { error, lenient } = explain(schema, value, secrets);
-  if (error !== null || lenient) return error;
-  // A keyword of a plugin's schema that the explanation does not know.
+  if (error !== null) return error;
+  // What the explanation does not know it cannot call lenient: then the validator has the last word.
+  if (lenient && isExplainable(schema)) return null;
   const reason = validate.errors?.at(-1);
   return { message: reason?.message ?? "does not match the schema", pointer: reason?.instancePath ?? "" };
+}
+
+/** Keywords that refuse values and that `explain.ts` passes over. Plugins brought along may use them. */
+const UNEXPLAINED =
+  /"(?:\$ref|\$dynamicRef|contains|propertyNames|prefixItems|additionalItems|unevaluated\w+|dependent\w+)":/;
+const explainable = new WeakMap<TSchema, boolean>();
+
+function isExplainable(schema: TSchema): boolean {
+  let known = explainable.get(schema);
+  if (known === undefined) {
+    known = !UNEXPLAINED.test(JSON.stringify(schema));
+    explainable.set(schema, known);
+  }
+  return known;
 }
 
 export function validatorOf(schema: TSchema): ValidateFunction {

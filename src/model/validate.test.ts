@@ -316,6 +316,20 @@ describe("a refusal", () => {
     });
   }
 
+  test("comes from a plugin's check that throws, too", () => {
+    assert.deepEqual(check("routes", { uri: "/a", plugins: { broken: {} } }), {
+      message: "failed to check the configuration of plugin broken err: the plugin's own check failed: oops",
+      pointer: "/plugins/broken",
+    });
+  });
+
+  test("of a keyword that the explanation does not know is the validator's, and no leniency hides it", () => {
+    const lenient = { list: [2], other: {} };
+    const error = check("routes", { uri: "/a", plugins: { unexplained: lenient } });
+    assert.match(error?.message ?? "", /^failed to check the configuration of plugin unexplained err: must /);
+    assert.equal(check("routes", { uri: "/a", plugins: { unexplained: { list: [1], other: [] } } }), null);
+  });
+
   test("of an unknown plugin's metadata and of an unknown secret manager names it", () => {
     assert.equal(check("plugin_metadata", {}, context, "nope")?.message, "invalid plugin name");
     assert.equal(check("secrets", {}, context, "nope/1")?.message, "invalid secret manager: nope");
