@@ -52,6 +52,7 @@ const HEADER_WORDS = 16;
 const MAX_SHARDS = 16;
 const MIN_SHARD_BYTES = 65_536;
 const MAX_VALUE_BYTES = 1_048_576;
+const MAX_BYTES = 2 ** 36;
 
 export interface DictionaryStats {
   capacityBytes: number;
@@ -81,9 +82,9 @@ export class DictionaryTable {
   #shard = 0;
 
   static create(bytes: number): SharedArrayBuffer {
-    if (!Number.isInteger(bytes) || bytes < MIN_SHARD_BYTES || bytes > 2 ** 31) {
+    if (!Number.isInteger(bytes) || bytes < MIN_SHARD_BYTES || bytes > MAX_BYTES) {
       throw new RangeError(
-        `dictionary bytes: given ${bytes}, expected an integer from ${MIN_SHARD_BYTES} to ${2 ** 31}`,
+        `dictionary bytes: given ${bytes}, expected an integer from ${MIN_SHARD_BYTES} to ${MAX_BYTES}`,
       );
     }
     let shards = 1;

@@ -29,6 +29,8 @@ import {
 /** Threads read the clock one after the other; only more than this is a clock that was set back. */
 const CLOCK_SLACK_MS = 1000;
 
+const MAX_UNRELEASED = 10_000;
+
 /** Values of a fixed window: its end (which is the expiry) and the count. */
 const COUNT = 1;
 /** Values of a sliding window: two counts, and the number of the window that each belongs to. */
@@ -51,6 +53,8 @@ export class LimitCounters {
   /** Concurrency: units held over all workers, with this one if it was admitted. */
   held = 0;
   readonly #table: LimitTable;
+  /** Keys whose unit could not be given back in time: done with the next unit that is taken. */
+  #unreleased: string[] = [];
 
   constructor(table: LimitTable) {
     this.#table = table;
@@ -184,6 +188,7 @@ export class LimitCounters {
    */
   hold(key: string, limit: number, nowMs: number): boolean {
     const table = this.#table;
+    if (this.#unreleased.length > 0) this.#releaseLate();
     const at = table.enter(key, CONCURRENCY, nowMs);
     if (at < 0) return this.#refuseFull();
     try {
@@ -199,11 +204,17 @@ export class LimitCounters {
     }
   }
 
-  /** Gives one unit back. False when this worker holds none of the key. Sets `held`. */
+  /**
+   * Gives one unit back. False when this worker holds none of the key, or when the lock was not to be had:
+   * then the unit is given back later. Sets `held`.
+   */
   release(key: string): boolean {
     const table = this.#table;
     const at = table.find(key, CONCURRENCY);
-    if (at < 0) return false;
+    if (at < 0) {
+      if (table.timedOut && this.#unreleased.length < MAX_UNRELEASED) this.#unreleased.push(key);
+      return false;
+    }
     try {
       const holdsOne = table.heldHere() > 0;
       if (holdsOne) table.hold(-1);
@@ -222,6 +233,12 @@ export class LimitCounters {
 
   stats(): LimitTableStats {
     return this.#table.stats();
+  }
+
+  #releaseLate(): void {
+    const keys = this.#unreleased;
+    this.#unreleased = [];
+    for (const key of keys) this.release(key);
   }
 
   #refuseFull(): boolean {

@@ -55,6 +55,7 @@ const SHARD_WORDS = 16;
 /** Table header: seed, entries per shard, shards, buckets per shard, lanes. */
 const HEADER_WORDS = 16;
 
+const MAX_CAPACITY = 100_000_000;
 const MAX_SHARDS = 256;
 const MIN_ENTRIES_PER_SHARD = 64;
 /** Keys spread unevenly: room beyond the nominal capacity, so that the fullest shard holds its share. */
@@ -92,12 +93,16 @@ export class LimitTable {
   readonly #perShard: number;
   readonly #shardMask: number;
   readonly #buckets: number;
+  /** The last operation found nothing because its shard was not to be had in time. */
+  timedOut = false;
   #shard = 0;
   #entry = 0;
 
   static create(capacity: number, workers: number): SharedArrayBuffer {
-    if (!Number.isInteger(capacity) || capacity < 1 || capacity > 2 ** 24) {
-      throw new RangeError(`limit counters: given ${capacity}, expected an integer from 1 to ${2 ** 24}`);
+    if (!Number.isInteger(capacity) || capacity < 1 || capacity > MAX_CAPACITY) {
+      throw new RangeError(
+        `limit counters: given ${capacity}, expected an integer from 1 to ${MAX_CAPACITY}`,
+      );
     }
     let shards = 1;
     while (shards < MAX_SHARDS && capacity / (shards * 2) >= MIN_ENTRIES_PER_SHARD) shards *= 2;
@@ -262,7 +267,8 @@ export class LimitTable {
 
   #acquireShard(shard: number): boolean {
     const outcome = this.#lock.acquire(shard * SHARD_WORDS + LOCK);
-    if (outcome === TIMED_OUT) {
+    this.timedOut = outcome === TIMED_OUT;
+    if (this.timedOut) {
       Atomics.add(this.#shards, shard * SHARD_WORDS + TIMEOUTS_WORD, 1);
       return false;
     }

@@ -48,6 +48,8 @@ export const FAMILY_RECORD = 3;
 
 export const MAX_TEXT_BYTES = 8192;
 const MIN_LANE_BYTES = 16_384;
+/** Offsets are 32-bit words. */
+const MAX_LANE_BYTES = 2 ** 31 - 64;
 
 export class MetricArena {
   readonly words: Int32Array;
@@ -55,9 +57,9 @@ export class MetricArena {
   readonly bytes: Buffer;
 
   static create(bytes: number): SharedArrayBuffer {
-    if (!Number.isInteger(bytes) || bytes < MIN_LANE_BYTES || bytes > 2 ** 30) {
+    if (!Number.isInteger(bytes) || bytes < MIN_LANE_BYTES || bytes > MAX_LANE_BYTES) {
       throw new RangeError(
-        `metric bytes per worker: given ${bytes}, expected an integer from ${MIN_LANE_BYTES} to ${2 ** 30}`,
+        `metric bytes per worker: given ${bytes}, expected an integer from ${MIN_LANE_BYTES} to ${MAX_LANE_BYTES}`,
       );
     }
     const shared = new SharedArrayBuffer(bytes - (bytes % SIZE_STEP_BYTES));

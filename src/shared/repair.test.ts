@@ -61,6 +61,20 @@ test("a death at any store of the limit table loses no room and no count", () =>
   assert.ok(deaths >= 16, `${deaths} deaths tried`);
 });
 
+test("a unit that a dead thread's lock kept from being released is released after the repair", () => {
+  const shared = LimitTable.create(64, 2);
+  const dying = new LimitCounters(new LimitTable(shared, 0, 1));
+  const living = new LimitCounters(new LimitTable(shared, 1, 1));
+  living.hold("k", 10, 1000);
+  assert.ok(dieAtStore(1, () => dying.hold("k", 10, 1000)));
+  assert.equal(living.release("k"), false);
+  assert.equal(living.stats().lockTimeouts, 1);
+  new LimitTable(shared, SUPERVISOR_SLOT, 0).repairAfterDeath(0, 1);
+  living.hold("other", 10, 1000);
+  living.hold("k", 10, 1000);
+  assert.equal(living.held, 1);
+});
+
 test("a death at any store of the dictionary leaves the old or the new value, and all the room", () => {
   let deaths = 0;
   for (let step = 1; step <= STEPS; step++) {
