@@ -361,6 +361,7 @@ for (const length of [
     refuse(400),
   );
 }
+row("a length with a tab", `${POST}Content-Length:\t5\r\n\r\nhello`, refuse(400));
 row("two lengths that agree", `${POST}Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello`, refuse(400));
 row("two lengths that differ", `${POST}Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello`, refuse(400));
 row(
@@ -374,7 +375,7 @@ row("a chunked body", `${POST}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\
   body: "hello",
 });
 row("CHUNKED in upper case", `${POST}Transfer-Encoding: CHUNKED\r\n\r\n0\r\n\r\n`, { length: -1, body: "" });
-row("chunked with blanks around it", `${POST}Transfer-Encoding: \t chunked \r\n\r\n0\r\n\r\n`, {
+row("chunked with blanks around it", `${POST}Transfer-Encoding:  chunked  \r\n\r\n0\r\n\r\n`, {
   length: -1,
 });
 row("CL.TE", `${POST}Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG`, refuse(400));
@@ -444,6 +445,8 @@ for (const [name, fields] of [
   ["with a vertical tab", "Transfer-Encoding: \x0bchunked"],
   ["with a NUL", "Transfer-Encoding: chunked\0"],
   ["with a control character in front", "\x01Transfer-Encoding: chunked"],
+  ["with a tab in front", "Transfer-Encoding: \tchunked"],
+  ["with a tab behind", "Transfer-Encoding: chunked\t"],
   ["with a DEL", "Transfer-Encoding: chunked\x7f"],
 ] as const) {
   row(`TE.TE: ${name}`, `${POST}${fields}\r\n\r\n0\r\n\r\n`, refuse(400));

@@ -35,6 +35,7 @@ export const ERRORS = {
   hostMissing: row("host-missing", 400, "missing Host header"),
   hostRepeated: row("host-repeated", 400, "more than one Host header"),
   host: row("host", 400, "malformed Host header"),
+  framingBlank: row("framing-blank", 400, "tab in Content-Length or Transfer-Encoding"),
   contentLength: row("content-length", 400, "malformed Content-Length"),
   contentLengthRepeated: row("content-length-repeated", 400, "more than one Content-Length"),
   bothFramings: row("both-framings", 400, "both Content-Length and Transfer-Encoding"),

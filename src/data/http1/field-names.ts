@@ -9,9 +9,11 @@
 import { lowerName } from "../../lib/headers.ts";
 
 export const OTHER = 0;
-export const HOST_FIELD = 1;
-export const CONTENT_LENGTH = 2;
-export const TRANSFER_ENCODING = 3;
+export const CONTENT_LENGTH = 1;
+export const TRANSFER_ENCODING = 2;
+/** Kinds up to here frame the message. */
+export const LAST_FRAMING = TRANSFER_ENCODING;
+export const HOST_FIELD = 3;
 export const CONNECTION = 4;
 export const UPGRADE = 5;
 export const EXPECT = 6;

@@ -14,7 +14,7 @@
 import { HeaderList } from "../../lib/headers.ts";
 import { CLASSES, COLON, CR, LF, SPACE, TAB, TOKEN, VALUE } from "./characters.ts";
 import { ERRORS, type ProtocolError } from "./errors.ts";
-import { fieldName, hashStep, OTHER } from "./field-names.ts";
+import { fieldName, hashStep, LAST_FRAMING, OTHER } from "./field-names.ts";
 
 /** `feed`: the head is not complete, everything was taken. */
 export const NEED_MORE = -1;
@@ -23,6 +23,8 @@ export const FAILED = -2;
 
 /** Most heads fit; a body that came along is not turned into text. */
 const WINDOW_BYTES = 2048;
+/** A start line that cannot become one shows it in so many bytes. */
+const START_BYTES = 16;
 
 export interface HeadLimits {
   /** Start line and fields together. */
@@ -66,7 +68,7 @@ export abstract class HeadParser {
         text = this.#partial + text;
         this.#partial = "";
       }
-      const end = hasLineEnd ? this.#lines(text) : this.#wait(text, 0, waiting === 0);
+      const end = hasLineEnd ? this.#lines(text) : this.#wait(text, 0, waiting);
       if (end === FAILED) return FAILED;
       if (end >= 0) {
         this.headBytes += end - waiting;
@@ -106,12 +108,12 @@ export abstract class HeadParser {
     return FAILED;
   }
 
-  #wait(text: string, from: number, isFirst: boolean): number {
+  #wait(text: string, from: number, seenBytes: number): number {
     this.#partial = from === 0 ? text : text.slice(from);
     if (this.#inFields) return NEED_MORE;
     if (text.length > this.maxStartBytes) return this.fail(this.startTooLong);
     // Later pieces are not looked at: that would flatten a growing rope for every byte of a slow sender.
-    const error = isFirst || text.length < 16 ? this.badStart(text) : null;
+    const error = seenBytes < START_BYTES ? this.badStart(text) : null;
     return error === null ? NEED_MORE : this.fail(error);
   }
 
@@ -120,7 +122,7 @@ export abstract class HeadParser {
     const limit = text.lastIndexOf("\n") + 1;
     if (!this.#inFields) {
       at = this.startLine(text, 0);
-      if (at < 0) return at === FAILED ? FAILED : this.#wait(text, 0, false);
+      if (at < 0) return at === FAILED ? FAILED : this.#wait(text, 0, 0);
       this.#inFields = true;
     }
     const fields = this.fields;
@@ -153,9 +155,13 @@ export abstract class HeadParser {
       const value = text.slice(valueStart, valueEnd);
       fields.push(name.lower, name.raw, value);
       if (name.hasUnderscore) this.sawUnderscore = true;
-      if (name.kind !== OTHER) this.special(name.kind, value);
+      if (name.kind !== OTHER) {
+        if (name.kind <= LAST_FRAMING && text.lastIndexOf("\t", at) >= nameStart)
+          return this.fail(ERRORS.framingBlank);
+        this.special(name.kind, value);
+      }
     }
-    return this.#wait(text, at, false);
+    return this.#wait(text, at, 0);
   }
 
   #badName(code: number, isEmpty: boolean): number {
