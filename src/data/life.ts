@@ -26,6 +26,7 @@ import type {
 import type { Configuration, RouteEntry } from "./configuration/configuration.ts";
 import type { AccessLog } from "./access-log.ts";
 import type { UpstreamNode } from "./upstream/node.ts";
+import { reasonPhrase } from "../lib/status-codes.ts";
 import { HeaderList } from "../lib/headers.ts";
 import type { PathRules } from "../lib/uri.ts";
 import { UNKNOWN_LENGTH } from "./transport.ts";
@@ -112,7 +113,7 @@ export class RequestLife {
   #advance(x: HttpExchange): void {
     try {
       while (x.stage < STAGES.length) {
-        const result = STAGES[x.stage++]!(this, x);
+        const result = STAGES[x.stage++](this, x);
         if (result === undefined) continue;
         if (result instanceof Promise) void this.#resume(x, result);
         else this.respond(x, result);
@@ -449,9 +450,9 @@ export class RequestLife {
     const headers = new HeaderList();
     headers.push("date", "Date", httpDate());
     headers.push("server", "Server", this.#services.serverName);
-    x.response.begin(answer.status, answers.reasonOf(answer.status), "gateway", headers);
+    x.response.begin(answer.status, reasonPhrase(answer.status), "gateway", headers);
     if (answer.headers !== undefined) {
-      for (const name of Object.keys(answer.headers)) headers.set(name, answer.headers[name]!);
+      for (const name of Object.keys(answer.headers)) headers.set(name, answer.headers[name]);
     }
     if (answer.body !== undefined && !headers.has("content-type")) {
       headers.push("content-type", "Content-Type", answers.contentTypeOf(answer.body));
@@ -578,7 +579,7 @@ function runHeaderHandlers(
   from: number,
 ): Promise<void> | undefined {
   for (let i = from; i < handlers.length; i++) {
-    const pending = handlers[i]!(x);
+    const pending = handlers[i](x);
     if (pending instanceof Promise) return pending.then(() => runHeaderHandlers(handlers, x, i + 1));
   }
   return undefined;

@@ -1,6 +1,5 @@
 /** What the gateway itself answers: status texts and bodies in APISIX's form (`{"error_msg":"404 Route Not Found"}`). */
 
-import { STATUS_CODES } from "node:http";
 import type { Answer, AnswerBody } from "../../plugin/exchange.ts";
 
 export const NOT_FOUND: Answer = failure(404, "404 Route Not Found");
@@ -18,11 +17,6 @@ export const OVERLOADED: Answer = {
 
 function failure(status: number, message: string): Answer {
   return { status, body: { error_msg: message }, headers: undefined };
-}
-
-/** "Not Found" for 404; "" for a status that has no registered name. */
-export function reasonOf(status: number): string {
-  return STATUS_CODES[status] ?? "";
 }
 
 /** Bytes of an answer's body: an object becomes JSON and, as APISIX does it, a line. */

@@ -24,7 +24,7 @@ import type { Upstream } from "../upstream/upstream.ts";
 import { TriedNodes, type UpstreamNode } from "../upstream/node.ts";
 import { HeaderList } from "../../lib/headers.ts";
 import type { RequestFacts } from "./request-facts.ts";
-import { reasonOf } from "./answers.ts";
+import { reasonPhrase } from "../../lib/status-codes.ts";
 import { readVariable } from "./variables.ts";
 
 export class HttpExchange implements Exchange {
@@ -208,7 +208,7 @@ class ResponseFacts implements ExchangeResponse {
 
   /** As the answer came with it; another status brings its own. */
   get reason(): string {
-    return this.status === this.#begunStatus ? this.#reason : reasonOf(this.status);
+    return this.status === this.#begunStatus ? this.#reason : reasonPhrase(this.status);
   }
 
   /** The answer is here with its own fields: those that plugins set before replace them. */

@@ -6,7 +6,7 @@
  * Leaves to `Http1ClientConnection`: reading, order, deadlines, and the fate of the connection.
  */
 
-import { STATUS_CODES } from "node:http";
+import { reasonPhrase } from "../../lib/status-codes.ts";
 import type { Socket } from "node:net";
 import type { HeaderList } from "../../lib/headers.ts";
 import {
@@ -179,7 +179,7 @@ export class Http1ClientTransport implements ClientTransport {
     const stays = keepsAlive && framing !== UNTIL_CLOSE;
     const text = responseHeadText(
       status,
-      reason === "" ? (STATUS_CODES[status] ?? "") : reason,
+      reason === "" ? reasonPhrase(status) : reason,
       headers,
       field,
       stays,

@@ -7,7 +7,7 @@
  * `transfer-encoding` in a list are skipped: only the transport knows the truth about them.
  */
 
-import { STATUS_CODES } from "node:http";
+import { REASON_PHRASES, reasonPhrase } from "../../lib/status-codes.ts";
 import type { HeaderList } from "../../lib/headers.ts";
 import { UNKNOWN_LENGTH } from "../transport.ts";
 import { CLASSES, isAll, RELAXED_TARGET, TOKEN, VALUE } from "./characters.ts";
@@ -57,7 +57,7 @@ export function responseHeadText(
 
 /** A 1xx head: no framing, no Connection. */
 export function informationalHeadText(status: number, headers: HeaderList): string {
-  return `${statusLine(status, STATUS_CODES[status] ?? "")}${fieldsText(headers)}\r\n`;
+  return `${statusLine(status, reasonPhrase(status))}${fieldsText(headers)}\r\n`;
 }
 
 export const CHUNKED_FIELD = "Transfer-Encoding: chunked\r\n";
@@ -93,12 +93,12 @@ export function fieldsText(headers: HeaderList): string {
 }
 
 const statusLines = new Map<number, string>();
-for (const [status, reason] of Object.entries(STATUS_CODES)) {
+for (const [status, reason] of Object.entries(REASON_PHRASES)) {
   statusLines.set(Number(status), `HTTP/1.1 ${status} ${reason}\r\n`);
 }
 
 function statusLine(status: number, reason: string): string {
-  if (reason === STATUS_CODES[status]) return statusLines.get(status)!;
+  if (reason === REASON_PHRASES[status]) return statusLines.get(status)!;
   if (!isValue(reason)) throw new InvalidFieldError(":reason", "reason", reason);
   return `HTTP/1.1 ${status} ${reason}\r\n`;
 }
