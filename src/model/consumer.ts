@@ -32,7 +32,7 @@ export const consumerType: ResourceType<PublishedConsumer> = {
   title: "consumer",
   schema: strictObject({
     id,
-    username: Type.String({ minLength: 1, maxLength: 256, pattern: "^[a-zA-Z0-9_-]+$" }),
+    username: Type.String({ minLength: 1, maxLength: 256, pattern: "^[a-zA-Z0-9_\\-]+$" }),
     desc: Type.Optional(Description),
     labels: Type.Optional(Labels),
     create_time,

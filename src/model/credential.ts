@@ -27,7 +27,7 @@ export const credentialType: ResourceType<PublishedCredential> = {
             type: "string",
             minLength: 15,
             maxLength: 128,
-            pattern: "^[a-zA-Z0-9_-]+/credentials/[a-zA-Z0-9_.-]+$",
+            pattern: "^[a-zA-Z0-9-_]+/credentials/[a-zA-Z0-9-_.]+$",
           },
         ],
       }),

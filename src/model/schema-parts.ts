@@ -26,7 +26,7 @@ export function strictObject<T extends Record<string, TSchema>>(properties: T, o
 
 export const Id = Type.Unsafe<string | number>({
   anyOf: [
-    { type: "string", minLength: 1, maxLength: 64, pattern: "^[a-zA-Z0-9_.-]+$" },
+    { type: "string", minLength: 1, maxLength: 64, pattern: "^[a-zA-Z0-9-_.]+$" },
     { type: "integer", minimum: 1 },
   ],
 });
@@ -38,8 +38,8 @@ export const Labels = Type.Unsafe<Record<string, string>>({
 });
 const Timestamp = Type.Integer();
 
-/** One `*` at the start; a port may follow. */
-export const HOST_PATTERN = "^\\*$|^\\*?[0-9a-zA-Z_.\\[\\]:-]+$";
+/** One `*` at the start; a port may follow. Patterns are APISIX's to the letter: refusals show them. */
+export const HOST_PATTERN = "^\\*$|^\\*?[0-9a-zA-Z-._\\[\\]:]+$";
 export const Host = Type.String({ pattern: HOST_PATTERN });
 export const Hosts = Type.Array(Host, { minItems: 1, uniqueItems: true });
 

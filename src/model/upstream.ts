@@ -76,13 +76,16 @@ export const UpstreamSchema = raw({
   additionalProperties: false,
 });
 
-/** Variables that `chash` may hash; others are refused, as they are by APISIX. */
+/**
+ * Variables that `chash` may hash; others are refused, as they are by APISIX. Its pattern to the letter, `A-z`
+ * included, since refusals show it.
+ */
 const HashVariable = Type.String({
   pattern:
     "^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|hostname|mqtt_client_id)" +
-    "|arg_[0-9a-zA-Z_-]+)$",
+    "|arg_[0-9a-zA-z_-]+)$",
 });
-const HashName = Type.String({ pattern: "^[a-zA-Z0-9_-]+$" });
+const HashName = Type.String({ pattern: "^[a-zA-Z0-9-_]+$" });
 
 export const upstreamReferences: readonly Reference[] = [
   { path: ["tls", "client_cert_id"], to: "ssls", title: "ssl" },

@@ -7,7 +7,7 @@ import { checkJsonLimits } from "./json-limits.ts";
 import { checkPlugins } from "./plugin-check.ts";
 import { referencesOf } from "./references.ts";
 import { isObject, refused } from "./resource-type.ts";
-import type { ModelContext, ResourceType, ValidationError } from "./resource-type.ts";
+import type { JsonObject, ModelContext, ResourceType, ValidationError } from "./resource-type.ts";
 import { checkSchema } from "./schema-check.ts";
 
 /**
@@ -28,7 +28,11 @@ export function validateResource(
   }
   const early = type.checkFirst?.(value) ?? null;
   if (early !== null) return early;
-  const misfit = checkSchema(schemaFor(type, context, id), value, type.secretReferences === true);
+  const misfit = checkSchema(
+    schemaFor(type, context, id),
+    withId(type, value, id),
+    type.secretReferences === true,
+  );
   if (misfit !== null) return invalid(misfit);
   const fault = type.check?.(value, context, id) ?? null;
   if (fault !== null) return fault;
@@ -37,6 +41,12 @@ export function validateResource(
     if (error !== null) return refused((type.pluginErrorPrefix ?? "") + error.message, error.pointer);
   }
   return checkReferences(type, value, context);
+}
+
+/** Where the id is required in the body, the one of the path counts for it. */
+function withId(type: ResourceType, value: JsonObject, id: string | undefined): JsonObject {
+  if (id === undefined || type.id.field !== "id" || Object.hasOwn(value, "id")) return value;
+  return { ...value, id };
 }
 
 function schemaFor(
