@@ -156,7 +156,7 @@ export abstract class HeadParser {
       fields.push(name.lower, name.raw, value);
       if (name.hasUnderscore) this.sawUnderscore = true;
       if (name.kind !== OTHER) {
-        if (name.kind <= LAST_FRAMING && text.lastIndexOf("\t", at) >= nameStart)
+        if (name.kind <= LAST_FRAMING && text.lastIndexOf("\t", at - 1) >= nameStart)
           return this.fail(ERRORS.framingBlank);
         this.special(name.kind, value);
       }
