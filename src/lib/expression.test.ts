@@ -86,6 +86,12 @@ test("compares as lua-resty-expr does", () => {
     assert.equal(holds([comparison]), expected, JSON.stringify(comparison));
 });
 
+test("a value that is too long for its pattern does not match", () => {
+  const expression = compileExpression([["long", "~~", "\\w+(?=;)"]]);
+  assert.equal(expression.evaluate({ variable: () => "a;" }), true);
+  assert.equal(expression.evaluate({ variable: () => `${"a".repeat(5000)};` }), false);
+});
+
 test("joins comparisons by AND, OR and their negations, in any case and depth", () => {
   const yes = ["a", "==", "1"];
   const no = ["a", "==", "2"];

@@ -13,7 +13,7 @@
  */
 
 import { AddressSet } from "./address.ts";
-import { compilePattern, PatternError } from "./pattern.ts";
+import { compilePattern, PatternError, type Pattern } from "./pattern.ts";
 
 /** An expression as users write it, unchecked. */
 export type Expression = readonly unknown[];
@@ -199,11 +199,21 @@ function matches(right: unknown, flags: string): Comparison {
   try {
     const pattern = compilePattern(String(right), flags);
     return (left) => {
-      if (typeof left === "string") return pattern.test(left);
-      return typeof left === "number" && pattern.test(String(left));
+      if (typeof left === "string") return isFound(pattern, left);
+      return typeof left === "number" && isFound(pattern, String(left));
     };
   } catch (error) {
     if (error instanceof PatternError) throw new ExpressionError(error.message);
+    throw error;
+  }
+}
+
+/** False for an input that is longer than the pattern may be given, as a match that PCRE gives up. */
+function isFound(pattern: Pattern, input: string): boolean {
+  try {
+    return pattern.test(input);
+  } catch (error) {
+    if (error instanceof RangeError) return false;
     throw error;
   }
 }
