@@ -16,7 +16,7 @@ export interface RawHandle {
   close(): void;
 }
 
-/** Gives a fresh duplicate of the socket with this key; null when the launcher holds none. */
+/** Gives a fresh duplicate of the socket with this key; null when there is none to be had. */
 export type TakeSocket = (key: string) => Promise<RawHandle | null>;
 
 export class Sockets {
@@ -36,7 +36,7 @@ export class Sockets {
         if (!plan.slots.includes(slot)) continue;
         const handle = await this.#take(plan.key);
         if (handle === null)
-          throw new Error(`the launcher holds no socket for ${plan.address} port ${plan.port}`);
+          throw new Error(`the launcher gave no socket for ${plan.address} port ${plan.port}`);
         taken.add(plan, handle);
       }
     } catch (error) {

@@ -88,9 +88,9 @@ for (const { what, marker } of brokenNodes) {
     );
     node.process.kill("SIGUSR2");
     await node.logs(GIVEN_UP);
-    const { processes, failures } = await load.stop();
-    assert.deepEqual(failures, {});
-    assert.deepEqual([...processes.keys()], [nodePid]);
+    // Workers of the new node may have served before it was given up: they finish what they took.
+    assert.deepEqual((await load.stop()).failures, {});
+    assert.equal((await ask(node.port)).pid, nodePid);
     assert.equal((await ask(node.portOf("admin"))).pid, nodePid);
   });
 }

@@ -39,7 +39,7 @@ export function testConfig(change: (config: StaticConfig) => void = () => {}): S
     { purpose: "http", ...anywhere },
     { purpose: "admin", ...anywhere },
   ];
-  config.supervision = { heartbeatMs: 50, staleAfterMs: 1500, drainTimeoutMs: 10_000, workerHeapMb: 64 };
+  config.supervision = { heartbeatMs: 50, staleAfterMs: 60_000, drainTimeoutMs: 10_000, workerHeapMb: 64 };
   config.metrics.prefix = "first";
   change(config);
   return config;
@@ -78,7 +78,10 @@ export class StartedNode {
       this.errors += text;
     });
     this.#readLines();
-    t.after(() => this.#clean());
+    t.after(async () => {
+      if ((t as { passed?: boolean }).passed === false) t.diagnostic(this.transcript());
+      await this.#clean();
+    });
   }
 
   /** Starts it and waits until it serves. */

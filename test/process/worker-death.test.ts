@@ -28,12 +28,15 @@ const deaths = [
   { path: "/throw", cause: /thrown on purpose/ },
   { path: "/exit", cause: /exit code 3/ },
   { path: "/heap", cause: /memory/ },
-  { path: "/loop", cause: /no heartbeat/ },
+  { path: "/loop", cause: /no heartbeat/, staleAfterMs: 1500 },
 ];
 
-for (const { path, cause } of deaths) {
+for (const { path, cause, staleAfterMs = 60_000 } of deaths) {
   test(`a worker that dies of ${path} is replaced alone, and connections to its socket wait for the next one`, async (t) => {
-    const node = await StartedNode.serving(t);
+    const config = testConfig(({ supervision }) => {
+      supervision.staleAfterMs = staleAfterMs;
+    });
+    const node = await StartedNode.serving(t, { config });
     await assert.rejects(ask(node.port, path), /socket hang up|ECONNRESET/);
     const died = await node.logs(DIED);
     assert.match(String(died["cause"]), cause);
