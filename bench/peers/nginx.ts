@@ -24,14 +24,20 @@ export interface NginxOptions {
   cores: string;
 }
 
-/** Answers every request with 1 KiB, `/100k` with 100 KiB; bodies of requests are read and dropped. */
+/**
+ * Answers every request with 1 KiB, and `/100k` with 100 KiB. `/post` reads the whole body before it answers,
+ * which takes a detour in nginx: an answer that overtakes the body would end the gateway's connection.
+ */
 export async function startOrigin(processes: Processes, options: NginxOptions): Promise<Peer> {
   mkdirSync(join(options.folder, "www"), { recursive: true });
   writeFileSync(join(options.folder, "www", "100k"), "b".repeat(100 * 1024));
   return start(processes, options, "origin", 2, (port) => [
     "access_log off;",
+    `upstream self { server 127.0.0.1:${port}; keepalive 320; ${FOREVER} }`,
     `server { listen 127.0.0.1:${port} backlog=4096; root ${options.folder}/www; default_type text/plain;`,
-    `client_max_body_size 0;`,
+    `client_max_body_size 0; client_body_buffer_size 256k;`,
+    `location = /post { proxy_pass http://self/; proxy_http_version 1.1; proxy_set_header Connection "";`,
+    `proxy_method GET; proxy_pass_request_body off; proxy_set_header Content-Length ""; }`,
     `location = /100k { open_file_cache max=10; open_file_cache_valid 3600s; }`,
     `location / { return 200 "${"a".repeat(1024)}"; } }`,
   ]);

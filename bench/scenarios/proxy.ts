@@ -34,12 +34,12 @@ export const bodies: readonly Scenario[] = [
   bodyScenario("get-100k", "100 KiB answers", { target: "/100k" }),
   bodyScenario("post-1k", "1 KiB request bodies, 1 KiB answers", {
     method: "POST",
-    target: "/",
+    target: "/post",
     body: "x".repeat(1024),
   }),
   bodyScenario("post-100k", "100 KiB request bodies, 1 KiB answers", {
     method: "POST",
-    target: "/",
+    target: "/post",
     body: "x".repeat(100 * 1024),
   }),
 ];
