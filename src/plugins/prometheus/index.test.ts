@@ -127,3 +127,25 @@ test("the series of a deleted route go, those of others stay", async () => {
   await gateway.request({ target: "/1" });
   assert.equal((await page(gateway, "http_status")).filter((line) => line.includes('route="r1"')).length, 1);
 });
+
+test("routes that share a series for want of a label keep it until the last of them is deleted", async () => {
+  const gateway = gatewayWith({
+    pluginMetadata: {
+      prometheus: { disabled_labels: { bandwidth: ["route"], http_status: ["route", "matched_uri"] } },
+    },
+    routes: [
+      { id: "r1", uri: "/1", plugins: { prometheus: {} }, upstream },
+      { id: "r2", uri: "/2", plugins: { prometheus: {} }, upstream },
+    ],
+  });
+  await gateway.request({ target: "/1" });
+  await gateway.request({ target: "/2" });
+  gateway.put("route", "r1", null);
+  await gateway.request({ target: "/2" });
+  assert.deepEqual(
+    (await page(gateway, "http_status")).map((line) => line.split(" ").at(-1)),
+    ["3"],
+  );
+  gateway.put("route", "r2", null);
+  assert.deepEqual(await page(gateway, "http_status"), []);
+});

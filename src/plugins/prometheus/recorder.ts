@@ -46,6 +46,8 @@ export class Recorder {
   #byFacts = new WeakMap<RouteFacts, Series[]>();
   /** Everything of one route, to be given back with it. */
   readonly #byRoute = new Map<string, Series[]>();
+  /** With disabled labels, several routes share a series: it is given back with the last of them. */
+  readonly #users = new Map<number, number>();
 
   constructor(
     lane: MetricLane,
@@ -92,11 +94,29 @@ export class Recorder {
   forgetRoute(routeId: string): void {
     for (const series of this.#byRoute.get(routeId) ?? []) {
       series.isReleased = true;
-      for (const index of series.statusIndexes) this.#status.release(index);
-      for (const index of [series.request, series.upstream, series.apisix]) this.#latency.release(index);
-      for (const index of [series.ingress, series.egress]) this.#bandwidth.release(index);
+      for (const index of series.statusIndexes) this.#release(this.#status, index);
+      for (const index of [series.request, series.upstream, series.apisix])
+        this.#release(this.#latency, index);
+      for (const index of [series.ingress, series.egress]) this.#release(this.#bandwidth, index);
     }
     this.#byRoute.delete(routeId);
+  }
+
+  /** The index of a series, which has one user more from now on. */
+  #use(family: MetricFamily, labelValues: readonly string[]): number {
+    const index = family.series(labelValues);
+    this.#users.set(index, (this.#users.get(index) ?? 0) + 1);
+    return index;
+  }
+
+  #release(family: MetricFamily, index: number): void {
+    const others = (this.#users.get(index) ?? 1) - 1;
+    if (others > 0) {
+      this.#users.set(index, others);
+      return;
+    }
+    this.#users.delete(index);
+    family.release(index);
   }
 
   #seriesOf(ctx: Exchange): Series {
@@ -119,9 +139,9 @@ export class Recorder {
 
   #createSeries(facts: RouteFacts, consumer: string, node: string): Series {
     const latency = (type: string): number =>
-      this.#latency.series(this.#labels("http_latency", [type, ...this.#common(facts, consumer, node)]));
+      this.#use(this.#latency, this.#labels("http_latency", [type, ...this.#common(facts, consumer, node)]));
     const bandwidth = (type: string): number =>
-      this.#bandwidth.series(this.#labels("bandwidth", [type, ...this.#common(facts, consumer, node)]));
+      this.#use(this.#bandwidth, this.#labels("bandwidth", [type, ...this.#common(facts, consumer, node)]));
     return {
       consumer,
       node,
@@ -143,7 +163,8 @@ export class Recorder {
     if (at !== -1) return series.statusIndexes[at];
     const facts = ctx.route ?? NO_ROUTE;
     const [route, service, ...rest] = this.#common(facts, series.consumer, series.node);
-    const index = this.#status.series(
+    const index = this.#use(
+      this.#status,
       this.#labels("http_status", [
         String(ctx.response.status),
         route,
