@@ -272,8 +272,8 @@ export class Configuration {
     if (entry === undefined) return;
     this.router.delete(id);
     this.#routes.delete(id);
-    this.#forget(entry);
     for (const listener of this.#removalListeners) listener(id);
+    this.#forget(entry);
   }
 
   /** Puts the route into the router, or takes it out when it is disabled. An insert replaces the one before. */

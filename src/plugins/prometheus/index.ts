@@ -5,9 +5,10 @@
  * The series of a route, consumer and node are looked up once and kept, so that a request costs six additions.
  */
 
-import { definePlugin, Type, type Exchange } from "../../plugin/index.ts";
+import { definePlugin, Type, type Exchange, type PluginHost } from "../../plugin/index.ts";
+import type { MetricLane } from "../../shared/metric-lane.ts";
 import { Recorder } from "./recorder.ts";
-import { DEFAULT_BUCKETS_MS, DISABLED_LABELS } from "./metrics.ts";
+import { DEFAULT_BUCKETS_MS, DISABLED_LABELS, type DisabledLabels } from "./metrics.ts";
 
 export default definePlugin({
   name: "prometheus",
@@ -22,20 +23,29 @@ export default definePlugin({
   }),
   metadata: Type.Object({ disabled_labels: Type.Optional(DISABLED_LABELS) }),
   compile(config, host) {
-    const given = host.attributes.default_buckets;
-    const buckets = Array.isArray(given) ? (given as number[]) : DEFAULT_BUCKETS_MS;
-    const recorder = new Recorder(
-      host.metrics,
-      buckets,
-      config.prefer_name,
-      () => host.metadata()?.disabled_labels,
-    );
-    const stopListening = host.onRouteRemoved((routeId) => recorder.forgetRoute(routeId));
+    const recorder = recorderFor(host, config.prefer_name);
     return {
       log(ctx: Exchange) {
         recorder.record(ctx);
       },
-      dispose: stopListening,
     };
   },
 });
+
+/** One per lane and naming, for as long as the worker lives: a route's series outlast its use of the plugin. */
+const recorders = new WeakMap<MetricLane, Map<boolean, Recorder>>();
+
+function recorderFor(host: PluginHost<{ disabled_labels?: DisabledLabels }>, prefersName: boolean): Recorder {
+  let ofLane = recorders.get(host.metrics);
+  if (ofLane === undefined) recorders.set(host.metrics, (ofLane = new Map()));
+  let recorder = ofLane.get(prefersName);
+  if (recorder === undefined) {
+    const given = host.attributes.default_buckets;
+    const buckets = Array.isArray(given) ? (given as number[]) : DEFAULT_BUCKETS_MS;
+    const created = new Recorder(host.metrics, buckets, prefersName, () => host.metadata()?.disabled_labels);
+    host.onRouteRemoved((routeId) => created.forgetRoute(routeId));
+    ofLane.set(prefersName, created);
+    recorder = created;
+  }
+  return recorder;
+}
