@@ -1,7 +1,8 @@
 /**
  * What `PATCH` does to a stored value: a merge (objects recursively, arrays and scalars replaced, `null`
  * deletes), or, with a path below the resource, the replacement of that one node. Never changes its arguments,
- * never follows or creates a prototype.
+ * never follows or creates a prototype. What a client sent must have passed `checkJsonLimits` before: depth is not
+ * bounded here.
  */
 
 import { isObject } from "./resource-type.ts";
@@ -29,46 +30,33 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
 
 /**
  * Replaces the node at `subPath` ("plugins/limit-count/count", as in the URL behind the id, decoded). Objects
- * on the way are made; numbers step into arrays, counted from 1 as APISIX does. An empty path replaces all.
+ * on the way are made. An empty path replaces all. Throws `InvalidSubPathError` where the path leads through a
+ * scalar or into an array: elements have no names, and an array is replaced as a whole.
  */
 export function patchAt(target: unknown, subPath: string, value: unknown): unknown {
   const steps = subPath.replace(/^\//, "").split("/");
-  if (steps.includes("__proto__")) throw new InvalidSubPathError(`invalid sub-path: /${subPath}`);
-  const root = { "": structuredClone(target) };
-  let parent: unknown = root[""];
-  for (let i = 0; i < steps.length - 1; i++) {
-    if (!isContainer(parent))
-      throw new InvalidSubPathError(`invalid sub-path: /${steps.slice(0, i).join("/")}`);
-    const at = stepOf(parent, steps[i]);
-    if (own(parent, at) === undefined) put(parent, at, {});
-    parent = own(parent, at);
-    if (!isContainer(parent))
-      throw new InvalidSubPathError(`invalid sub-path: /${steps.slice(0, i + 1).join("/")}`);
-  }
   const last = steps.at(-1)!;
-  if (last === "") return structuredClone(value);
-  if (!isContainer(parent)) throw new InvalidSubPathError(`invalid sub-path: /${steps.join("/")}`);
-  put(parent, stepOf(parent, last), structuredClone(value));
-  return root[""];
+  if (last === "" && steps.length === 1) return structuredClone(value);
+  const root: unknown = structuredClone(target);
+  let parent = root;
+  for (let i = 0; i < steps.length; i++) {
+    if (!isObject(parent) || steps[i] === "__proto__" || steps[i] === "") {
+      throw new InvalidSubPathError(
+        `invalid sub-path: /${steps.slice(0, isObject(parent) ? i + 1 : i).join("/")}`,
+      );
+    }
+    if (i === steps.length - 1) break;
+    if (own(parent, steps[i]) === undefined) put(parent, steps[i], {});
+    parent = own(parent, steps[i]);
+  }
+  put(parent as Record<string, unknown>, last, structuredClone(value));
+  return root;
 }
 
-type Container = Record<string, unknown> | unknown[];
-
-function isContainer(value: unknown): value is Container {
-  return typeof value === "object" && value !== null;
+function own(object: Record<string, unknown>, key: string): unknown {
+  return Object.hasOwn(object, key) ? object[key] : undefined;
 }
 
-function stepOf(parent: Container, step: string): string {
-  if (!Array.isArray(parent)) return step;
-  const position = Number(step);
-  if (/^[1-9]\d{0,8}$/.test(step) && position <= parent.length + 1) return String(position - 1);
-  throw new InvalidSubPathError(`invalid sub-path: /${step}`);
-}
-
-function own(object: Container, key: string): unknown {
-  return Object.hasOwn(object, key) ? (object as Record<string, unknown>)[key] : undefined;
-}
-
-function put(object: Container, key: string, value: unknown): void {
+function put(object: Record<string, unknown>, key: string, value: unknown): void {
   Object.defineProperty(object, key, { value, enumerable: true, configurable: true, writable: true });
 }
