@@ -100,9 +100,9 @@ test("a watched name is published with all of its addresses, and again only when
 
 /** Time passes in steps until it happens: an answer may still be on its way when a step is made. */
 async function tickUntil<T>(t: TestContext, stepMs: number, event: Promise<T>): Promise<T> {
-  let hasHappened = false;
-  void event.then(() => (hasHappened = true));
-  while (!hasHappened) {
+  const state = { hasHappened: false };
+  void event.then(() => (state.hasHappened = true));
+  while (!state.hasHappened) {
     t.mock.timers.tick(stepMs);
     await new Promise(setImmediate);
   }

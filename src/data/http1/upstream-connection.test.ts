@@ -281,6 +281,22 @@ test("a slow consumer stops the reading, and gets every byte in order", async ()
   assert.ok(chunks > 1);
 });
 
+test("a connection whose answer ended in what a slow consumer had left hears the next answer", async () => {
+  const { start, get } = await bench(
+    answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n"),
+  );
+  const handler = new RecordingHandler();
+  const attempt = start(handler);
+  handler.takesMore = false;
+  handler.onBodyHook = () => setImmediate(() => attempt.resumeBody());
+  attempt.writeHead("GET", "/", NO_HEADERS, 0);
+  attempt.writeEnd(null);
+  await handler.ended;
+  const next = get();
+  await next.ended;
+  assert.deepEqual([handler.outcome, next.outcome], ["200 ab", "200 ab"]);
+});
+
 test("an aborted attempt hears nothing more, and late calls on it reach nobody", async () => {
   const { start, origin, pools, get } = await bench(answering(OK));
   const handler = new RecordingHandler();

@@ -93,6 +93,7 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
   #answerTrailers: HeaderList | null = null;
   /** Read, but not yet taken by the consumer of the body. */
   #rest: Buffer | null = null;
+  #isPaused = false;
 
   constructor(
     connector: Connector,
@@ -191,8 +192,8 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
     const rest = this.#rest;
     this.#rest = null;
     if (rest !== null && rest.length > 0) this.#takeBody(rest, 0, rest.length);
-    if (this.#state !== BUSY || !this.#isInBody || this.#rest !== null) return;
-    this.#socket.resume();
+    if (this.#state !== BUSY || this.#rest !== null) return;
+    this.#resumeReading();
     this.#awaitRead();
   }
 
@@ -390,11 +391,18 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
       case "paused":
         this.#rest = Buffer.from(buffer.subarray(at, to));
         this.#socket.pause();
+        this.#isPaused = true;
         if (!this.#isBlocked) this.deadline = NEVER;
         return;
       default:
         this.#awaitRead();
     }
+  }
+
+  #resumeReading(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#socket.resume();
   }
 
   #upgrade(buffer: Buffer, from: number, to: number): void {
@@ -417,6 +425,8 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
     if (this.#isRequestSent && this.#parser.keepAlive && !isMore && !this.#isBlocked) {
       this.#state = IDLE;
       this.deadline = NEVER;
+      // An answer that ends within what was kept back: the next one must be heard again.
+      this.#resumeReading();
       this.#owner.onIdle(this);
     } else {
       this.close();
