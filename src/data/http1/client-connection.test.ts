@@ -153,6 +153,23 @@ describe("order and life of a connection", () => {
       assert.equal((await client.answer())?.body, "two");
     }));
 
+  test("an empty line that comes alone is told apart from what the read buffer held before", () =>
+    withBench(async (bench, client) => {
+      client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n");
+      const first = await bench.exchange(0);
+      first.transport.readBody();
+      client.send("xx\r\n\r\n");
+      await first.told("end");
+      first.answer("one");
+      assert.equal((await client.answer())?.body, "one");
+      client.send("\r\n");
+      await new Promise((resolve) => setImmediate(resolve));
+      await new Promise((resolve) => setImmediate(resolve));
+      client.send(GET);
+      (await bench.exchange(1)).answer("two");
+      assert.equal((await client.answer())?.body, "two");
+    }));
+
   test("Connection: close ends the connection after the answer, on both sides", () =>
     withBench(async (bench, client) => {
       client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");

@@ -6,9 +6,10 @@
  * no folding, no space before the colon, no control characters; block size and field count are bounded.
  * Leaves to its subclasses: the start line and what single fields mean for framing.
  *
- * How: a window of the bytes becomes one Latin-1 string, and only the part up to its last LF is parsed. So each
- * scan stops at a line end at the latest and needs no check for the end of the text. What stands behind the
- * last LF waits as a string for the rest of its line.
+ * How: a window of the bytes becomes one Latin-1 string, from which values are cut, while the scans run over the
+ * bytes (a third faster than `charCodeAt`, which looks at the kind of string each time). Only the part up to the
+ * last LF is parsed, so each scan stops at a line end at the latest and needs no check for the end. What stands
+ * behind the last LF waits as a string for the rest of its line.
  */
 
 import { HeaderList } from "../../lib/headers.ts";
@@ -63,12 +64,14 @@ export abstract class HeadParser {
       const next = Math.min(to, at + WINDOW_BYTES);
       let text = buffer.toString("latin1", at, next);
       const waiting = this.#partial.length;
-      const hasLineEnd = text.includes("\n");
-      if (waiting > 0) {
+      let end: number;
+      if (waiting === 0) end = this.#lines(text, buffer, at);
+      else {
+        const hasLineEnd = text.includes("\n");
         text = this.#partial + text;
         this.#partial = "";
+        end = hasLineEnd ? this.#lines(text, Buffer.from(text, "latin1"), 0) : this.#wait(text, 0, waiting);
       }
-      const end = hasLineEnd ? this.#lines(text) : this.#wait(text, 0, waiting);
       if (end === FAILED) return FAILED;
       if (end >= 0) {
         this.headBytes += end - waiting;
@@ -91,8 +94,11 @@ export abstract class HeadParser {
     this.#partial = "";
   }
 
-  /** The start line at `at`: position behind it, `NEED_MORE` (of the whole text) or `FAILED`. */
-  protected abstract startLine(text: string, at: number): number;
+  /**
+   * The start line at the beginning of `text`, whose bytes begin at `bytes[base]`: position behind it in the
+   * text, `NEED_MORE` (of the whole text) or `FAILED`.
+   */
+  protected abstract startLine(text: string, bytes: Buffer, base: number): number;
   /** Longest start line, line end included, and the error for a longer one. */
   protected abstract readonly maxStartBytes: number;
   protected abstract readonly startTooLong: ProtocolError;
@@ -117,51 +123,54 @@ export abstract class HeadParser {
     return error === null ? NEED_MORE : this.fail(error);
   }
 
-  #lines(text: string): number {
-    let at = 0;
-    const limit = text.lastIndexOf("\n") + 1;
+  #lines(text: string, bytes: Buffer, base: number): number {
+    const headEnd = text.indexOf("\r\n\r\n");
+    const limit = base + (headEnd === -1 ? text.lastIndexOf("\n") + 1 : headEnd + 4);
+    if (limit === base) return this.#wait(text, 0, 0);
+    let at = base;
     if (!this.#inFields) {
-      at = this.startLine(text, 0);
-      if (at < 0) return at === FAILED ? FAILED : this.#wait(text, 0, 0);
+      const end = this.startLine(text, bytes, base);
+      if (end < 0) return end === FAILED ? FAILED : this.#wait(text, 0, 0);
+      at += end;
       this.#inFields = true;
     }
     const fields = this.fields;
     while (at < limit) {
       const nameStart = at;
-      let code = text.charCodeAt(at);
-      if (code === CR) return text.charCodeAt(at + 1) === LF ? at + 2 : this.fail(ERRORS.lineEnd);
+      let code = bytes[at];
+      if (code === CR) return bytes[at + 1] === LF ? at + 2 - base : this.fail(ERRORS.lineEnd);
       let hash = 0;
       while ((CLASSES[code] & TOKEN) !== 0) {
         hash = hashStep(hash, code);
-        code = text.charCodeAt(++at);
+        code = bytes[++at];
       }
       if (code !== COLON || at === nameStart) return this.#badName(code, at === nameStart);
-      const name = fieldName(text, nameStart, at, hash);
+      const name = fieldName(text, nameStart - base, at - base, hash);
 
-      do code = text.charCodeAt(++at);
+      do code = bytes[++at];
       while (code === SPACE || code === TAB);
       const valueStart = at;
-      while ((CLASSES[code] & VALUE) !== 0) code = text.charCodeAt(++at);
+      while ((CLASSES[code] & VALUE) !== 0) code = bytes[++at];
       if (code !== CR) return this.fail(code === LF ? ERRORS.lineEnd : ERRORS.fieldValue);
-      if (text.charCodeAt(at + 1) !== LF) return this.fail(ERRORS.lineEnd);
+      if (bytes[at + 1] !== LF) return this.fail(ERRORS.lineEnd);
       let valueEnd = at;
       at += 2;
       for (; valueEnd > valueStart; valueEnd--) {
-        code = text.charCodeAt(valueEnd - 1);
+        code = bytes[valueEnd - 1];
         if (code !== SPACE && code !== TAB) break;
       }
 
       if (fields.names.length === this.maxHeaders) return this.fail(ERRORS.tooManyFields);
-      const value = text.slice(valueStart, valueEnd);
+      const value = text.slice(valueStart - base, valueEnd - base);
       fields.push(name.lower, name.raw, value);
       if (name.hasUnderscore) this.sawUnderscore = true;
       if (name.kind !== OTHER) {
-        if (name.kind <= LAST_FRAMING && text.lastIndexOf("\t", at - 1) >= nameStart)
+        if (name.kind <= LAST_FRAMING && text.lastIndexOf("\t", at - base - 1) >= nameStart - base)
           return this.fail(ERRORS.framingBlank);
         this.special(name.kind, value);
       }
     }
-    return this.#wait(text, at, 0);
+    return this.#wait(text, at - base, 0);
   }
 
   #badName(code: number, isEmpty: boolean): number {

@@ -90,32 +90,31 @@ export class RequestParser extends HeadParser {
     this.#expect = "";
   }
 
-  protected override startLine(text: string, at: number): number {
-    let here = at;
-    if (text.charCodeAt(here) === CR && text.charCodeAt(here + 1) === LF) {
+  protected override startLine(text: string, bytes: Buffer, base: number): number {
+    let here = base;
+    if (bytes[here] === CR && bytes[here + 1] === LF) {
       // One empty line is what old clients send behind a body (RFC 9112 2.2).
       here += 2;
-      if (text.charCodeAt(here) === CR) return this.fail(ERRORS.leadingLines);
-      if (!text.includes("\n", here)) return NEED_MORE;
+      if (!text.includes("\n", here - base)) return NEED_MORE;
+      if (bytes[here] === CR) return this.fail(ERRORS.leadingLines);
     }
     const methodStart = here;
-    let code = text.charCodeAt(here);
-    while ((CLASSES[code] & METHOD) !== 0) code = text.charCodeAt(++here);
+    let code = bytes[here];
+    while ((CLASSES[code] & METHOD) !== 0) code = bytes[++here];
     if (code !== SPACE || here === methodStart || here - methodStart > MAX_METHOD_BYTES) {
       return this.fail(ERRORS.method);
     }
-    this.#method = methodAt(text, methodStart, here);
+    this.#method = methodAt(text, methodStart - base, here - base);
 
     const targetStart = ++here;
-    code = text.charCodeAt(here);
+    code = bytes[here];
     const targetClass = this.#targetClass;
-    while ((CLASSES[code] & targetClass) !== 0) code = text.charCodeAt(++here);
+    while ((CLASSES[code] & targetClass) !== 0) code = bytes[++here];
     if (here - targetStart > this.#maxTargetBytes) return this.fail(ERRORS.targetTooLong);
     if (code !== SPACE) return this.fail(code === CR || code === LF ? ERRORS.requestLine : ERRORS.target);
     if (here === targetStart) return this.fail(ERRORS.requestLine);
-    this.#target = text.slice(targetStart, here);
-    here++;
-
+    this.#target = text.slice(targetStart - base, here - base);
+    here += 1 - base;
     if (text.startsWith("HTTP/1.1\r\n", here)) this.#isVersion10 = false;
     else if (text.startsWith("HTTP/1.0\r\n", here)) this.#isVersion10 = true;
     else return this.fail(this.#badVersion(text, here));

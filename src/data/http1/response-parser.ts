@@ -69,31 +69,30 @@ export class ResponseParser extends HeadParser {
   }
 
   /** RFC 9112 section 4; the space behind the status may be missing when there is no reason. */
-  protected override startLine(text: string, at: number): number {
-    if (!text.startsWith("HTTP/1.", at)) return this.fail(ERRORS.statusLine);
-    const minor = text.charCodeAt(at + 7);
-    if ((minor !== 0x31 && minor !== 0x30) || text.charCodeAt(at + 8) !== SPACE)
-      return this.fail(ERRORS.statusLine);
+  protected override startLine(text: string, bytes: Buffer, base: number): number {
+    if (!text.startsWith("HTTP/1.")) return this.fail(ERRORS.statusLine);
+    const minor = bytes[base + 7];
+    if ((minor !== 0x31 && minor !== 0x30) || bytes[base + 8] !== SPACE) return this.fail(ERRORS.statusLine);
     this.#isVersion10 = minor === 0x30;
     let status = 0;
-    let here = at + 9;
-    for (; here < at + 12; here++) {
-      const code = text.charCodeAt(here);
+    let here = base + 9;
+    for (; here < base + 12; here++) {
+      const code = bytes[here];
       if ((CLASSES[code] & DIGIT) === 0) return this.fail(ERRORS.statusLine);
       status = status * 10 + (code - 0x30);
     }
     if (status < 100) return this.fail(ERRORS.statusLine);
     this.#status = status;
-    let code = text.charCodeAt(here);
+    let code = bytes[here];
     this.#reason = "";
     if (code === SPACE) {
       const start = ++here;
-      code = text.charCodeAt(here);
-      while ((CLASSES[code] & VALUE) !== 0) code = text.charCodeAt(++here);
-      if (here > start) this.#reason = text.slice(start, here);
+      code = bytes[here];
+      while ((CLASSES[code] & VALUE) !== 0) code = bytes[++here];
+      if (here > start) this.#reason = text.slice(start - base, here - base);
     }
-    if (code !== CR || text.charCodeAt(here + 1) !== LF) return this.fail(ERRORS.statusLine);
-    return here + 2;
+    if (code !== CR || bytes[here + 1] !== LF) return this.fail(ERRORS.statusLine);
+    return here + 2 - base;
   }
 
   protected override badStart(text: string): ProtocolError | null {

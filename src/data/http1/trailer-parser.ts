@@ -32,8 +32,8 @@ export class TrailerParser extends HeadParser {
     super(TRAILER_LIMITS);
   }
 
-  protected override startLine(_text: string, at: number): number {
-    return at;
+  protected override startLine(): number {
+    return 0;
   }
 
   protected override badStart(): ProtocolError | null {
