@@ -11,7 +11,7 @@
  * - what RE2 does not have (lookarounds, references, atomic groups) runs in V8 alone, and is refused unless the bound is
  *   linear, or quadratic; then longer inputs than `QUADRATIC_INPUT` are refused at run time.
  *
- * Both engines are given text that was written from the same tree, so they agree on what matches. Patterns see
+ * Captures come from RE2 too where JavaScript would forget them (`(?:(a)|b)*`). Both engines are given text that was written from the same tree, so they agree on what matches. Patterns see
  * characters, where PCRE in nginx sees bytes. Refused patterns are refused at write: `checkPattern`.
  *
  * Measured: `^(a+)+$` against 27 characters takes V8 3.7 s; here 8,000 characters take 0.1 ms.
@@ -20,7 +20,7 @@
 import { RE2JS } from "re2js";
 import { LruMap } from "./lru.ts";
 import { searchCost, type Cost } from "./pattern/cost.ts";
-import { emitLinear, emitNative } from "./pattern/emit.ts";
+import { emitLinear, emitNative, forgetsCaptures } from "./pattern/emit.ts";
 import { parsePattern, PatternError } from "./pattern/parse.ts";
 
 export { PatternError };
@@ -79,6 +79,8 @@ export class Pattern {
   readonly #native: RegExp | null;
   /** Longest input for V8. */
   readonly #nativeInput: number;
+  /** The same where captures are wanted. */
+  readonly #nativeExecInput: number;
   readonly #groupIndexes: readonly number[] | null;
   /** Null where RE2 has no such pattern or is never needed. */
   readonly #linear: RE2JS | null;
@@ -91,9 +93,11 @@ export class Pattern {
     this.flags = flags;
     this.names = syntax.names;
     const isLinear = native !== null && cost.degree <= 1;
-    this.#linear = isLinear ? null : compileLinear(emitLinear(syntax.root));
+    const forgets = forgetsCaptures(syntax.root);
+    this.#linear = isLinear && !forgets ? null : compileLinear(emitLinear(syntax.root));
     if (this.#linear === null) refuseUnbounded(source, cost, native !== null);
     this.#nativeInput = native === null ? -1 : nativeInput(cost, this.#linear !== null);
+    this.#nativeExecInput = forgets && this.#linear !== null ? -1 : this.#nativeInput;
     this.#native = native === null || this.#nativeInput < 0 ? null : new RegExp(native.source);
     this.#groupIndexes = native?.groupIndexes ?? null;
   }
@@ -105,7 +109,7 @@ export class Pattern {
 
   /** The first match, or null. Throws a RangeError for an input that is too long. */
   exec(input: string): PatternMatch | null {
-    if (input.length <= this.#nativeInput) return this.#nativeMatch(input, 0);
+    if (input.length <= this.#nativeExecInput) return this.#nativeMatch(input, 0);
     const engine = this.#longInput(input);
     // Most inputs match nothing, and a test costs a tenth of a search with captures.
     return engine.test(input) ? linearMatch(engine.matcher(input), 0) : null;
@@ -113,7 +117,7 @@ export class Pattern {
 
   /** Replaces the first match, or with `all` every one. An input without a match comes back as it is. */
   replace(input: string, replacement: Replacement, all = false): string {
-    const linear = input.length <= this.#nativeInput ? null : this.#longInput(input).matcher(input);
+    const linear = input.length <= this.#nativeExecInput ? null : this.#longInput(input).matcher(input);
     let replaced = "";
     let copied = 0;
     for (let from = 0; from <= input.length;) {

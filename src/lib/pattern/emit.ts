@@ -39,6 +39,29 @@ export function emitLinear(root: SyntaxNode): string | null {
   return new Writer(LINEAR_ANCHORS, false).write(root, NOTHING);
 }
 
+/**
+ * Whether a group can be passed over in a round of a repetition: JavaScript then forgets what it took in an earlier round
+ * (`(?:(a)|b)*` against "ab"), where PCRE and RE2 remember.
+ */
+export function forgetsCaptures(node: SyntaxNode, inLoop = false, isOptional = false): boolean {
+  switch (node.kind) {
+    case "capture":
+      return (inLoop && isOptional) || forgetsCaptures(node.body, inLoop, isOptional);
+    case "repeat":
+      if (node.max > 1) return forgetsCaptures(node.body, true, inLoop && (isOptional || node.min === 0));
+      return forgetsCaptures(node.body, inLoop, isOptional || (inLoop && node.min === 0));
+    case "choice":
+      return node.options.some((option) => forgetsCaptures(option, inLoop, isOptional || inLoop));
+    case "sequence":
+      return node.items.some((item) => forgetsCaptures(item, inLoop, isOptional));
+    case "atomic":
+    case "look":
+      return forgetsCaptures(node.body, inLoop, isOptional);
+    default:
+      return false;
+  }
+}
+
 const NATIVE_ANCHORS: Record<Anchor, string> = {
   start: "^",
   end: "$",
