@@ -4,18 +4,23 @@
  *
  * The revision is the node's own and only grows, whatever the store does: it goes on from the one in shared
  * memory when control restarts, and from a reserved range in a file when the node does. A worker that says
- * hello gets everything as one snapshot, encoded once per revision whoever asks, and diffs it; from then on
- * it gets the changes.
+ * hello gets everything as one snapshot, encoded once whoever asks, and diffs it; from then on it gets the
+ * changes.
+ *
+ * A large snapshot is made in slices while changes go on. It may then hold some items newer than its own
+ * revision; since the changes that came meanwhile follow it, each whole, a worker ends where the others are.
  */
 
 import type { MessagePort } from "node:worker_threads";
 import type { Log } from "../lib/log.ts";
-import { type ConfigurationItem, encodeConfiguration } from "../shared/configuration-bytes.ts";
+import { type ConfigurationItem, encodeConfiguration, encodeInSteps } from "../shared/configuration-bytes.ts";
 import type { ControlToWorker, WorkerToControl } from "../shared/messages.ts";
 import type { Threads } from "../shared/threads.ts";
 
 /** Changes that arrive within it share one delta. */
 const COLLECT_MS = 3;
+/** Items of a snapshot that are encoded before the event loop is looked after again. */
+const SLICE_ITEMS = 500;
 /** Refusals of workers that are remembered. */
 const REFUSAL_LIMIT = 1000;
 
@@ -29,6 +34,11 @@ interface Peer {
   /** It said hello and has been sent everything up to the published revision. */
   isFed: boolean;
   hasSaidHello: boolean;
+}
+
+interface Snapshot {
+  revision: number;
+  bytes: SharedArrayBuffer;
 }
 
 /** An item that a worker could not use, although control accepted it. */
@@ -50,7 +60,10 @@ export class Publisher {
   #pending = new Map<string, ConfigurationItem>();
   #timer: NodeJS.Timeout | null = null;
   #revision: number;
-  #snapshot: { revision: number; bytes: SharedArrayBuffer } | null = null;
+  #snapshot: Snapshot | null = null;
+  /** The snapshot that is being made: the changes since it was begun, and who waits for it. */
+  #making: { deltas: ControlToWorker[]; peers: Set<Peer> } | null = null;
+  #isClosed = false;
   #isOpen = false;
 
   /** `startRevision`: the first revision that is published is greater. */
@@ -90,9 +103,9 @@ export class Publisher {
     this.#pending = new Map();
     const bytes = encodeConfiguration(items);
     const revision = this.#advance();
-    for (const peer of this.#peers.values()) {
-      if (peer.isFed) this.#send(peer, { type: "delta", revision, bytes });
-    }
+    const delta: ControlToWorker = { type: "delta", revision, bytes };
+    for (const peer of this.#peers.values()) if (peer.isFed) this.#send(peer, delta);
+    this.#making?.deltas.push(delta);
     return revision;
   }
 
@@ -139,6 +152,7 @@ export class Publisher {
   }
 
   close(): void {
+    this.#isClosed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
     for (const peer of this.#peers.values()) peer.port.close();
   }
@@ -166,11 +180,37 @@ export class Publisher {
     if (!this.#isOpen || !peer.hasSaidHello) return;
     const revision = this.flush();
     if (peer.isFed) return;
-    if (this.#snapshot?.revision !== revision) {
-      this.#snapshot = { revision, bytes: encodeConfiguration([...this.#source()]) };
+    if (this.#snapshot?.revision === revision) {
+      peer.isFed = true;
+      this.#send(peer, { type: "snapshot", ...this.#snapshot });
+    } else if (this.#making === null) {
+      this.#making = { deltas: [], peers: new Set([peer]) };
+      void this.#makeSnapshot(revision);
+    } else {
+      this.#making.peers.add(peer);
     }
-    peer.isFed = true;
-    this.#send(peer, { type: "snapshot", revision, bytes: this.#snapshot.bytes });
+  }
+
+  async #makeSnapshot(revision: number): Promise<void> {
+    const items: ConfigurationItem[] = [];
+    for (const item of this.#source()) {
+      items.push(item);
+      if (items.length % (4 * SLICE_ITEMS) === 0) await nextTurn();
+    }
+    const steps = encodeInSteps(items, SLICE_ITEMS);
+    let step = steps.next();
+    for (; step.done !== true; step = steps.next()) await nextTurn();
+    const { deltas, peers } = this.#making!;
+    this.#making = null;
+    if (this.#isClosed) return;
+    const snapshot = { revision, bytes: step.value };
+    if (deltas.length === 0) this.#snapshot = snapshot;
+    for (const peer of peers) {
+      if (this.#peers.get(peer.slot) !== peer) continue;
+      peer.isFed = true;
+      this.#send(peer, { type: "snapshot", ...snapshot });
+      for (const delta of deltas) this.#send(peer, delta);
+    }
   }
 
   #advance(): number {
@@ -183,4 +223,8 @@ export class Publisher {
   #send(peer: Peer, message: ControlToWorker): void {
     peer.port.postMessage(message);
   }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }

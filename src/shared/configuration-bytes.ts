@@ -40,20 +40,37 @@ const DELETE_FLAG = 0x100;
 
 /** Encodes a batch; items are ordered by kind, deletions of a kind last in reverse order of kinds. */
 export function encodeConfiguration(items: readonly ConfigurationItem[]): SharedArrayBuffer {
-  const ordered = [...items].sort((a, b) => rank(a) - rank(b));
-  let textBytes = 0;
-  for (const item of ordered) {
-    textBytes += Buffer.byteLength(item.id) + (item.value === null ? 0 : Buffer.byteLength(item.value));
+  const steps = encodeInSteps(items, Infinity);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
   }
-  const headBytes = (HEADER_WORDS + ordered.length * ITEM_WORDS) * 4;
+}
+
+/** The same, stopping after every `stepItems` items, so that a large batch need not hold the event loop. */
+export function* encodeInSteps(
+  items: readonly ConfigurationItem[],
+  stepItems: number,
+): Generator<undefined, SharedArrayBuffer, void> {
+  const ranks: ConfigurationItem[][] = [];
+  let textBytes = 0;
+  let untilPause = stepItems;
+  for (const item of items) {
+    (ranks[rank(item)] ??= []).push(item);
+    textBytes += Buffer.byteLength(item.id) + (item.value === null ? 0 : Buffer.byteLength(item.value));
+    if (--untilPause > 0) continue;
+    untilPause = stepItems;
+    yield;
+  }
+  const headBytes = (HEADER_WORDS + items.length * ITEM_WORDS) * 4;
   const shared = new SharedArrayBuffer(headBytes + textBytes);
   const words = new Uint32Array(shared, 0, headBytes / 4);
   const text = Buffer.from(shared);
   words[0] = MAGIC;
-  words[1] = ordered.length;
+  words[1] = items.length;
   let word = HEADER_WORDS;
   let at = headBytes;
-  for (const { kind, id, value } of ordered) {
+  for (const { kind, id, value } of ranks.flat()) {
     const idLength = text.write(id, at);
     const valueLength = value === null ? 0 : text.write(value, at + idLength);
     words[word] = KINDS.indexOf(kind) | (value === null ? DELETE_FLAG : 0);
@@ -64,6 +81,9 @@ export function encodeConfiguration(items: readonly ConfigurationItem[]): Shared
     words[word + 5] = checksum(text, at + idLength, valueLength);
     word += ITEM_WORDS;
     at += idLength + valueLength;
+    if (--untilPause > 0) continue;
+    untilPause = stepItems;
+    yield;
   }
   return shared;
 }
@@ -123,16 +143,19 @@ export class ConfigurationReader {
 
   item(index: number): DecodedItem {
     const word = HEADER_WORDS + index * ITEM_WORDS;
-    const operation = this.#words[word]!;
-    const idAt = this.#words[word + 1]!;
-    const valueAt = this.#words[word + 3]!;
+    const operation = this.#words[word];
+    const idAt = this.#words[word + 1];
+    const valueAt = this.#words[word + 3];
     return {
-      kind: KINDS[operation & 0xff]!,
-      id: this.#text.toString("utf8", idAt, idAt + this.#words[word + 2]!),
+      kind: KINDS[operation & 0xff],
+      id: this.#text.toString("utf8", idAt, idAt + this.#words[word + 2]),
       bytes:
         (operation & DELETE_FLAG) !== 0
           ? null
-          : new ItemBytes(this.#text.subarray(valueAt, valueAt + this.#words[word + 4]!), this.#words[word + 5]!),
+          : new ItemBytes(
+              this.#text.subarray(valueAt, valueAt + this.#words[word + 4]),
+              this.#words[word + 5],
+            ),
     };
   }
 }
@@ -140,6 +163,6 @@ export class ConfigurationReader {
 /** FNV-1a over the text: tells a changed item from an unchanged one before the bytes are compared. */
 function checksum(bytes: Buffer, at: number, length: number): number {
   let hash = 0x81_1c_9d_c5;
-  for (let i = at; i < at + length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01_00_01_93);
+  for (let i = at; i < at + length; i++) hash = Math.imul(hash ^ bytes[i], 0x01_00_01_93);
   return hash >>> 0;
 }

@@ -57,7 +57,9 @@ export function createAdminServer(parts: AdminParts): FastifyInstance {
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 4096 },
     // APISIX answers 404 where a path cannot be read.
-    frameworkErrors: (_error, _request, reply) => send(reply, NOT_FOUND),
+    frameworkErrors: (_error, _request, reply) => {
+      void send(reply, NOT_FOUND);
+    },
   });
   server.server.headersTimeout = HEADER_TIMEOUT_MS;
   server.server.maxConnections = MAX_CONNECTIONS;

@@ -4,7 +4,7 @@
  */
 
 import type { ConfigurationState } from "../../control/state.ts";
-import { isObject, type JsonObject } from "../../model/resource-type.ts";
+import { isObject } from "../../model/resource-type.ts";
 import { validateResource } from "../../model/validate.ts";
 import type { Answer } from "./answer.ts";
 
@@ -57,6 +57,6 @@ function checkItems(plural: string, items: readonly unknown[], state: Configurat
 
 function idOf(item: unknown): string {
   if (!isObject(item)) return "";
-  const id = (item as JsonObject)["id"] ?? item["username"] ?? "";
+  const id = item["id"] ?? item["username"] ?? "";
   return typeof id === "string" || typeof id === "number" ? String(id) : "";
 }

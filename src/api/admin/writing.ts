@@ -90,7 +90,7 @@ export class ResourceWriter {
         return this.#planPost(request);
       case "PATCH":
         return this.#planPatch(request);
-      case "DELETE":
+      default:
         return this.#planDelete(request);
     }
   }

@@ -32,9 +32,9 @@ const SLICE_ENTRIES = 500;
 export function createControlServer(parts: ControlApiParts): FastifyInstance {
   const { state, publisher, threads } = parts;
   const server = fastify({ logger: false, bodyLimit: 64 * 1024, forceCloseConnections: true });
-  server.addHook("onSend", (_request, reply, payload, done) => {
-    if (!reply.hasHeader("content-type")) reply.header("content-type", "application/json");
-    done(null, payload);
+  server.addHook("onRequest", (_request, reply, done) => {
+    reply.header("content-type", "application/json");
+    done();
   });
   for (const [plural, singular] of SHOWN) {
     server.get(`/v1/${plural}`, (_request, reply) =>

@@ -9,7 +9,17 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
@@ -101,6 +111,8 @@ function createFile(file: string): void {
   } finally {
     database.close();
   }
+  // The log beside it gets the same permissions. Configurations hold secrets.
+  chmodSync(aside, 0o600);
   renameSync(aside, file);
   const folder = openSync(dirname(file), "r");
   fsyncSync(folder);
