@@ -31,7 +31,7 @@ export class HeaderList {
 
   static from(fields: Iterable<readonly [string, string]> | Record<string, string>): HeaderList {
     const list = new HeaderList();
-    const entries = Symbol.iterator in fields ? (fields as Iterable<readonly [string, string]>) : Object.entries(fields);
+    const entries = Symbol.iterator in fields ? fields : Object.entries(fields);
     for (const [name, value] of entries) list.add(name, value);
     return list;
   }
@@ -49,7 +49,7 @@ export class HeaderList {
   /** All values of `name` (lower case) in order. */
   getAll(name: string): string[] {
     const found: string[] = [];
-    for (let i = 0; i < this.names.length; i++) if (this.names[i] === name) found.push(this.values[i]!);
+    for (let i = 0; i < this.names.length; i++) if (this.names[i] === name) found.push(this.values[i]);
     return found;
   }
 
@@ -105,12 +105,12 @@ export class HeaderList {
 
   clone(): HeaderList {
     const copy = new HeaderList();
-    for (let i = 0; i < this.names.length; i++) copy.push(this.names[i]!, this.rawNames[i]!, this.values[i]!);
+    for (let i = 0; i < this.names.length; i++) copy.push(this.names[i], this.rawNames[i], this.values[i]);
     return copy;
   }
 
   *[Symbol.iterator](): IterableIterator<[rawName: string, value: string]> {
-    for (let i = 0; i < this.names.length; i++) yield [this.rawNames[i]!, this.values[i]!];
+    for (let i = 0; i < this.names.length; i++) yield [this.rawNames[i], this.values[i]];
   }
 
   /** Repeated names are joined, as `joined` does; for logs and tests, not for the hot path. */
