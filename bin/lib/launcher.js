@@ -11,6 +11,7 @@
  * connections to control's ports wait in the kernel meanwhile.
  */
 
+import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { fail } from "./find-node.js";
@@ -43,6 +44,8 @@ export async function runLauncher(args) {
   } catch (error) {
     fail(error, EXIT_USAGE);
   }
+  // Nobody reads the log any more: no reason to end.
+  process.stdout.on("error", () => {});
   process.on("SIGTERM", () => launcher.stop());
   process.on("SIGINT", () => launcher.stop());
   process.on("SIGHUP", () => launcher.reopenLogs());
@@ -83,6 +86,8 @@ export class Launcher {
 
   /** Starts the node and ends with the exit code when it has ended for good. Throws when nothing could be started. */
   async run() {
+    // Before Node makes it for its compile cache: only the owner may read the keys that will be in it.
+    mkdirSync(this.#options.dataFolder, { recursive: true, mode: 0o700 });
     this.#plan = await this.#sockets.prepare(this.#options);
     if (this.#isStopping) return 0;
     this.#startNode();

@@ -55,6 +55,7 @@ export class Supervisor {
   #lock: DataFolderLock;
   #watching: NodeJS.Timeout | null = null;
   #wasReady = false;
+  #isYielded = false;
   #drained: Promise<void> | null = null;
 
   /** Takes the lock on the data folder: throws `DataFolderInUseError` when another node has it. */
@@ -81,7 +82,7 @@ export class Supervisor {
         slot: CONTROL_SLOT,
         group: CONTROL_GROUP,
         entry: entries.control,
-        resourceLimits: {},
+        resourceLimits: CONTROL_LIMITS,
       },
       around,
       observer,
@@ -116,14 +117,15 @@ export class Supervisor {
 
   /** Ends control and lets go of the data folder, for the process that takes over. Workers serve on. */
   async yieldControl(): Promise<void> {
+    this.#isYielded = true;
     await this.#control.drain(CONTROL_DRAIN_MS);
     this.#lock.release();
   }
 
-  /** The other way round. Throws when the data folder is taken. */
+  /** The other way round; nothing if control was not yielded. Throws when the data folder is taken. */
   resumeControl(): void {
-    if (this.#control.isRunning) return;
-    this.#lock.release();
+    if (!this.#isYielded) return;
+    this.#isYielded = false;
     this.#lock = DataFolderLock.take(this.#options.dataFolder);
     this.#control.start();
   }

@@ -120,7 +120,7 @@ export class SupervisedThread {
 
   async #start(): Promise<void> {
     const { place } = this;
-    this.generation++;
+    const generation = ++this.generation;
     this.#restart = null;
     let taken: TakenSockets;
     try {
@@ -130,10 +130,10 @@ export class SupervisedThread {
         ...this.#fields(),
         error: String(error),
       });
-      if (!this.#isHalted) this.#restartLater(0);
+      if (!this.#isHalted && generation === this.generation) this.#restartLater(0);
       return;
     }
-    if (this.#isHalted) {
+    if (this.#isHalted || generation !== this.generation) {
       taken.closeLeftOvers();
       return;
     }

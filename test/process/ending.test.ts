@@ -103,3 +103,10 @@ test("a node process that is terminated directly ends on purpose, and the launch
   process.kill(node.nodePid, "SIGTERM");
   assert.deepEqual(await node.ended(), { code: 0, signal: null });
 });
+
+test("SIGHUP to the launcher reaches every thread and ends nothing", async (t) => {
+  const node = await StartedNode.serving(t);
+  node.process.kill("SIGHUP");
+  await Promise.all([0, 1].map((count) => node.logs("logs reopened", count + 1)));
+  assert.equal((await ask(node.port)).pid, node.nodePid);
+});

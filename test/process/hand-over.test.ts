@@ -53,7 +53,7 @@ test("an upgrade reads the configuration anew: more workers, and listeners that 
       config.groups = [{ name: "default", workers: 3 }];
       config.metrics.prefix = "second";
       config.listeners = config.listeners.filter((listener) => listener.purpose !== "admin");
-      config.listeners.push({ ...config.listeners[0]!, purpose: "status", group: "" });
+      config.listeners.push({ ...config.listeners[0], purpose: "status", group: "" });
     }),
   );
   node.process.kill("SIGUSR2");

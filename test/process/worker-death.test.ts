@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
 import { test } from "node:test";
 import { ask, Load } from "./load.ts";
 import { StartedNode, testConfig, type LogLine } from "./started-node.ts";
@@ -76,6 +77,21 @@ test("a worker that dies in a loop leaves the others alone", async (t) => {
   }
   const total = [...(await generations(node.port)).values()].reduce((sum, each) => sum + each, 0);
   assert.equal(total, 2 + 4);
+});
+
+test("workers that die before they listen leave no descriptor behind", async (t) => {
+  const config = testConfig(({ metrics }) => {
+    metrics.prefix = "broken";
+  });
+  const node = new StartedNode(t, { config });
+  const descriptors = async (deaths: number) => {
+    const { pid } = await node.logs(DIED, deaths);
+    return readdirSync(`/proc/${String(pid)}/fd`).length;
+  };
+  const early = await descriptors(4);
+  const late = await descriptors(12);
+  // A thread that starts at this moment has some of its own; one leaked socket per death would be eight.
+  assert.ok(late - early < 8, `${early} descriptors grew to ${late}`);
 });
 
 test("a pause of the whole process ends no worker", async (t) => {

@@ -6,12 +6,15 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { Server } from "node:net";
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";
+import { createLog } from "../../../src/lib/log.ts";
 import type { FromThread, ThreadStart, ToThread } from "../../../src/shared/messages.ts";
 import { openSharedMemory } from "../../../src/shared/shared-memory.ts";
 
 const start = workerData as ThreadStart;
 const { threads } = openSharedMemory(start.shared, start.slot, start.generation);
 setInterval(() => threads.beat(start.slot), start.config.supervision.heartbeatMs);
+
+const log = createLog("worker", "info", { slot: start.slot });
 
 let isDraining = false;
 let open = 0;
@@ -77,6 +80,7 @@ function fillHeap(): void {
 
 parentPort!.on("message", (message: ToThread) => {
   if (message.type === "peer") greet(message.port);
+  if (message.type === "reopen") log.info("logs reopened");
   if (message.type !== "drain") return;
   isDraining = true;
   // Not http's own close(): that one also ends accepted connections whose first request has not been read yet.
