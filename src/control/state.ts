@@ -22,6 +22,7 @@ import {
 import { validateResource } from "../model/validate.ts";
 import type { PublishedUpstream } from "../model/published.ts";
 import { ConsumerKeys } from "./consumer-keys.ts";
+import { ReferenceIndex } from "./reference-index.ts";
 import { addressOf, type ResourceTypes } from "./keys.ts";
 
 export interface StateEntry {
@@ -62,6 +63,7 @@ export class ConfigurationState {
   readonly #consumerKeys = new ConsumerKeys();
   /** Credentials by their consumer. */
   readonly #credentials = new Map<string, Map<string, StateEntry>>();
+  readonly #references = new ReferenceIndex();
   readonly #hostsOf = new Map<string, string[]>();
   readonly #hostUses = new Map<string, number>();
   readonly #quarantined = new Map<string, StateEntry>();
@@ -123,6 +125,7 @@ export class ConfigurationState {
     entries.delete(name);
     this.#quarantined.delete(key);
     this.#setHosts(key, []);
+    this.#references.set(key, type, null);
     if (type.plural === CONSUMERS) this.#consumerKeys.set(key, id, null);
     if (type.plural === CREDENTIALS) {
       this.#consumerKeys.set(key, parent!, null);
@@ -155,6 +158,14 @@ export class ConfigurationState {
 
   quarantined(): Iterable<StateEntry> {
     return this.#quarantined.values();
+  }
+
+  /** A resource that refers to this one, and whether one of its plugins does; null: nobody does. */
+  userOf(plural: string, id: string): { entry: StateEntry; isInPlugin: boolean } | null {
+    const use = this.#references.firstUse(plural, id);
+    if (use === undefined) return null;
+    const { type, id: user, parent } = addressOf(use.key, this.types)!;
+    return { entry: this.get(type.plural, user, parent)!, isInPlugin: use.isInPlugin };
   }
 
   /** Everything that workers get. */
@@ -218,9 +229,11 @@ export class ConfigurationState {
     entry.fault = null;
     const value = parseObject(entry.text);
     if (value === undefined) {
+      this.#references.set(entry.key, entry.type, null);
       this.#quarantine(entry, "the value in the store is not a JSON object", "");
       return null;
     }
+    this.#references.set(entry.key, entry.type, value);
     const context: ModelContext = { plugins: this.#plugins };
     if (entry.parent !== null) context.parentId = entry.parent;
     const fault = this.#attempt(entry, () => ({

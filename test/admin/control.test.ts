@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import * as fc from "fast-check";
 import { readOrMakeAdminKey } from "../../src/api/admin/key-file.ts";
+import { createMetricsServer } from "../../src/api/metrics/server.ts";
+import { createStatusServer } from "../../src/api/status/server.ts";
 import { reserveRevisions } from "../../src/control/revision-reserve.ts";
 import { TestNode } from "./node.ts";
 
@@ -187,6 +191,62 @@ test("the published revision grows over restarts of the node, also with a damage
   writeFileSync(join(folder, "published-revision"), "garbage");
   assert.ok(reserveRevisions(folder) > 0);
   rmSync(folder, { recursive: true });
+});
+
+test("addresses outside of allow_admin are refused", async () => {
+  await withNode(
+    async (node) => {
+      const reply = await node.call("GET", "/routes");
+      assert.deepEqual(
+        [reply.status, reply.body.error_msg],
+        [403, "the address 127.0.0.1 is not in allow_admin"],
+      );
+    },
+    { allow: ["10.0.0.0/8"] },
+  );
+});
+
+test("the node is ready once every worker serves a configuration", async () => {
+  await withNode(async (node) => {
+    const { threads } = node.shared;
+    let isDraining = false;
+    const server = createStatusServer({ threads, isDraining: () => isDraining }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const ask = async (path: string) => {
+      const reply = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`);
+      return [reply.status, await reply.json()];
+    };
+    await node.settle();
+    assert.deepEqual(await ask("/status"), [200, { status: "ok" }]);
+    assert.deepEqual(await ask("/status/ready"), [200, { status: "ok" }]);
+    threads.begin(1, 2);
+    const error = "worker id: 1 has not received configuration";
+    assert.deepEqual(await ask("/status/ready"), [503, { status: "error", error }]);
+    isDraining = true;
+    assert.deepEqual(await ask("/status/ready"), [503, { status: "error", error: "the node is draining" }]);
+    assert.equal((await ask("/other"))[0], 404);
+    server.close();
+    server.closeAllConnections();
+  });
+});
+
+test("a scrape shows the metrics of the node at the configured path only", async () => {
+  await withNode(async (node) => {
+    const facts = () => ({ prefix: "apisix_", hostname: "h", version: "1" });
+    const server = createMetricsServer({ shared: node.shared, uri: "/metrics", facts }).listen(
+      0,
+      "127.0.0.1",
+    );
+    await once(server, "listening");
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const pages = await Promise.all(
+      [1, 2, 3].map(() => fetch(`${url}/metrics`).then((reply) => reply.text())),
+    );
+    for (const page of pages) assert.match(page, /^apisix_node_info\{hostname="h",version="1"\} 1$/m);
+    assert.equal((await fetch(`${url}/other`)).status, 404);
+    server.close();
+    server.closeAllConnections();
+  });
 });
 
 test("the admin key is made once and readable by its owner only", () => {

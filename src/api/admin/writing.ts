@@ -11,7 +11,7 @@ import { keyOf } from "../../control/keys.ts";
 import type { ConfigurationState, StateEntry } from "../../control/state.ts";
 import { checkJsonLimits } from "../../model/json-limits.ts";
 import { InvalidSubPathError, mergePatch, patchAt } from "../../model/merge-patch.ts";
-import { referencesOf, usesOf } from "../../model/references.ts";
+import { referencesOf } from "../../model/references.ts";
 import { isObject, type JsonObject, refused, type ValidationError } from "../../model/resource-type.ts";
 import { validateResource } from "../../model/validate.ts";
 import { type Store, StoreConflictError, type StoreWrite } from "../../store/contract.ts";
@@ -241,18 +241,12 @@ export class ResourceWriter {
 
   #refuseIfUsed(target: Target, id: string): void {
     const { plural, inUse } = target.type;
-    if (inUse === null) return;
-    for (const type of this.#state.types.values()) {
-      for (const entry of this.#state.list(type.plural)) {
-        if (!entry.text.includes(id)) continue;
-        const value: unknown = JSON.parse(entry.text);
-        if (!isObject(value)) continue;
-        const use = usesOf(type, value).find((reference) => reference.to === plural && reference.id === id);
-        if (use === undefined) continue;
-        const title = use.pointer.startsWith("/plugins/") ? `plugin in ${type.singular}` : type.singular;
-        throw new AnswerError(refuse(400, inUse(title, entry.id)));
-      }
-    }
+    const user = inUse === null ? null : this.#state.userOf(plural, id);
+    if (user === null) return;
+    const { singular } = user.entry.type;
+    throw new AnswerError(
+      refuse(400, inUse!(user.isInPlugin ? `plugin in ${singular}` : singular, user.entry.id)),
+    );
   }
 }
 
