@@ -189,6 +189,7 @@ for (const size of [1, 3_000, 100_000]) {
       const attempt = start(handler);
       attempt.writeHead("POST", "/", NO_HEADERS, UNKNOWN_LENGTH);
       attempt.writeBody(chunk);
+      attempt.writeBody(Buffer.alloc(0));
       attempt.writeBody(chunk);
       attempt.writeEnd(HeaderList.from({ "X-T": "1" }));
       await handler.ended;

@@ -25,6 +25,7 @@ import type { UpstreamAttempt } from "./upstream-attempt.ts";
 /** Chunks up to here are joined with the text before them: one string write beats a vector of buffers. */
 const MAX_JOINED_BYTES = 16 * 1024;
 const NOTHING = Buffer.alloc(0);
+const CLOSED_EARLY = "the upstream closed the connection before its answer was complete";
 
 /** Opens sockets: plain here, TLS behind the same face. */
 export interface Connector {
@@ -111,7 +112,8 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
     this.#socket.on("drain", () => this.#onDrain());
     this.#socket.on("end", () => this.#onEnd());
     this.#socket.on("error", (error: NodeJS.ErrnoException) => this.#onError(error));
-    this.#socket.on("close", () => this.#onEnd());
+    // Without an end or an error before it: an answer that lasts until the end is not complete then.
+    this.#socket.on("close", () => this.#fail("reset", CLOSED_EARLY));
     deadlines.add(this);
   }
 
@@ -168,6 +170,8 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
   }
 
   writeBody(chunk: Buffer): boolean {
+    // As a chunk of its own it would end a chunked body.
+    if (chunk.length === 0) return !this.#isBlocked;
     if (!this.#isRequestChunked && (this.#requestLeft -= chunk.length) < 0) {
       this.#fail("reset", "the request body is longer than announced");
       return true;
@@ -446,7 +450,7 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
       if (this.#attempt !== attempt) return;
       if (this.#isAnswerComplete) return this.#complete(false);
     }
-    this.#fail("reset", "the upstream closed the connection before its answer was complete");
+    this.#fail("reset", CLOSED_EARLY);
   }
 
   #onError(error: NodeJS.ErrnoException): void {
