@@ -6,7 +6,8 @@
  * `PENDING_BUFFERS` buffers wait; what comes on top is dropped and counted.
  */
 
-import { open, type FileHandle } from "node:fs/promises";
+import { mkdir, open, type FileHandle } from "node:fs/promises";
+import { dirname } from "node:path";
 import type { HttpExchange } from "./exchange/exchange.ts";
 import type { AccessLogConfig } from "../config/static-config.ts";
 import type { PluginLog } from "../plugin/host.ts";
@@ -82,7 +83,7 @@ export class AccessLog {
       if (this.#path === "-") {
         process.stdout.write(text);
       } else {
-        this.#file ??= open(this.#path, "a", 0o640);
+        this.#file ??= openForAppend(this.#path);
         await (await this.#file).write(Buffer.from(text));
       }
     } catch (error) {
@@ -96,6 +97,11 @@ export class AccessLog {
   #report(error: unknown): void {
     this.#log.error("access log cannot be written", { path: this.#path, error: String(error) });
   }
+}
+
+async function openForAppend(path: string): Promise<FileHandle> {
+  await mkdir(dirname(path), { recursive: true });
+  return open(path, "a", 0o640);
 }
 
 /** Variables as the log shows them: one without a value is written as `absent`. */
