@@ -13,7 +13,8 @@
  * about 20 of 8,000 each time (exchanges that were accepted already). A thread's fd is closed with it.
  *
  * Two processes can listen on one `reusePort` port without an error, so a port is probed without it first: a
- * second node on the same port is an error that names the port, and not a silent half of the traffic.
+ * second node on the same port is an error that names the port, and not a silent half of the traffic. Two that
+ * start at the same moment would both find it free: on Linux a name that only one can hold goes with each port.
  */
 
 import type { SendHandle } from "node:child_process";
@@ -21,7 +22,7 @@ import { once } from "node:events";
 import { createServer, type ListenOptions, type Server } from "node:net";
 import type { StaticConfig } from "../config/static-config.ts";
 import type { BindRequest, FromBind, SocketPlan } from "./protocol.ts";
-import { isDataListener, planSockets } from "./socket-plan.ts";
+import { guardName, isDataListener, isGuard, planSockets } from "./socket-plan.ts";
 import { testParts } from "./test-parts.ts";
 
 /** Connections that wait for a worker, per socket. The kernel cuts it to net.core.somaxconn. */
@@ -57,10 +58,14 @@ async function loadConfig(request: BindRequest): Promise<{ config: StaticConfig;
 
 async function bindAll(planned: SocketPlan[], held: SocketPlan[]): Promise<SocketPlan[]> {
   const sockets: SocketPlan[] = [];
-  const heldPorts = new Set(held.map(place));
+  const heldPorts = new Set(held.filter((socket) => !isGuard(socket)).map(place));
   const given = new Map<string, number>();
   for (const wanted of planned) {
     const known = held.find((socket) => socket.key === wanted.key);
+    if (isGuard(wanted)) {
+      sockets.push(known ?? (await bind(wanted)));
+      continue;
+    }
     if (known !== undefined) {
       given.set(place(wanted), known.port);
       sockets.push({ ...wanted, port: known.port });
@@ -110,10 +115,13 @@ function listen(
   use: (handle: SendHandle) => Promise<unknown>,
 ): Promise<void> {
   const { address, port } = socket;
-  const options: ListenOptions = { host: address, port, backlog: BACKLOG, reusePort, exclusive: true };
+  const ipv6Only = address.includes(":");
+  const options: ListenOptions = isGuard(socket)
+    ? { path: guardName(socket) }
+    : { host: address, port, backlog: BACKLOG, reusePort, exclusive: true, ipv6Only };
   return new Promise((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => reject(new BindError(bindProblem(error, socket))));
-    server.listen({ ...options, ipv6Only: address.includes(":") }, () => {
+    server.listen(options, () => {
       const used = use(server._handle as SendHandle);
       server.close(() => void used.then(() => resolve(), reject));
     });

@@ -24,8 +24,26 @@ export function planSockets(config: StaticConfig, canBalance: boolean): SocketPl
     if (!isDataListener(listener)) return [socketFor(listener, [CONTROL_SLOT])];
     const slots = groups.flatMap((group, slot) => (group === listener.group ? [slot] : []));
     if (!canBalance) return [socketFor(listener, slots)];
-    return slots.map((slot) => socketFor(listener, [slot]));
+    const sockets = slots.map((slot) => socketFor(listener, [slot]));
+    // Two nodes that start at the same moment find the port free both: the guard lets only one of them go on.
+    return canGuard && listener.port !== 0 ? [guardFor(listener), ...sockets] : sockets;
   });
+}
+
+/** Abstract socket names belong to the network namespace, as ports do, and end with their last holder. */
+const canGuard = process.platform === "linux";
+
+/** No thread serves it: a name that one launcher alone can hold stands for the port that many could. */
+export function isGuard(socket: SocketPlan): boolean {
+  return socket.slots.length === 0;
+}
+
+export function guardName({ address, port }: SocketPlan): string {
+  return `\0cardea ${address} ${port}`;
+}
+
+function guardFor(listener: ListenerConfig): SocketPlan {
+  return { ...socketFor(listener, []), key: `guard ${listener.address} ${listener.port}` };
 }
 
 function socketFor(listener: ListenerConfig, slots: number[]): SocketPlan {

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type AddressInfo } from "node:net";
 import { test } from "node:test";
 import { ask } from "./load.ts";
 import { StartedNode, testConfig } from "./started-node.ts";
@@ -18,6 +20,31 @@ for (const purpose of ["http", "admin"] as const) {
     assert.match(second.errors, new RegExp(`127\\.0\\.0\\.1 port ${taken} \\(${purpose}\\).*another`));
     assert.equal((await ask(first.port)).marker, "first");
   });
+}
+
+test("of nodes that start on one port at the same moment one serves and the others are refused", async (t) => {
+  const port = await freePort();
+  const config = testConfig(({ listeners }) => {
+    listeners.find((listener) => listener.purpose === "http")!.port = port;
+  });
+  const nodes = Array.from({ length: 3 }, () => new StartedNode(t, { config }));
+  const ends = nodes.map((node) =>
+    node.logs("the node serves").then(
+      () => "serves",
+      async () => String((await node.ended()).code),
+    ),
+  );
+  const outcomes = await Promise.all(ends);
+  assert.deepEqual(outcomes.sort(), ["78", "78", "serves"]);
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
 }
 
 test("a second node on the same data folder is refused, and the error names folder and process", async (t) => {
