@@ -13,20 +13,21 @@
  */
 
 import type { Socket } from "node:net";
-import { type Deadlined, type Deadlines, NEVER } from "../deadlines.ts";
+import { type Deadlined, NEVER } from "../deadlines.ts";
 import { matchHttp2Preface } from "../listen/detect.ts";
 import { type ByteReader, readWith, releaseReader } from "../listen/shared-read.ts";
-import type { BodyConsumer, RequestListener } from "../transport.ts";
-import type { HttpConfig } from "../../config/static-config.ts";
+import type { BodyConsumer } from "../transport.ts";
 import { BodyDecoder } from "./body-decoder.ts";
 import { BodyPace } from "./body-pace.ts";
 import { Http1ClientTransport, type TransportOwner } from "./client-transport.ts";
+import type { ConnectionFacts, ConnectionHost } from "./connection-host.ts";
 import { errorAnswerText } from "./error-answer.ts";
-import { ERRORS, type ProtocolError } from "./errors.ts";
+import { abortReason, ERRORS, type ProtocolError } from "./errors.ts";
 import { FAILED, NEED_MORE } from "./head-parser.ts";
 import { Output } from "./output.ts";
 import { RequestParser } from "./request-parser.ts";
 import { CONTINUE } from "./serializer.ts";
+import { WriteWatch } from "./write-watch.ts";
 
 /** Bytes that a client may send ahead of its turn before we stop reading. */
 const READ_AHEAD_BYTES = 16 * 1024;
@@ -42,29 +43,6 @@ const REQUEST = 1;
 const DRAIN = 2;
 const LINGER = 3;
 const GONE = 4;
-
-/** What all client connections of a worker share. */
-export interface ConnectionHost {
-  readonly http: HttpConfig;
-  readonly deadlines: Deadlines;
-  readonly onRequest: RequestListener;
-  /** Takes over a cleartext connection that began with the HTTP/2 preface, which is in `rest`; null: 505. */
-  readonly onHttp2: ((socket: Socket, rest: Buffer) => void) | null;
-  /** A request was refused by the protocol itself; no exchange heard of it. */
-  onRefused(error: ProtocolError): void;
-  /** The request listener threw: a fault of ours. The client got a 500. */
-  onFault(fault: unknown): void;
-  /** The connection ended or was handed over. */
-  onClosed(connection: Http1ClientConnection): void;
-}
-
-/** Facts about the connection that its listener knows. */
-export interface ConnectionFacts {
-  readonly serial: number;
-  readonly scheme: "http" | "https";
-  /** Announced by the PROXY protocol; null: none. */
-  readonly proxyProtocolAddress: string | null;
-}
 
 const NO_BYTES: Buffer = Buffer.alloc(0);
 const NOWHERE: BodyConsumer = { onBody: () => true, onEnd: () => undefined };
@@ -99,8 +77,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
   #hasInputEnded = false;
   #lingerBytes = 0;
   #readDeadline = NEVER;
-  #writeDeadline = NEVER;
-  #unsentBytes = 0;
+  readonly #writes: WriteWatch;
 
   constructor(socket: Socket, host: ConnectionHost, facts: ConnectionFacts) {
     this.#host = host;
@@ -112,6 +89,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
     this.scheme = facts.scheme;
     this.proxyProtocolAddress = facts.proxyProtocolAddress ?? this.remoteAddress;
     this.#parser = new RequestParser(host.http);
+    this.#writes = new WriteWatch(host.http.sendTimeoutMs);
     this.#socket = readWith(socket, this);
     this.output = new Output(this.#socket);
     this.#socket.on("drain", this.#onDrain);
@@ -397,14 +375,12 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
   }
 
   outputBlocked(): void {
-    if (this.#writeDeadline !== NEVER) return;
-    this.#unsentBytes = this.#socket.writableLength;
-    this.#writeDeadline = this.#host.deadlines.now() + this.#host.http.sendTimeoutMs;
+    this.#writes.begin(this.#socket.writableLength, this.#host.deadlines.now());
     this.#arm();
   }
 
   readonly #onDrain = (): void => {
-    this.#writeDeadline = NEVER;
+    this.#writes.end();
     this.#arm();
     const transport = this.#current;
     if (transport !== null && transport.isOpen) transport.handler?.onWritable();
@@ -535,13 +511,16 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
   }
 
   #arm(): void {
-    this.deadline = Math.min(this.#readDeadline, this.#writeDeadline);
+    this.deadline = Math.min(this.#readDeadline, this.#writes.deadline);
   }
 
   onDeadline(nowMs: number): void {
-    if (this.#writeDeadline <= nowMs && this.#isWriteStuck(nowMs)) {
-      this.#timeOutRequest(ERRORS.sendTimeout);
-      return;
+    if (this.#writes.deadline <= nowMs) {
+      if (this.#writes.isStuck(this.#socket.writableLength, nowMs)) {
+        this.#timeOutRequest(ERRORS.sendTimeout);
+        return;
+      }
+      this.#arm();
     }
     if (this.#readDeadline > nowMs) return;
     switch (this.#state) {
@@ -569,24 +548,9 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
     this.#awaitUntil(nowMs + LINGER_MS);
   }
 
-  #isWriteStuck(nowMs: number): boolean {
-    const unsent = this.#socket.writableLength;
-    if (unsent > 0 && unsent >= this.#unsentBytes) return true;
-    this.#unsentBytes = unsent;
-    this.#writeDeadline = unsent === 0 ? NEVER : nowMs + this.#host.http.sendTimeoutMs;
-    this.#arm();
-    return false;
-  }
-
   #timeOutRequest(error: ProtocolError): void {
     const transport = this.#current;
     if (transport !== null) this.#failRequest(transport, error);
     else this.#socket.destroy();
   }
-}
-
-function abortReason(error: ProtocolError): "malformed" | "timeout" | "too-large" | "closed" {
-  if (error.status === 408) return "timeout";
-  if (error.status === 413) return "too-large";
-  return "malformed";
 }

@@ -56,6 +56,12 @@ export const ERRORS = {
   internal: row("internal", 500, "internal server error"),
 } as const satisfies Record<string, ProtocolError>;
 
+/** What an exchange is told when its request breaks off by `error`. */
+export function abortReason(error: ProtocolError): "malformed" | "timeout" | "too-large" {
+  if (error.status === 408) return "timeout";
+  return error.status === 413 ? "too-large" : "malformed";
+}
+
 /** A field that a plugin or the gateway wanted to send and that would break the message. */
 export class InvalidFieldError extends Error {
   override readonly name = "InvalidFieldError";
