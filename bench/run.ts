@@ -123,7 +123,12 @@ async function main(args: readonly string[]): Promise<number> {
     ["SIGINT", 130],
     ["SIGTERM", 143],
   ] as const) {
-    process.once(signal, () => void stage.processes.stopAll().finally(() => process.exit(code)));
+    process.once(signal, () => {
+      void stage.processes.stopAll().finally(() => {
+        rmSync(folder, { recursive: true, force: true });
+        process.exit(code);
+      });
+    });
   }
   const results = describeRun(tools.nginx, options.settings);
   try {
