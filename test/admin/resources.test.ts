@@ -246,6 +246,20 @@ test("a route and the delete of its upstream at the same moment never leave a da
   }
 });
 
+test("of two consumers that ask for one key at the same moment only one gets it", async () => {
+  const names = ["c1", "c2", "c3", "c4"];
+  const replies = await Promise.all(
+    names.map((username) =>
+      node.call("PUT", "/consumers", { username, plugins: { "key-auth": { key: "same" } } }),
+    ),
+  );
+  assert.deepEqual(
+    replies.map((reply) => reply.status).sort((a, b) => a - b),
+    [201, 400, 400, 400],
+  );
+  for (const name of names) await node.call("DELETE", `/consumers/${name}`);
+});
+
 test("consumers and credentials live below each other", async () => {
   assert.equal(
     (await node.call("PUT", "/consumers/jack/credentials/a", { plugins: { "key-auth": { key: "k1" } } }))

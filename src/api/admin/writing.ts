@@ -2,8 +2,9 @@
  * Writes of the Admin API: what a request means for the store, tried until it does not collide.
  *
  * Every write is a compare-and-swap on what it was decided upon: on the resource itself, and on those that
- * it refers to, so that no reference can be left dangling by a delete at the same moment. When another
- * write came between, it is decided anew.
+ * it refers to. When another write came between, it is decided anew. Deletes of what others may refer to,
+ * and writes of what must differ from its like, are alone in their circle (`write-order.ts`), so that no
+ * reference is left dangling and no key is given twice by two writes at the same moment on this node.
  */
 
 import type { StoreFeed } from "../../control/feed.ts";
@@ -18,6 +19,7 @@ import { type Store, StoreConflictError, type StoreWrite } from "../../store/con
 import { type Answer, AnswerError, KEY_NOT_FOUND, refuse, refuseField } from "./answer.ts";
 import { KEY_PREFIX, withoutHidden } from "./reading.ts";
 import type { Target } from "./target.ts";
+import { WriteOrder } from "./write-order.ts";
 
 export interface WriteRequest {
   method: "PUT" | "POST" | "PATCH" | "DELETE";
@@ -47,6 +49,8 @@ interface Plan {
 }
 
 const ATTEMPTS = 10;
+/** Checked against all others of their kind. */
+const DISTINCT_AMONG_THEMSELVES: ReadonlySet<string> = new Set(["consumers", "credentials", "global_rules"]);
 const POST_ID_DIGITS = 20;
 const SERVER_SET = ["create_time", "update_time"];
 
@@ -55,6 +59,8 @@ export class ResourceWriter {
   readonly #store: Store;
   readonly #feed: StoreFeed;
   readonly #now: () => number;
+  readonly #references = new WriteOrder();
+  readonly #distinct = new WriteOrder();
   #lastPostId = 0;
 
   constructor(state: ConfigurationState, store: Store, feed: StoreFeed, now: () => number = Date.now) {
@@ -66,6 +72,17 @@ export class ResourceWriter {
 
   /** Throws `AnswerError` for what is refused, and what the store throws. */
   async write(request: WriteRequest): Promise<WriteOutcome> {
+    const { type } = request.target;
+    const { method } = request;
+    const run = () => this.#writeUntilDone(request);
+    const inOrder = () => {
+      if (method !== "DELETE") return this.#references.shared(run);
+      return type.inUse === null ? run() : this.#references.exclusive(run);
+    };
+    return await (DISTINCT_AMONG_THEMSELVES.has(type.plural) ? this.#distinct.exclusive(inOrder) : inOrder());
+  }
+
+  async #writeUntilDone(request: WriteRequest): Promise<WriteOutcome> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const plan = this.#plan(request);
       try {
