@@ -248,6 +248,20 @@ describe("order and life of a connection", () => {
       },
     ));
 
+  test("an exchange that throws while it takes the body ends alone", () =>
+    withBench(async (bench, client) => {
+      client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n");
+      const exchange = await bench.exchange(0);
+      exchange.onBody = () => {
+        throw new Error("boom");
+      };
+      exchange.transport.readBody();
+      client.send("hi");
+      assert.equal((await client.answer())?.status, 500);
+      await exchange.told("abort closed");
+      assert.deepEqual(bench.echo.refused, ["fault: Error: boom"]);
+    }));
+
   test("drain closes idle connections now and busy ones after their answer", () =>
     withBench(async (bench, idle) => {
       idle.send(GET);

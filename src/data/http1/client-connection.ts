@@ -24,13 +24,12 @@ import type { ConnectionFacts, ConnectionHost } from "./connection-host.ts";
 import { errorAnswerText } from "./error-answer.ts";
 import { abortReason, ERRORS, type ProtocolError } from "./errors.ts";
 import { FAILED, NEED_MORE } from "./head-parser.ts";
+import { type InputOwner, InputQueue } from "./input-queue.ts";
 import { Output } from "./output.ts";
 import { RequestParser } from "./request-parser.ts";
 import { CONTINUE } from "./serializer.ts";
 import { WriteWatch } from "./write-watch.ts";
 
-/** Bytes that a client may send ahead of its turn before we stop reading. */
-const READ_AHEAD_BYTES = 16 * 1024;
 /** Rest of a body that is read and thrown away to keep the connection, and how long. */
 const DRAIN_BYTES = 256 * 1024;
 const DRAIN_MS = 5000;
@@ -44,10 +43,9 @@ const DRAIN = 2;
 const LINGER = 3;
 const GONE = 4;
 
-const NO_BYTES: Buffer = Buffer.alloc(0);
 const NOWHERE: BodyConsumer = { onBody: () => true, onEnd: () => undefined };
 
-export class Http1ClientConnection implements TransportOwner, ByteReader, Deadlined {
+export class Http1ClientConnection implements TransportOwner, ByteReader, InputOwner, Deadlined {
   deadline = NEVER;
   readonly remoteAddress: string;
   readonly remotePort: number;
@@ -63,16 +61,9 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
   readonly #parser: RequestParser;
   readonly #decoder = new BodyDecoder(true);
   readonly #pace = new BodyPace();
+  readonly #input = new InputQueue(this);
   #state = HEAD;
   #current: Http1ClientTransport | null = null;
-  /** Read, but its turn has not come. */
-  #rest: Buffer | null = null;
-  #isPaused = false;
-  #isPumping = false;
-  /** What `#pump` works on, for a socket that is taken away in the middle of it. */
-  #pumped = NO_BYTES;
-  #pumpedAt = 0;
-  #pumpedTo = 0;
   #isDraining = false;
   #hasInputEnded = false;
   #lingerBytes = 0;
@@ -112,7 +103,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
   }
 
   get #isIdle(): boolean {
-    return this.#state === HEAD && !this.#parser.hasBegun && this.#rest === null;
+    return this.#state === HEAD && !this.#parser.hasBegun && this.#input.isEmpty;
   }
 
   // ---------------------------------------------------------------- reading
@@ -124,61 +115,31 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
       return true;
     }
     if (this.#state === GONE) return false;
-    if (this.#rest !== null) {
-      this.#rest = Buffer.concat([this.#rest, buffer.subarray(0, length)]);
-      // A partial preface of HTTP/2 waits for more; a request whose turn has not come does not mind the look.
-      if (this.#state === HEAD) this.#pumpRest();
-    } else {
-      const taken = this.#pump(buffer, length);
-      if (taken < length && this.#state < LINGER) this.#rest = Buffer.from(buffer.subarray(taken, length));
-    }
-    this.#isPaused = this.#mustPause();
-    return !this.#isPaused;
+    return this.#input.offer(buffer, length);
   }
 
-  #mustPause(): boolean {
-    if (this.#state >= LINGER) return false;
-    return this.#decoder.state === "paused" || (this.#rest !== null && this.#rest.length >= READ_AHEAD_BYTES);
+  /** Looks again at what was kept, after a change that may have made it its turn. */
+  #goOn(): void {
+    if (this.#input.isStepping) return;
+    this.#input.goOn(this.#socket);
+    if (this.#hasInputEnded && this.#input.isEmpty) this.#inputEnded();
   }
 
-  /** Goes on with what was read before, and reads again once that is used up. */
-  #pumpRest(): void {
-    if (this.#isPumping) return;
-    while (this.#rest !== null && this.#state < LINGER) {
-      const rest: Buffer = this.#rest;
-      this.#rest = null;
-      const taken = this.#pump(rest, rest.length);
-      if (taken === 0) {
-        this.#rest = rest;
-        break;
-      }
-      if (taken < rest.length && this.#state < LINGER) this.#rest = rest.subarray(taken);
-    }
-    if (this.#isPaused && this.#state !== GONE && !this.#mustPause()) {
-      this.#isPaused = false;
-      this.#socket.resume();
-    }
-    if (this.#hasInputEnded && this.#rest === null) this.#inputEnded();
+  get isInputUnwanted(): boolean {
+    return this.#decoder.state === "paused";
   }
 
-  /** Takes as many bytes of `buffer[0, to)` as have their turn. Answers and pauses happen on the way. */
-  #pump(buffer: Buffer, to: number): number {
-    this.#isPumping = true;
-    this.#pumped = buffer;
-    this.#pumpedTo = to;
+  onInputBegin(): void {
     this.output.hold();
-    let at = 0;
-    while (at < to) {
-      const before = at;
-      if (this.#state === HEAD) at = this.#takeHead(buffer, at, to);
-      else if (this.#state === REQUEST || this.#state === DRAIN) at = this.#takeBody(buffer, at, to);
-      else break;
-      if (at === before) break;
-    }
-    this.#isPumping = false;
-    this.#pumped = NO_BYTES;
+  }
+
+  onInputEnd(): void {
     this.output.release();
-    return at;
+  }
+
+  takeInput(buffer: Buffer, from: number, to: number): number {
+    if (this.#state === HEAD) return this.#takeHead(buffer, from, to);
+    return this.#state === REQUEST || this.#state === DRAIN ? this.#takeBody(buffer, from, to) : from;
   }
 
   #takeHead(buffer: Buffer, from: number, to: number): number {
@@ -202,7 +163,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
       this.#refuse(parser.error!);
       return to;
     }
-    this.#pumpedAt = end;
+    this.#input.takenTo = end;
     this.#begin();
     return end;
   }
@@ -221,12 +182,16 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
     this.#current = transport;
     try {
       transport.handler = this.#host.onRequest(transport, head);
+      if (transport.isBodyWanted && transport.isOpen) this.startBody(transport);
     } catch (fault) {
-      this.#host.onFault(fault);
-      this.#failRequest(transport, ERRORS.internal);
-      return;
+      this.#onFault(transport, fault);
     }
-    if (transport.isBodyWanted && transport.isOpen) this.startBody(transport);
+  }
+
+  /** An exchange threw: its request ends here, the connection and the worker go on. */
+  #onFault(transport: Http1ClientTransport | null, fault: unknown): void {
+    this.#host.onFault(fault);
+    if (transport !== null && transport === this.#current) this.#failRequest(transport, ERRORS.internal);
   }
 
   #takeBody(buffer: Buffer, from: number, to: number): number {
@@ -234,7 +199,13 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
     const transport = this.#current;
     if (this.#state === REQUEST && !transport!.isBodyWanted) return from;
     if (decoder.state !== "flowing") return from;
-    const end = decoder.feed(buffer, from, to);
+    let end = to;
+    try {
+      end = decoder.feed(buffer, from, to);
+    } catch (fault) {
+      this.#onFault(transport, fault);
+      return to;
+    }
     // Calls to the exchange change all of this object's state: it is read anew from here on.
     if (transport !== null) transport.bytesReceived += end - from;
     const now = this.#host.deadlines.now();
@@ -272,14 +243,14 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
       this.#awaitUntil(this.#pace.nextCheckMs(now, this.#host.http));
     }
     this.#decoder.begin(framing, head.bodyLength, transport.handler!, this.#host.http.maxBodyBytes);
-    if (this.#decoder.state !== "complete") this.#pumpRest();
+    if (this.#decoder.state !== "complete") this.#goOn();
   }
 
   resumeBody(transport: Http1ClientTransport): void {
     if (transport !== this.#current || this.#decoder.state !== "paused") return;
     this.#pace.resume(this.#host.deadlines.now());
     this.#decoder.resume();
-    this.#pumpRest();
+    this.#goOn();
   }
 
   #bodyComplete(): void {
@@ -326,7 +297,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
     if (!transport.keepsAlive) {
       this.#decoder.abandon();
       const isClientClosing = !this.#parser.keepAlive || this.#hasInputEnded;
-      if (isClientClosing && isBodyComplete && this.#rest === null && !this.#isPumping) this.#close();
+      if (isClientClosing && isBodyComplete && this.#input.isEmpty && !this.#input.isStepping) this.#close();
       else this.#linger();
     } else if (isBodyComplete) {
       this.#nextRequest();
@@ -344,18 +315,18 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
     }
     this.#state = DRAIN;
     this.#awaitUntil(this.#host.deadlines.now() + DRAIN_MS);
-    this.#pumpRest();
+    this.#goOn();
   }
 
   #nextRequest(): void {
     this.#parser.reset();
     this.#state = HEAD;
-    if (this.#isDraining && this.#rest === null) {
+    if (this.#isDraining && this.#input.isEmpty) {
       this.#linger();
       return;
     }
     this.#awaitHead();
-    this.#pumpRest();
+    this.#goOn();
   }
 
   breakOff(transport: Http1ClientTransport): void {
@@ -368,7 +339,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
 
   #reset(transport: Http1ClientTransport): void {
     this.#state = GONE;
-    this.#rest = null;
+    this.#input.turnOff();
     // A plain FIN would look like the regular end of such an answer.
     if (transport.endsWithConnection) this.#socket.resetAndDestroy();
     else this.#socket.destroy();
@@ -384,17 +355,14 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
     this.#arm();
     const transport = this.#current;
     if (transport !== null && transport.isOpen) transport.handler?.onWritable();
-    else if (this.#state === HEAD) this.#pumpRest();
+    else if (this.#state === HEAD) this.#goOn();
   };
 
   // ---------------------------------------------------------------- the end
 
   release(transport: Http1ClientTransport): { socket: Socket; rest: Buffer } {
     this.output.release();
-    const ahead = this.#isPumping
-      ? Buffer.from(this.#pumped.subarray(this.#pumpedAt, this.#pumpedTo))
-      : NO_BYTES;
-    const rest = this.#rest === null ? ahead : Buffer.concat([ahead, this.#rest]);
+    const rest = this.#input.takeRest();
     if (transport === this.#current) this.#letGo();
     return { socket: this.#socket, rest };
   }
@@ -407,7 +375,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
   #letGo(): void {
     this.#state = GONE;
     this.#current = null;
-    this.#rest = null;
+    this.#input.turnOff();
     this.#decoder.abandon();
     releaseReader(this.#socket);
     this.#socket.off("drain", this.#onDrain);
@@ -434,13 +402,10 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
   #linger(): void {
     if (this.#state >= LINGER) return;
     this.#state = LINGER;
-    this.#rest = null;
+    this.#input.turnOff();
     this.output.release();
     this.#socket.end();
-    if (this.#isPaused) {
-      this.#isPaused = false;
-      this.#socket.resume();
-    }
+    this.#input.goOn(this.#socket);
     if (this.#hasInputEnded) this.#socket.destroySoon();
     else this.#awaitUntil(this.#host.deadlines.now() + LINGER_MS);
   }
@@ -448,14 +413,14 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
   /** Nothing is expected any more: closes as soon as everything is sent. */
   #close(): void {
     this.#state = LINGER;
-    this.#rest = null;
+    this.#input.turnOff();
     this.#socket.destroySoon();
     this.#awaitUntil(this.#host.deadlines.now() + LINGER_MS);
   }
 
   readonly #onEnd = (): void => {
     this.#hasInputEnded = true;
-    if (this.#rest === null) this.#inputEnded();
+    if (this.#input.isEmpty) this.#inputEnded();
   };
 
   /** "close" follows; what the error was changes nothing for a client that is gone. */
@@ -484,7 +449,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, Deadli
   readonly #onClose = (): void => {
     const transport = this.#current;
     this.#state = GONE;
-    this.#rest = null;
+    this.#input.turnOff();
     this.#current = null;
     this.#decoder.abandon();
     this.#forget();

@@ -57,8 +57,9 @@ export const ERRORS = {
 } as const satisfies Record<string, ProtocolError>;
 
 /** What an exchange is told when its request breaks off by `error`. */
-export function abortReason(error: ProtocolError): "malformed" | "timeout" | "too-large" {
+export function abortReason(error: ProtocolError): "closed" | "malformed" | "timeout" | "too-large" {
   if (error.status === 408) return "timeout";
+  if (error.status === 500) return "closed";
   return error.status === 413 ? "too-large" : "malformed";
 }
 
