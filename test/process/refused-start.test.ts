@@ -16,7 +16,7 @@ for (const purpose of ["http", "admin"] as const) {
       listeners.find((listener) => listener.purpose === purpose)!.port = taken;
     });
     const second = new StartedNode(t, { config });
-    assert.equal((await second.ended()).code, EXIT_FATAL);
+    assert.equal(await refused(second), EXIT_FATAL);
     assert.match(second.errors, new RegExp(`127\\.0\\.0\\.1 port ${taken} \\(${purpose}\\).*another`));
     assert.equal((await ask(first.port)).marker, "first");
   });
@@ -38,6 +38,29 @@ test("of nodes that start on one port at the same moment one serves and the othe
   assert.deepEqual(outcomes.sort(), ["78", "78", "serves"]);
 });
 
+test(
+  "a node that has taken a port's name, but not bound it yet, keeps another from starting on the port",
+  { skip: process.platform !== "linux" },
+  async (t) => {
+    const port = await freePort();
+    const first = createServer().listen(`\0cardea 127.0.0.1 ${port}`);
+    await once(first, "listening");
+    t.after(() => first.close());
+    const config = testConfig(({ listeners }) => {
+      listeners.find((listener) => listener.purpose === "http")!.port = port;
+    });
+    const second = new StartedNode(t, { config });
+    assert.equal(await refused(second), EXIT_FATAL);
+    assert.match(second.errors, new RegExp(`127\\.0\\.0\\.1 port ${port} \\(http\\).*another`));
+  },
+);
+
+/** Exit code of a node that must not come to serve. */
+async function refused(node: StartedNode): Promise<number | null> {
+  await assert.rejects(node.logs("the node serves"));
+  return (await node.ended()).code;
+}
+
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -50,7 +73,7 @@ async function freePort(): Promise<number> {
 test("a second node on the same data folder is refused, and the error names folder and process", async (t) => {
   const first = await StartedNode.serving(t);
   const second = new StartedNode(t, { folder: first.folder });
-  assert.equal((await second.ended()).code, EXIT_FATAL);
+  assert.equal(await refused(second), EXIT_FATAL);
   assert.match(
     second.errors,
     new RegExp(`the data folder ${first.folder} is in use .*process ${first.nodePid}`),
@@ -63,12 +86,12 @@ test("a fatal error of a thread ends the node with its text, without restarts", 
     metrics.prefix = "fatal";
   });
   const node = new StartedNode(t, { config });
-  assert.equal((await node.ended()).code, EXIT_FATAL);
+  assert.equal(await refused(node), EXIT_FATAL);
   assert.match(node.errors, /the store cannot be read/);
 });
 
 test("an unknown option is refused with the usage exit code", async (t) => {
   const node = new StartedNode(t, { command: [process.execPath, "bin/cardea", "start", "--prot", "80"] });
-  assert.equal((await node.ended()).code, 2);
+  assert.equal(await refused(node), 2);
   assert.match(node.errors, /--prot/);
 });
