@@ -6,7 +6,7 @@
  * understood and not used yet; `expects` replaces the generated text of what was expected.
  */
 
-import { Type } from "@sinclair/typebox";
+import { Type } from "../lib/schema.ts";
 import type { SchemaOptions, TSchema, TUnsafe } from "@sinclair/typebox";
 import { isIP } from "node:net";
 

@@ -3,7 +3,7 @@
  * keeps under `nginx_config.http`.
  */
 
-import { Type } from "@sinclair/typebox";
+import { Type } from "../lib/schema.ts";
 import { address, choice, duration, port, section, size } from "./kinds.ts";
 
 const DAY_MS = 86_400_000;

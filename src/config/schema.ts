@@ -4,7 +4,7 @@
  * the reference page (scripts/docs-config.ts writes docs/configuration.md) are made.
  */
 
-import { Type } from "@sinclair/typebox";
+import { Type } from "../lib/schema.ts";
 import type { Static, TSchema } from "@sinclair/typebox";
 import { AccessLogKeys, cardeaSection } from "./schema-cardea.ts";
 import { address, choice, cidr, duration, nameServer, port, section, size, withoutEffect } from "./kinds.ts";

@@ -1,6 +1,6 @@
 /** The consumer: who uses the gateway, and by which keys (its own, or those of its credentials) it is known. */
 
-import { Type } from "@sinclair/typebox";
+import { Type } from "../lib/schema.ts";
 import { pluginsWithDefaults } from "./plugin-check.ts";
 import type { PublishedConsumer } from "./published.ts";
 import { idText, isObject, pointerStep, refused } from "./resource-type.ts";

@@ -1,6 +1,6 @@
 /** A credential of a consumer: one authentication plugin's configuration. Published inside its consumer. */
 
-import { Type } from "@sinclair/typebox";
+import { Type } from "../lib/schema.ts";
 import { checkConsumerKeys } from "./consumer.ts";
 import { pluginsWithDefaults } from "./plugin-check.ts";
 import type { PublishedConsumer } from "./published.ts";

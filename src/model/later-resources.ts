@@ -3,7 +3,7 @@
  * routes. Their bounds are APISIX's.
  */
 
-import { Type } from "@sinclair/typebox";
+import { Type } from "../lib/schema.ts";
 import { idText, isObject, refused } from "./resource-type.ts";
 import type { JsonObject, ResourceType, ValidationError } from "./resource-type.ts";
 import {

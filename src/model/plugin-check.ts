@@ -3,7 +3,7 @@
  * and its own further checks. `_meta` is allowed in every one. A disabled plugin may have any configuration.
  */
 
-import { Type } from "@sinclair/typebox";
+import { Type } from "../lib/schema.ts";
 import type { TSchema } from "@sinclair/typebox";
 import { checkExpression } from "../lib/expression.ts";
 import { withDefaults, withoutDefaulted } from "./defaults.ts";

@@ -1,6 +1,6 @@
 /** What all configurations of one plugin share; the plugin says its schema. The id is the plugin's name. */
 
-import { Type } from "@sinclair/typebox";
+import { Type } from "../lib/schema.ts";
 import type { TSchema } from "@sinclair/typebox";
 import { withDefaults, withoutDefaulted } from "./defaults.ts";
 import { isObject, refused } from "./resource-type.ts";

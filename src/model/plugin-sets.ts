@@ -1,6 +1,6 @@
 /** Resources that are little more than plugins: global rules, plugin configs, consumer groups. */
 
-import { Type } from "@sinclair/typebox";
+import { Type } from "../lib/schema.ts";
 import { pluginsWithDefaults } from "./plugin-check.ts";
 import type { PublishedGlobalRule, PublishedPluginSet } from "./published.ts";
 import { isObject, pointerStep, refused } from "./resource-type.ts";

@@ -1,6 +1,6 @@
 /** The route: which requests, which plugins, which upstream. */
 
-import { Type } from "@sinclair/typebox";
+import { Type } from "../lib/schema.ts";
 import { checkExpression } from "../lib/expression.ts";
 import type { Expression } from "../lib/expression.ts";
 import { normalizeUpstream } from "./normalize-upstream.ts";

@@ -1,6 +1,6 @@
 /** Plugins for the tests of this folder: small, of every kind that the model treats differently. */
 
-import { Type } from "@sinclair/typebox";
+import { Type } from "../lib/schema.ts";
 import type { PluginCatalog, PluginRules } from "./resource-type.ts";
 
 const limit: PluginRules = {

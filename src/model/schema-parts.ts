@@ -1,6 +1,6 @@
 /** Schemas that several resources share. Bounds and patterns are those of APISIX, so that its data stays valid. */
 
-import { Type } from "@sinclair/typebox";
+import { Type } from "../lib/schema.ts";
 import type { SchemaOptions, TSchema, TUnsafe } from "@sinclair/typebox";
 
 export function oneOf<const T extends readonly (string | number)[]>(

@@ -1,6 +1,6 @@
 /** The service: what several routes have in common. */
 
-import { Type } from "@sinclair/typebox";
+import { Type } from "../lib/schema.ts";
 import { normalizeUpstream } from "./normalize-upstream.ts";
 import { pluginsWithDefaults } from "./plugin-check.ts";
 import type { PublishedService } from "./published.ts";

@@ -1,6 +1,6 @@
 /** Health checks of an upstream (`checks`): schema and defaults. Seconds, counts and status codes. */
 
-import { Type } from "@sinclair/typebox";
+import { Type } from "../lib/schema.ts";
 import { Host, oneOf, Port, raw } from "./schema-parts.ts";
 
 export const METHODS = [

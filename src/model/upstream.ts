@@ -1,6 +1,6 @@
 /** The upstream: nodes and how they are chosen, reached and checked. Stands alone or inside other resources. */
 
-import { Type } from "@sinclair/typebox";
+import { Type } from "../lib/schema.ts";
 import { isIP } from "node:net";
 import { normalizeUpstream } from "./normalize-upstream.ts";
 import type { PublishedUpstream } from "./published.ts";

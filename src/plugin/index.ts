@@ -1,5 +1,6 @@
 /** `cardea/plugin`: what the author of a plugin imports. */
-export { Type, type Static } from "@sinclair/typebox";
+export { Type } from "../lib/schema.ts";
+export type { Static } from "@sinclair/typebox";
 export { definePlugin, PHASES } from "./definition.ts";
 export type { Phase, PhaseResult, PluginDefinition, PluginHandlers } from "./definition.ts";
 export type {
