@@ -111,6 +111,8 @@ export class StoreFeed {
         onResync: () => {
           this.#log.warn("the history of the store has moved on; loading everything anew");
           this.#watch.abort();
+          // What waited is older than what is about to be loaded.
+          this.#waiting = [];
           void this.#loadUntilDone();
         },
       },

@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import type { Log } from "../lib/log.ts";
+import { RESOURCE_TYPES } from "../model/resources.ts";
+import { PluginCatalog } from "../plugins/catalog.ts";
+import {
+  type HistoryEntry,
+  type Store,
+  type StoredItem,
+  type StoreListener,
+  type StoreState,
+  StoreUnavailableError,
+  type StoreWrite,
+  type WriteOptions,
+} from "../store/contract.ts";
+import { EmbeddedStore } from "../store/embedded/store.ts";
+import { StoreFeed } from "./feed.ts";
+import { ConfigurationState } from "./state.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "cardea-feed-"));
+after(() => rmSync(folder, { recursive: true }));
+
+/** A store behind a line that can be cut. */
+class CutStore implements Store {
+  readonly identity = "cut";
+  readonly #inner: EmbeddedStore;
+  listener: StoreListener | null = null;
+  isDown = false;
+  loads = 0;
+
+  constructor(inner: EmbeddedStore) {
+    this.#inner = inner;
+  }
+
+  async load(): Promise<StoreState> {
+    this.loads++;
+    if (this.isDown) throw new StoreUnavailableError("cut");
+    return await this.#inner.load();
+  }
+
+  watch(from: number, listener: StoreListener, signal: AbortSignal): void {
+    this.listener = listener;
+    this.#inner.watch(from, listener, signal);
+  }
+
+  async get(key: string): Promise<StoredItem | null> {
+    return await this.#inner.get(key);
+  }
+
+  async write(batch: StoreWrite[], options?: WriteOptions): Promise<number> {
+    return await this.#inner.write(batch, options);
+  }
+
+  async history(key: string, limit: number): Promise<HistoryEntry[]> {
+    return await this.#inner.history(key, limit);
+  }
+
+  async close(): Promise<void> {
+    await this.#inner.close();
+  }
+}
+
+const errors: string[] = [];
+const log: Log = {
+  debug: () => {},
+  info: () => {},
+  warn: () => {},
+  error: (message) => errors.push(message),
+  isEnabled: () => false,
+  with: () => log,
+  flush: () => {},
+};
+
+function parts(name: string) {
+  const store = new CutStore(
+    new EmbeddedStore({ file: join(folder, `${name}.db`), historyRevisions: 1000, historyDays: 1 }),
+  );
+  const published: string[] = [];
+  const types = new Map(RESOURCE_TYPES.map((type) => [type.plural, type]));
+  const state = new ConfigurationState(types, new PluginCatalog(null), ({ kind, id, value }) =>
+    published.push(`${value === null ? "-" : "+"}${kind}/${id}`),
+  );
+  let onSlice: () => void = () => {};
+  const feed = new StoreFeed(store, state, { onLoaded: () => {}, onSlice: () => onSlice() }, log);
+  const nextSlice = async () =>
+    await new Promise<void>((resolve) => {
+      onSlice = resolve;
+    });
+  return { store, state, feed, published, nextSlice };
+}
+
+const route = (uri: string) => JSON.stringify({ uri, upstream: { nodes: { "127.0.0.1:80": 1 } } });
+
+test("a resync publishes what is different and nothing else", async () => {
+  const { store, feed, published, nextSlice } = parts("resync");
+  for (const id of ["same", "changed", "gone"]) {
+    await store.write([{ type: "put", key: `/routes/${id}`, value: route(`/${id}`) }]);
+  }
+  await feed.start();
+  assert.deepEqual(published.splice(0).sort(), ["+route/changed", "+route/gone", "+route/same"]);
+  const { listener } = store;
+  listener!.onResync();
+  // Written while nobody watches: only the load that follows can show it.
+  const slice = nextSlice();
+  await store.write([
+    { type: "put", key: "/routes/changed", value: route("/other") },
+    { type: "delete", key: "/routes/gone" },
+    { type: "put", key: "/routes/new", value: route("/new") },
+  ]);
+  await slice;
+  await feed.whenTaken(4);
+  assert.deepEqual(published.sort(), ["+route/changed", "+route/new", "-route/gone"]);
+  await store.write([{ type: "put", key: "/routes/later", value: route("/later") }]);
+  await feed.whenTaken(5);
+  assert.ok(published.includes("+route/later"), "it watches again");
+  feed.stop();
+  await store.close();
+});
+
+test("a store that cannot be read is tried again and takes nothing away", async () => {
+  const { store, state, feed, nextSlice } = parts("down");
+  await store.write([{ type: "put", key: "/routes/1", value: route("/1") }]);
+  await feed.start();
+  store.isDown = true;
+  store.listener!.onResync();
+  while (store.loads < 2) await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(state.count("routes"), 1);
+  store.isDown = false;
+  await nextSlice();
+  assert.equal(store.loads, 3);
+  assert.equal(errors.length, 1);
+  assert.equal(state.count("routes"), 1);
+  feed.stop();
+  await store.close();
+});
+
+test("a bulk of changes is taken in slices, whole and in order", async () => {
+  const { store, state, feed } = parts("bulk");
+  await feed.start();
+  const writes: Promise<number>[] = [];
+  for (let i = 0; i < 3000; i++) {
+    writes.push(store.write([{ type: "put", key: `/routes/${i % 1000}`, value: route(`/${i}`) }]));
+  }
+  const revisions = await Promise.all(writes);
+  await feed.whenTaken(Math.max(...revisions));
+  assert.equal(state.count("routes"), 1000);
+  for (const id of ["0", "999"])
+    assert.match(state.get("routes", id)!.published!, new RegExp(`"/${2000 + Number(id)}"`));
+  feed.stop();
+  await store.close();
+});
