@@ -526,6 +526,20 @@ describe("answers", () => {
       assert.doesNotMatch(await client.rest(), /0\r\n\r\n$/);
     }));
 
+  test("breaking off one answer does not take back the one before", () =>
+    withBench(
+      async (_bench, client) => {
+        client.send(GET + GET);
+        assert.equal((await client.answer())?.body, "one");
+        assert.equal(await client.rest(), "");
+      },
+      {},
+      (exchange) => {
+        if (exchange.transport.connection.requests === 1) exchange.answer("one");
+        else exchange.transport.abort();
+      },
+    ));
+
   test("fewer and more bytes than announced break the connection off", () =>
     withBench(async (bench, client) => {
       client.send(GET);

@@ -340,6 +340,8 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
   #reset(transport: Http1ClientTransport): void {
     this.#state = GONE;
     this.#input.turnOff();
+    // Answers to earlier requests may still wait in the output of this tick.
+    this.output.release();
     // A plain FIN would look like the regular end of such an answer.
     if (transport.endsWithConnection) this.#socket.resetAndDestroy();
     else this.#socket.destroy();
