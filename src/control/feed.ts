@@ -122,10 +122,9 @@ export class StoreFeed {
 
   /** Takes what waits, at once while this turn of the event loop has time, else in the next. */
   #work(): void {
-    if (this.#isWorking || this.#nextTurn !== null) return;
+    if (this.#isWorking) return;
+    this.#nextTurn ??= this.#beginTurn();
     this.#isWorking = true;
-    const now = performance.now();
-    if (now > this.#sliceEnd) this.#beginTurn(now);
     let taken = 0;
     while (taken < this.#waiting.length && performance.now() < this.#sliceEnd) {
       const change = this.#waiting[taken++];
@@ -135,18 +134,15 @@ export class StoreFeed {
     this.#waiting.splice(0, taken);
     this.#isWorking = false;
     if (taken > 0) this.#hooks.onSlice();
-    if (this.#waiting.length > 0) {
-      this.#nextTurn = setImmediate(() => {
-        this.#nextTurn = null;
-        this.#sliceEnd = 0;
-        this.#work();
-      });
-    }
   }
 
   /** The budget is one per turn, however many changes arrive in it. */
-  #beginTurn(now: number): void {
-    this.#sliceEnd = now + SLICE_MS;
+  #beginTurn(): NodeJS.Immediate {
+    this.#sliceEnd = performance.now() + SLICE_MS;
+    return setImmediate(() => {
+      this.#nextTurn = null;
+      if (this.#waiting.length > 0) this.#work();
+    });
   }
 
   #take(event: StoreEvent): void {
