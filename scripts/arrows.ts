@@ -44,10 +44,10 @@ export function checkArrows(root: string): string[] {
 
 function roomOf(file: string): string {
   const [top, room] = file.split("/");
-  return top === "src" ? room! : "";
+  return top === "src" ? room : "";
 }
 
 function importsOf(file: string): string[] {
   const text = readFileSync(file, "utf8");
-  return [...text.matchAll(/^(?:import|export)\b[^"';]*?from "(\.[^"]+)"/gm)].map((match) => match[1]!);
+  return [...text.matchAll(/^(?:import|export)\b[^"';]*?from "(\.[^"]+)"/gm)].map((match) => match[1]);
 }

@@ -202,8 +202,11 @@ const NO_WORDS = new Uint32Array(0);
 
 /** An immutable set of IP addresses and CIDR ranges. */
 export class AddressSet {
-  readonly #low4: Uint32Array;
-  readonly #high4: Uint32Array;
+  /**
+   * First and last address of each range, in order. Numbers and not a typed array: most sets hold a few ranges, there are
+   * as many sets as routes, and a typed array alone takes 200 bytes.
+   */
+  readonly #ipv4: readonly number[];
   /** `WORDS` words per range. */
   readonly #low6: Uint32Array;
   readonly #high6: Uint32Array;
@@ -219,8 +222,7 @@ export class AddressSet {
       (range.isIpv6 ? ipv6 : ipv4).push(range);
     }
     const merged4 = mergeRanges(ipv4);
-    this.#low4 = Uint32Array.from(merged4, (range) => Number(range.low));
-    this.#high4 = Uint32Array.from(merged4, (range) => Number(range.high));
+    this.#ipv4 = merged4.flatMap((range) => [Number(range.low), Number(range.high)]);
     const merged6 = mergeRanges(ipv6);
     this.#low6 = merged6.length === 0 ? NO_WORDS : toWords(merged6.map((range) => range.low));
     this.#high6 = merged6.length === 0 ? NO_WORDS : toWords(merged6.map((range) => range.high));
@@ -237,20 +239,21 @@ export class AddressSet {
 
   /** As `has`, for an address that was read by `parseIpv4` before. */
   hasIpv4(address: number): boolean {
-    const low = this.#low4;
-    const high = this.#high4;
-    if (low.length <= LINEAR_RANGES) {
-      for (let i = 0; i < low.length; i++) if (address >= low[i] && address <= high[i]) return true;
+    const ranges = this.#ipv4;
+    const count = ranges.length / 2;
+    if (count <= LINEAR_RANGES) {
+      for (let i = 0; i < ranges.length; i += 2)
+        if (address >= ranges[i] && address <= ranges[i + 1]) return true;
       return false;
     }
     let from = 0;
-    let to = low.length;
+    let to = count;
     while (from < to) {
       const middle = (from + to) >>> 1;
-      if (low[middle] <= address) from = middle + 1;
+      if (ranges[middle * 2] <= address) from = middle + 1;
       else to = middle;
     }
-    return from > 0 && address <= high[from - 1];
+    return from > 0 && address <= ranges[from * 2 - 1];
   }
 
   #hasIpv6(address: Uint32Array): boolean {

@@ -95,20 +95,21 @@ function rank(item: ConfigurationItem): number {
 
 /** Text of one item, as bytes that all workers share. Small on purpose: a worker holds one per resource. */
 export class ItemBytes {
-  readonly #bytes: Buffer;
+  /** The whole batch: a view per item would cost 100 bytes each. */
+  readonly #batch: Buffer;
+  readonly #at: number;
+  readonly length: number;
   readonly checksum: number;
 
-  constructor(bytes: Buffer, checksum: number) {
-    this.#bytes = bytes;
+  constructor(batch: Buffer, at: number, length: number, checksum: number) {
+    this.#batch = batch;
+    this.#at = at;
+    this.length = length;
     this.checksum = checksum;
   }
 
-  get length(): number {
-    return this.#bytes.length;
-  }
-
   text(): string {
-    return this.#bytes.toString("utf8");
+    return this.#batch.toString("utf8", this.#at, this.#at + this.length);
   }
 
   parse<T>(): T {
@@ -116,7 +117,16 @@ export class ItemBytes {
   }
 
   equals(other: ItemBytes): boolean {
-    return this.checksum === other.checksum && this.#bytes.equals(other.#bytes);
+    if (this.checksum !== other.checksum || this.length !== other.length) return false;
+    return (
+      this.#batch.compare(
+        other.#batch,
+        other.#at,
+        other.#at + other.length,
+        this.#at,
+        this.#at + this.length,
+      ) === 0
+    );
   }
 }
 
@@ -152,10 +162,7 @@ export class ConfigurationReader {
       bytes:
         (operation & DELETE_FLAG) !== 0
           ? null
-          : new ItemBytes(
-              this.#text.subarray(valueAt, valueAt + this.#words[word + 4]),
-              this.#words[word + 5],
-            ),
+          : new ItemBytes(this.#text, valueAt, this.#words[word + 4], this.#words[word + 5]),
     };
   }
 }
