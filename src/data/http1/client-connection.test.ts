@@ -262,7 +262,7 @@ describe("order and life of a connection", () => {
       assert.deepEqual(bench.echo.refused, ["fault: Error: boom"]);
     }));
 
-  test("drain closes idle connections now and busy ones after their answer", () =>
+  test("drain ends busy connections after their answer, and idle ones that bring no request soon", () =>
     withBench(async (bench, idle) => {
       idle.send(GET);
       (await bench.exchange(0)).answer("x");
@@ -271,13 +271,26 @@ describe("order and life of a connection", () => {
       busy.send(GET);
       const exchange = await bench.exchange(1);
       const drained = bench.echo.listener.drain();
-      assert.equal(await idle.rest(), "");
       exchange.answer("last");
       assert.match(await busy.rest(), /\r\nConnection: close\r\n\r\nlast$/);
+      assert.equal(await idle.rest(), "");
       busy.close();
       idle.close();
       await drained;
       assert.equal(bench.echo.count.active, 0);
+    }));
+
+  test("a request that meets the drain of its idle connection is answered, as the last", () =>
+    withBench(async (bench, idle) => {
+      idle.send(GET);
+      (await bench.exchange(0)).answer("x");
+      await idle.answer();
+      const drained = bench.echo.listener.drain();
+      idle.send(GET);
+      (await bench.exchange(1)).answer("on its way");
+      assert.match(await idle.rest(), /\r\nConnection: close\r\n\r\non its way$/);
+      idle.close();
+      await drained;
     }));
 
   test("connections over the cap are turned away", () =>

@@ -37,6 +37,12 @@ const DRAIN_MS = 5000;
 const LINGER_MS = 5000;
 const LINGER_BYTES = 1024 * 1024;
 
+/**
+ * While draining: how long an idle connection may still bring a request, which is answered with `Connection: close`.
+ * Closing at once would meet requests that are on their way already, and reset them.
+ */
+const DRAIN_IDLE_MS = 1000;
+
 const HEAD = 0;
 const REQUEST = 1;
 const DRAIN = 2;
@@ -91,10 +97,10 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
     this.#awaitHead();
   }
 
-  /** No further request is taken: an idle connection closes now, a busy one after its answer. */
+  /** The next answer is the last: one that runs, or that of a request which comes within `DRAIN_IDLE_MS`. */
   drain(): void {
     this.#isDraining = true;
-    if (this.#isIdle) this.#close();
+    if (this.#isIdle) this.#awaitHead();
   }
 
   /** Ends the connection at once. */
@@ -321,10 +327,6 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
   #nextRequest(): void {
     this.#parser.reset();
     this.#state = HEAD;
-    if (this.#isDraining && this.#input.isEmpty) {
-      this.#linger();
-      return;
-    }
     this.#awaitHead();
     this.#goOn();
   }
@@ -469,7 +471,9 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
   // ---------------------------------------------------------------- time
 
   #awaitHead(): void {
-    this.#awaitUntil(this.#host.deadlines.now() + this.#host.http.idleTimeoutMs);
+    const { idleTimeoutMs } = this.#host.http;
+    const waitMs = this.#isDraining ? Math.min(idleTimeoutMs, DRAIN_IDLE_MS) : idleTimeoutMs;
+    this.#awaitUntil(this.#host.deadlines.now() + waitMs);
   }
 
   #awaitUntil(deadlineMs: number): void {

@@ -2,7 +2,7 @@
  * One listening port of a worker: accepts connections, bounds their number, reads a PROXY header where one is
  * required, and gives each to the engine that speaks its protocol.
  *
- * Promises: gauges are exact (`accepted` once and `ended` once per connection); `drain` stops accepting, closes
+ * Promises: gauges are exact (`accepted` once and `ended` once per connection); `drain` stops accepting, ends
  * idle connections and resolves when the last one has ended. TLS will sit between the accepted socket and the
  * engine; HTTP/2 with prior knowledge goes to `ConnectionHost.onHttp2`.
  */
