@@ -34,7 +34,7 @@ import { HttpExchange } from "./exchange/exchange.ts";
 import { RequestBody } from "./exchange/request-body.ts";
 import { UpstreamAttempt } from "./exchange/attempt.ts";
 import { readRequest, RequestFacts } from "./exchange/request-facts.ts";
-import { clientHeaders, upstreamHeaders } from "./exchange/forwarding.ts";
+import { clientHeaders, dropForgedForwarding, upstreamHeaders } from "./exchange/forwarding.ts";
 import { filterBody, runHandlers, type HeaderHandler } from "./pipeline/handlers.ts";
 import { RouteMatch } from "./route/route-pattern.ts";
 import { TriedNodes } from "./upstream/node.ts";
@@ -92,6 +92,7 @@ export class RequestLife {
   /** A request's head is complete: the `RequestListener` of every client transport. */
   begin(transport: ClientTransport, head: RequestHead): ClientHandler {
     const services = this.#services;
+    dropForgedForwarding(head.headers, transport.connection.remoteAddress, services.trusted);
     const request = readRequest(head, services.pathRules);
     const x = new HttpExchange(
       transport,
@@ -236,9 +237,9 @@ export class RequestLife {
     x.upstreamHeadAt = 0;
     x.upstreamEndedAt = 0;
     x.upstreamAddresses = x.attempts === 1 ? node.name : `${x.upstreamAddresses}, ${node.name}`;
-    x.upstreamHost = x.upstreamHostOverride ?? upstream.hostFor(node, x.head.authority);
+    x.upstreamHost = upstream.hostFor(node, x.upstreamHostOverride ?? x.head.authority);
     x.upstreamScheme = upstream.scheme;
-    const headers = upstreamHeaders(x, x.upstreamHost, this.#services.trusted);
+    const headers = upstreamHeaders(x, x.upstreamHost);
     if (this.#isUpgrade(x)) {
       headers.push("connection", "Connection", "Upgrade");
       headers.push("upgrade", "Upgrade", x.head.upgrade!);
@@ -508,6 +509,22 @@ export class RequestLife {
     }
   }
 
+  /** More body came than a plugin allows: nothing of it goes on, and its upstream attempt ends. */
+  onBodyTooLong(x: HttpExchange): void {
+    if (x.ended) return;
+    x.body!.abort();
+    if (x.attempt !== null && x.upstreamEndedAt === 0) {
+      x.attempt.abort();
+      this.#finishAttempt(x, true);
+    }
+    if (x.answering) {
+      x.transport.abort();
+      this.#end(x);
+    } else {
+      this.respond(x, answers.TOO_LARGE);
+    }
+  }
+
   // ── end ──────────────────────────────────────────────────────────────────────────────────────────────
 
   /** The client left, or broke the framing of its body. */
@@ -557,7 +574,10 @@ class ClientSide implements ClientHandler {
 
   onBody(chunk: Buffer): boolean {
     const body = this.#exchange.body;
-    return body === null || body.onChunk(chunk);
+    if (body === null) return true;
+    if (body.receivedBytes + chunk.length <= body.limitBytes) return body.onChunk(chunk);
+    this.#life.onBodyTooLong(this.#exchange);
+    return true;
   }
 
   onEnd(trailers: HeaderList | null): void {

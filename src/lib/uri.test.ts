@@ -4,6 +4,7 @@ import * as fc from "fast-check";
 import {
   DEFAULT_PATH_RULES,
   encodePath,
+  encodeUnfit,
   normalizePath,
   normalizeTarget,
   rawPathOf,
@@ -152,4 +153,9 @@ test("bytes of a path without structure come out as they went in", () => {
 test("the raw path of a target ends at the query", () => {
   assert.equal(rawPathOf("/a%2Fb?c"), "/a%2Fb");
   assert.equal(rawPathOf("/a"), "/a");
+});
+
+test("what is unfit for a request line is encoded, and nothing else", () => {
+  assert.equal(encodeUnfit("/a?b=c%20d&e=f#g"), "/a?b=c%20d&e=f#g");
+  assert.equal(encodeUnfit("/a b\r\n\x7f?ä=中"), "/a%20b%0D%0A%7F?%C3%A4=%E4%B8%AD");
 });

@@ -232,21 +232,38 @@ const ESCAPED = new Uint8Array(128);
 for (let code = 0; code < 32; code++) ESCAPED[code] = 1;
 for (const character of ' "#%<>?\\^`{|}\x7f') ESCAPED[character.charCodeAt(0)] = 1;
 
+/** What may not stand in a request line at all: controls and the space. */
+const UNFIT = new Uint8Array(128);
+for (let code = 0; code <= 32; code++) UNFIT[code] = 1;
+UNFIT[127] = 1;
+
 /** A decoded path as it may stand in a request line: nginx's set of escapes. Most paths come back as they are. */
 export function encodePath(path: string): string {
-  for (let i = 0; i < path.length; i++) {
-    const code = path.charCodeAt(i);
-    if (code > 127 || ESCAPED[code] === 1) return encodeFrom(path, i);
-  }
-  return path;
+  return encode(path, ESCAPED);
 }
 
-function encodeFrom(path: string, from: number): string {
+/**
+ * A target, query or URI put together from parts that may hold anything, made safe to write: delimiters and
+ * percent signs stay what they are, only what would break a line is encoded.
+ */
+export function encodeUnfit(text: string): string {
+  return encode(text, UNFIT);
+}
+
+function encode(text: string, escaped: Uint8Array): string {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > 127 || escaped[code] === 1) return encodeFrom(text, i, escaped);
+  }
+  return text;
+}
+
+function encodeFrom(path: string, from: number, escaped: Uint8Array): string {
   let encoded = path.slice(0, from);
   for (let i = from; i < path.length; i++) {
     const code = path.charCodeAt(i);
     if (code < 128) {
-      encoded += ESCAPED[code] === 1 ? percent(code) : path[i];
+      encoded += escaped[code] === 1 ? percent(code) : path[i];
     } else if (code >= 0xdc80 && code <= 0xdcff) {
       encoded += percent(code - 0xdc00); // not the second half of a pair: that one is consumed below
     } else {

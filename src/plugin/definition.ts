@@ -48,6 +48,15 @@ export const PHASES = [
 
 export type Phase = (typeof PHASES)[number];
 
+/** A path of the gateway's own, reachable from outside through a route that has `public-api`. */
+export interface PluginApi {
+  methods: readonly string[];
+  /** Exact path. */
+  uri: string;
+  /** Runs in the access phase of that route. Answers; nothing is proxied. */
+  handle(ctx: Exchange): Answer | Promise<Answer>;
+}
+
 export interface PluginDefinition<
   Config extends TSchema = TSchema,
   Consumer extends TSchema = TSchema,
@@ -75,6 +84,8 @@ export interface PluginDefinition<
   encrypted?: readonly string[];
   /** Checks beyond the schema, at write time: an error text that names the field, or null. */
   check?(config: Static<Config>): string | null;
+  /** Paths that the plugin answers itself, made once per worker. */
+  apis?(host: PluginHost<Static<Metadata>>): readonly PluginApi[];
   compile(config: Static<Config>, host: PluginHost<Static<Metadata>>): PluginHandlers;
 }
 

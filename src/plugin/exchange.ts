@@ -27,6 +27,13 @@ export interface Exchange {
   readonly bytesSent: number;
   /** Address of the node of the last attempt; "" when there was none. */
   readonly nodeAddress: string;
+  /**
+   * Origin form to send upstream instead of the request's own path and query, which keep what the client asked
+   * for. Null: none is set. Whoever sets it makes sure that it begins with "/" and is fit for a request line.
+   */
+  upstreamTarget: string | null;
+  /** Goes upstream as `Host` where the upstream would get the client's (`pass_host: pass`). Null: none is set. */
+  upstreamHostOverride: string | null;
 
   /** Value of a variable by its name without `$` (`remote_addr`, `arg_x`, `http_x`, ...); undefined when it has none. */
   variable(name: string): string | undefined;
@@ -38,6 +45,8 @@ export interface Exchange {
   setConsumer(consumer: ConsumerFacts): void;
   /** Whole request body, up to `limitBytes`: null when it is longer. Waits; the body stays to be forwarded. */
   readBody(limitBytes: number): Promise<Buffer | null>;
+  /** A request body that proves longer than this is cut off: 413, or the end of an answer that has begun. */
+  limitBody(limitBytes: number): void;
 }
 
 export type AnswerBody = string | Buffer | object;
@@ -52,6 +61,7 @@ export interface Answer {
 export interface ClientFacts {
   /** The client's address after PROXY protocol and real-ip; writable for real-ip. */
   address: string;
+  /** 0: not known. */
   port: number;
   /** The address of the TCP peer. */
   readonly peerAddress: string;

@@ -3,6 +3,7 @@
  * compiled it; only `counters`, `dictionary` and `metrics` reach shared memory.
  */
 
+import type { PluginApi } from "./definition.ts";
 import type { ConsumerFacts } from "./exchange.ts";
 import type { Dictionary } from "../shared/dictionary.ts";
 import type { LimitCounters } from "../shared/limit-counters.ts";
@@ -25,6 +26,8 @@ export interface PluginHost<Metadata = unknown> {
   readonly metrics: MetricLane;
   /** Consumers by the value of one field of their configuration of this plugin (`key-auth` → `key`). */
   readonly consumers: ConsumerIndex;
+  /** The path of its own that some plugin answers (`PluginDefinition.apis`); null if none does. */
+  publicApi(method: string, path: string): PluginApi | null;
   /** Wall clock, milliseconds since 1970, and monotonic milliseconds; virtual in tests. */
   now(): number;
   monotonicNow(): number;

@@ -2,7 +2,7 @@
 export { Type } from "../lib/schema.ts";
 export type { Static } from "@sinclair/typebox";
 export { definePlugin, PHASES } from "./definition.ts";
-export type { Phase, PhaseResult, PluginDefinition, PluginHandlers } from "./definition.ts";
+export type { Phase, PhaseResult, PluginApi, PluginDefinition, PluginHandlers } from "./definition.ts";
 export type {
   Answer,
   AnswerBody,

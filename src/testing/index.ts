@@ -17,6 +17,7 @@ import { RequestLife } from "../data/life.ts";
 import { ConfigurationReader, encodeConfiguration } from "../shared/configuration-bytes.ts";
 import { createSharedMemory, openSharedMemory, type SharedBuffers } from "../shared/shared-memory.ts";
 import { parseStaticConfig } from "../config/load.ts";
+import { AddressSet } from "../lib/address.ts";
 import { headOf, MemoryTransport, type TestRequest, type TestResponse } from "./memory-transport.ts";
 import { memoryUpstream, type UpstreamFunction } from "./memory-upstream.ts";
 
@@ -81,7 +82,7 @@ export function testGateway(options: TestGatewayOptions = {}): TestGateway {
     configuration,
     http: config.http,
     pathRules: config.router,
-    trusted: null,
+    trusted: config.trustedAddresses.length === 0 ? null : new AddressSet(config.trustedAddresses),
     serverName: "cardea",
     accessLog: null,
     log,

@@ -63,7 +63,6 @@ export class HttpExchange implements Exchange {
   upstreamAddresses = "";
   upstreamStatuses = "";
   upstreamHost = "";
-  /** Set by a plugin: goes upstream as `Host` whatever `pass_host` says. */
   upstreamHostOverride: string | null = null;
   upstreamScheme = "http";
   /** `performance.now()` of the current attempt: begun, connected, head received, complete; 0 when not yet. */
@@ -71,7 +70,6 @@ export class HttpExchange implements Exchange {
   upstreamConnectedAt = 0;
   upstreamHeadAt = 0;
   upstreamEndedAt = 0;
-  /** Target to send upstream; null: built from `request.path` and `request.query`. */
   upstreamTarget: string | null = null;
 
   body: RequestBody | null = null;
@@ -123,6 +121,10 @@ export class HttpExchange implements Exchange {
 
   readBody(limitBytes: number): Promise<Buffer | null> {
     return this.body === null ? Promise.resolve(Buffer.alloc(0)) : this.body.readWhole(limitBytes);
+  }
+
+  limitBody(limitBytes: number): void {
+    if (this.body !== null) this.body.limitBytes = limitBytes;
   }
 
   get latencyMs(): number {

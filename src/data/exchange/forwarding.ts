@@ -2,8 +2,9 @@
  * The header fields that cross the gateway: what goes upstream and what comes back to the client.
  *
  * Both directions drop hop-by-hop fields (RFC 9110 7.6.1) and the framing, which is each transport's own.
- * Upstream gets the client's address and what it asked for in `X-Real-IP` and `X-Forwarded-*`; of these, what
- * a client sent is believed only from a trusted address.
+ * Upstream gets the client's address and what it asked for in `X-Real-IP` and `X-Forwarded-*`. What a client
+ * sends of these is believed only from a trusted address: it is dropped when the request begins, so that no
+ * plugin is deceived either.
  */
 
 import type { AddressSet } from "../../lib/address.ts";
@@ -13,17 +14,37 @@ import { stripHopByHop } from "../http1/hop-by-hop.ts";
 import { httpDate } from "./http-date.ts";
 
 /**
- * The fields of the request to upstream; the exchange's own stay as the client sent them. `trusted` null: no
- * trust boundary is configured, then only the chain of `X-Forwarded-For` is kept.
+ * Takes from a new request what its sender must not say about whom it speaks for. From there on everybody
+ * (variables, plugins, the upstream) may believe what is left. `trusted` null: no trust boundary is configured,
+ * then only the chain of `X-Forwarded-For` stays.
  */
-export function upstreamHeaders(x: HttpExchange, host: string, trusted: AddressSet | null): HeaderList {
+export function dropForgedForwarding(
+  headers: HeaderList,
+  peerAddress: string,
+  trusted: AddressSet | null,
+): void {
+  const { names } = headers;
+  let hasAny = false;
+  for (let i = 0; i < names.length && !hasAny; i++) hasAny = names[i].startsWith("x-forwarded-");
+  if (!hasAny || trusted?.has(peerAddress) === true) return;
+  if (trusted !== null) headers.delete("x-forwarded-for");
+  headers.delete("x-forwarded-proto");
+  headers.delete("x-forwarded-host");
+  headers.delete("x-forwarded-port");
+}
+
+/**
+ * The fields of the request to upstream; the exchange's own stay as they are. `X-Forwarded-Proto`, `-Host` and
+ * `-Port` are told as seen here unless a trusted peer or a plugin set them; an empty one is left out.
+ */
+export function upstreamHeaders(x: HttpExchange, host: string): HeaderList {
   const { names, rawNames, values } = x.request.headers;
   const headers = new HeaderList();
   headers.push("host", "Host", host);
   let forwardedFor = "";
-  let forwardedProto = "";
-  let forwardedHost = "";
-  let forwardedPort = "";
+  let forwardedProto: string | null = null;
+  let forwardedHost: string | null = null;
+  let forwardedPort: string | null = null;
   for (let i = 0; i < names.length; i++) {
     const value = values[i];
     switch (names[i]) {
@@ -36,13 +57,13 @@ export function upstreamHeaders(x: HttpExchange, host: string, trusted: AddressS
         forwardedFor = forwardedFor === "" ? value : `${forwardedFor}, ${value}`;
         break;
       case "x-forwarded-proto":
-        forwardedProto = value;
+        forwardedProto = forwardedProto === null ? value : `${forwardedProto}, ${value}`;
         break;
       case "x-forwarded-host":
-        forwardedHost = value;
+        forwardedHost = forwardedHost === null ? value : `${forwardedHost}, ${value}`;
         break;
       case "x-forwarded-port":
-        forwardedPort = value;
+        forwardedPort = forwardedPort === null ? value : `${forwardedPort}, ${value}`;
         break;
       default:
         headers.push(names[i], rawNames[i], value);
@@ -50,22 +71,13 @@ export function upstreamHeaders(x: HttpExchange, host: string, trusted: AddressS
   }
   stripHopByHop(headers);
   const peer = x.client.address;
-  let keepsChain = forwardedFor !== "";
-  if (
-    trusted !== null &&
-    (keepsChain || forwardedProto !== "" || forwardedHost !== "" || forwardedPort !== "")
-  ) {
-    const isTrusted = trusted.has(x.client.peerAddress);
-    keepsChain &&= isTrusted;
-    if (!isTrusted) forwardedProto = forwardedHost = forwardedPort = "";
-  } else {
-    forwardedProto = forwardedHost = forwardedPort = "";
-  }
   headers.push("x-real-ip", "X-Real-IP", peer);
-  headers.push("x-forwarded-for", "X-Forwarded-For", keepsChain ? `${forwardedFor}, ${peer}` : peer);
-  headers.push("x-forwarded-proto", "X-Forwarded-Proto", forwardedProto || x.client.scheme);
-  headers.push("x-forwarded-host", "X-Forwarded-Host", forwardedHost || x.head.authority);
-  headers.push("x-forwarded-port", "X-Forwarded-Port", forwardedPort || portOf(x));
+  headers.push("x-forwarded-for", "X-Forwarded-For", forwardedFor === "" ? peer : `${forwardedFor}, ${peer}`);
+  if (forwardedProto !== "")
+    headers.push("x-forwarded-proto", "X-Forwarded-Proto", forwardedProto ?? x.client.scheme);
+  if (forwardedHost !== "")
+    headers.push("x-forwarded-host", "X-Forwarded-Host", forwardedHost ?? x.head.authority);
+  if (forwardedPort !== "") headers.push("x-forwarded-port", "X-Forwarded-Port", forwardedPort ?? portOf(x));
   return headers;
 }
 

@@ -29,6 +29,8 @@ export class RequestBody {
   isReplayable = true;
   /** Bytes received so far. */
   receivedBytes = 0;
+  /** Set by a plugin. Who hands over the chunks looks after it. */
+  limitBytes = Infinity;
   #target: UpstreamTransport | null = null;
   #filter: ChunkFilter | null = null;
   #waiting: ((whole: Buffer | null) => void) | null = null;

@@ -19,7 +19,7 @@ const HOSTNAME = hostname();
 
 const readers = new Map<string, Reader>([
   ["remote_addr", (x) => x.client.address],
-  ["remote_port", (x) => String(x.client.port)],
+  ["remote_port", (x) => (x.client.port === 0 ? "" : String(x.client.port))],
   ["realip_remote_addr", (x) => x.client.peerAddress],
   ["realip_remote_port", (x) => String(x.client.peerPort)],
   ["proxy_protocol_addr", (x) => x.transport.connection.proxyProtocolAddress ?? undefined],
@@ -48,6 +48,7 @@ const readers = new Map<string, Reader>([
   ["request_time", (x) => seconds((x.endedAt || performance.now()) - x.startedAt)],
   ["request_type", () => "traditional_http"],
   ["request_id", (x) => requestId(x)],
+  ["apisix_request_id", (x) => x.variable("request_id")],
   ["connection", (x) => String(x.transport.connection.serial)],
   ["connection_requests", (x) => String(x.transport.connection.requests)],
   ["pid", () => String(process.pid)],

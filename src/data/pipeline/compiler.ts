@@ -8,17 +8,18 @@
  * plugins, and those of which nothing is known, answer 503; others are left out with an error in the log.
  */
 
-import type { PluginDefinition, PluginHandlers } from "../../plugin/definition.ts";
+import type { PluginApi, PluginDefinition, PluginHandlers } from "../../plugin/definition.ts";
 import type { PluginHost, PluginLog } from "../../plugin/host.ts";
 import { compileExpression, type Expression } from "../../lib/expression.ts";
 import { PluginChain, type ChainLink } from "./chain.ts";
 
 export interface Catalog {
   get(name: string): PluginDefinition | undefined;
+  list(): PluginDefinition[];
 }
 
 /** Everything a host offers besides what depends on the plugin and its owner. */
-export interface HostServices extends Omit<PluginHost, "owner" | "metadata" | "attributes"> {
+export interface HostServices extends Omit<PluginHost, "owner" | "metadata" | "attributes" | "publicApi"> {
   attributesOf(plugin: string): Readonly<Record<string, unknown>>;
 }
 
@@ -47,6 +48,8 @@ export class PluginCompiler {
   readonly #services: HostServices;
   readonly #metadata: (plugin: string) => unknown;
   readonly #interned = new Map<string, Interned>();
+  /** By method and path; made when one is first asked for. */
+  #apis: Map<string, PluginApi> | null = null;
 
   constructor(catalog: Catalog, services: HostServices, metadata: (plugin: string) => unknown) {
     this.#catalog = catalog;
@@ -102,19 +105,32 @@ export class PluginCompiler {
     const key = `${definition.name}@${definition.version}${definition.perOwner === true ? `#${owner}` : ""}:${JSON.stringify(own)}`;
     let interned = this.#interned.get(key);
     if (interned === undefined) {
-      const { attributesOf, ...services } = this.#services;
-      const attributes = attributesOf(definition.name);
-      const host: PluginHost = {
-        ...services,
-        owner,
-        attributes,
-        metadata: () => this.#metadata(definition.name),
-      };
-      interned = { key, handlers: definition.compile(own, host), users: 0 };
+      interned = { key, handlers: definition.compile(own, this.#hostOf(definition, owner)), users: 0 };
       this.#interned.set(key, interned);
     }
     interned.users++;
     return interned;
+  }
+
+  #hostOf({ name }: PluginDefinition, owner: string): PluginHost {
+    const { attributesOf, ...services } = this.#services;
+    return {
+      ...services,
+      owner,
+      attributes: attributesOf(name),
+      metadata: () => this.#metadata(name),
+      publicApi: (method, path) => (this.#apis ??= this.#gatherApis()).get(`${method} ${path}`) ?? null,
+    };
+  }
+
+  #gatherApis(): Map<string, PluginApi> {
+    const apis = new Map<string, PluginApi>();
+    for (const definition of this.#catalog.list()) {
+      for (const api of definition.apis?.(this.#hostOf(definition, `plugin#${definition.name}`)) ?? []) {
+        for (const method of api.methods) apis.set(`${method} ${api.uri}`, api);
+      }
+    }
+    return apis;
   }
 
   #release(interned: Interned): void {

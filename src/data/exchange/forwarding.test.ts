@@ -1,0 +1,78 @@
+/** What an upstream is told about the client, and by whom. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { definePlugin, Type } from "../../plugin/index.ts";
+import { testGateway } from "../../testing/index.ts";
+
+const CLAIMS = {
+  "X-Forwarded-For": "9.9.9.9",
+  "X-Forwarded-Proto": "https",
+  "X-Forwarded-Host": "evil.example",
+  "X-Forwarded-Port": "444",
+};
+
+/** What the upstream got, and what a plugin saw of `X-Forwarded-Proto` before. */
+async function forwarded(
+  config: string,
+  change: (set: (name: string, value: string) => void) => void = () => undefined,
+  headers: Record<string, string> = CLAIMS,
+): Promise<{ upstream: (string | undefined)[]; seen: string | undefined }> {
+  let seen: string | undefined;
+  let upstream: (string | undefined)[] = [];
+  const plugin = definePlugin({
+    name: "look",
+    version: "1",
+    priority: 1,
+    config: Type.Object({}),
+    compile: () => ({
+      access(ctx) {
+        seen = ctx.variable("http_x_forwarded_proto");
+        change((name, value) => ctx.request.headers.set(name, value));
+      },
+    }),
+  });
+  const gateway = testGateway({
+    config,
+    plugins: [plugin],
+    routes: [{ uri: "/*", plugins: { look: {} }, upstream: { nodes: { "a:80": 1 } } }],
+    upstream: (request) => {
+      upstream = ["for", "proto", "host", "port"].map((what) =>
+        request.headers.joined(`x-forwarded-${what}`),
+      );
+      return {};
+    },
+  });
+  await gateway.request({ host: "shop.example:8443", headers });
+  return { upstream, seen };
+}
+
+test("without a trust boundary only the chain of addresses is kept of what a client claims", async () => {
+  assert.deepEqual(await forwarded(""), {
+    upstream: ["9.9.9.9, 127.0.0.1", "http", "shop.example:8443", "8443"],
+    seen: undefined,
+  });
+});
+
+test("a trusted peer is believed", async () => {
+  assert.deepEqual(await forwarded("apisix: { trusted_addresses: [127.0.0.0/8] }"), {
+    upstream: ["9.9.9.9, 127.0.0.1", "https", "evil.example", "444"],
+    seen: "https",
+  });
+});
+
+test("of an untrusted peer nothing is believed once a boundary is configured", async () => {
+  assert.deepEqual(await forwarded("apisix: { trusted_addresses: [10.0.0.0/8] }"), {
+    upstream: ["127.0.0.1", "http", "shop.example:8443", "8443"],
+    seen: undefined,
+  });
+});
+
+test("what a plugin sets goes upstream, and what it empties is left out", async () => {
+  const { upstream } = await forwarded("", (set) => {
+    set("X-Forwarded-Proto", "wss");
+    set("X-Forwarded-Host", "");
+    set("X-Forwarded-For", "7.7.7.7");
+  });
+  assert.deepEqual(upstream, ["7.7.7.7, 127.0.0.1", "wss", undefined, "8443"]);
+});
