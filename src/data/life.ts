@@ -145,7 +145,9 @@ export class RequestLife {
       x.globalChain = configuration.globalChain("");
       return this.#unknownRoute(x);
     }
-    const compiled = configuration.compiled(found.value!);
+    const entry = found.value!;
+    const compiled = configuration.compiled(entry, found.matchedUri, found.matchedHost);
+    x.entry = entry;
     x.globalChain = configuration.globalChain(compiled.replacesGlobal);
     x.compiled = compiled;
     x.chain = compiled.chain;
@@ -173,8 +175,8 @@ export class RequestLife {
 
   /** An authentication plugin found the consumer: its plugins join, and those that only it has rewrite now. */
   attachConsumer(x: HttpExchange): PhaseResult {
-    if (x.compiled === null) return undefined;
-    const chain = this.#services.configuration.chainFor(x.compiled, x.consumer!.username);
+    if (x.entry === null) return undefined;
+    const chain = this.#services.configuration.chainFor(x.entry, x.compiled!, x.consumer!.username);
     if (chain === x.chain) return undefined;
     x.chain = chain;
     return chain.consumerRewrite === null ? undefined : runHandlers(chain.consumerRewrite, x);

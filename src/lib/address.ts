@@ -222,7 +222,7 @@ export class AddressSet {
       (range.isIpv6 ? ipv6 : ipv4).push(range);
     }
     const merged4 = mergeRanges(ipv4);
-    this.#ipv4 = merged4.flatMap((range) => [Number(range.low), Number(range.high)]);
+    this.#ipv4 = merged4.flatMap((range) => [Number(range.low), Number(range.high)]).slice();
     const merged6 = mergeRanges(ipv6);
     this.#low6 = merged6.length === 0 ? NO_WORDS : toWords(merged6.map((range) => range.low));
     this.#high6 = merged6.length === 0 ? NO_WORDS : toWords(merged6.map((range) => range.high));

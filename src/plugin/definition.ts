@@ -78,7 +78,10 @@ export interface PluginDefinition<
   /** Schema of the configuration inside a consumer or credential. */
   consumer?: Consumer;
   metadata?: Metadata;
-  /** The compiled form depends on `host.owner`: equal configurations of two resources are compiled apart. */
+  /**
+   * Asks `host.ownerOf`. Equal configurations of two routes still share one compiled form, those of a route and a
+   * service do not.
+   */
   perOwner?: boolean;
   /** Dotted paths of fields that are encrypted at rest, in `config` and in `consumer`. */
   encrypted?: readonly string[];

@@ -97,6 +97,7 @@ export interface RouteFacts {
   readonly name: string | undefined;
   readonly serviceId: string | undefined;
   readonly serviceName: string | undefined;
+  readonly pluginConfigId: string | undefined;
   readonly labels: Readonly<Record<string, string>> | undefined;
   /** The `uri` entry and the `host` entry that matched; "" when the route names no host. */
   readonly matchedUri: string;

@@ -4,14 +4,17 @@
  */
 
 import type { PluginApi } from "./definition.ts";
-import type { ConsumerFacts } from "./exchange.ts";
+import type { ConsumerFacts, Exchange } from "./exchange.ts";
 import type { Dictionary } from "../shared/dictionary.ts";
 import type { LimitCounters } from "../shared/limit-counters.ts";
 import type { MetricLane } from "../shared/metric-lane.ts";
 
 export interface PluginHost<Metadata = unknown> {
-  /** Of the resource that holds this configuration: "route#1", "service#a", "global_rule#1", "consumer#jack". */
-  readonly owner: string;
+  /**
+   * The resource that brought this configuration to the request: "route#1", "service#a", "plugin_config#p",
+   * "consumer#jack", "consumer_group#g", "global_rule#1". Only for plugins with `perOwner`; others get "".
+   */
+  ownerOf(ctx: Exchange): string;
   /** Current plugin metadata; read it when it is needed, it changes live. */
   metadata(): Metadata | undefined;
   /** `plugin_attr.<name>` of the static file. */

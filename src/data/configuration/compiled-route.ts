@@ -1,93 +1,101 @@
 /**
- * A route made ready for requests: its plugin chain, its upstream, and what both were made from.
+ * A route made ready for requests: its plugin chain, its upstream, and its facts.
  *
  * It is compiled at the first request and again after something that it was made from changed; a request
- * that runs keeps the one it started with.
+ * that runs keeps the one it started with. There may be tens of thousands: it holds what requests need and
+ * nothing that can be had again from the route's bytes.
  */
 
 import type { RouteFacts } from "../../plugin/exchange.ts";
-import type { PublishedRoute, PublishedTimeout } from "../../model/published.ts";
+import type { PublishedTimeout } from "../../model/published.ts";
 import type { PluginChain } from "../pipeline/chain.ts";
-import type { MergedPlugin } from "../pipeline/compiler.ts";
+import type { HeldChain, PluginCompiler } from "../pipeline/compiler.ts";
 import type { UpstreamReference } from "./upstream-reference.ts";
 
 /** Chains with a consumer's plugins that a route keeps; beyond it the oldest is compiled again when needed. */
 const CONSUMER_CHAINS_LIMIT = 256;
-const FACTS_LIMIT = 64;
+const OTHER_FACTS_LIMIT = 64;
 
 export interface CompiledRouteParts {
-  route: PublishedRoute;
-  serviceName: string | undefined;
-  merged: ReadonlyMap<string, MergedPlugin>;
-  chain: PluginChain;
+  compiler: PluginCompiler;
+  held: HeldChain;
   upstream: UpstreamReference | null;
+  /** Overrides the upstream's. */
   timeout: PublishedTimeout | null;
   allowsUpgrade: boolean;
   /** Plugins whose global instance steps back on this route; names joined by ",". */
   replacesGlobal: string;
+  facts: RouteFacts;
+}
+
+interface ConsumerChain {
+  version: number;
+  held: HeldChain;
 }
 
 export class CompiledRoute {
-  readonly id: string;
-  readonly merged: ReadonlyMap<string, MergedPlugin>;
-  readonly chain: PluginChain;
   readonly upstream: UpstreamReference | null;
-  /** Overrides the upstream's. */
   readonly timeout: PublishedTimeout | null;
   readonly allowsUpgrade: boolean;
   readonly replacesGlobal: string;
-  readonly #facts: RouteFacts;
-  readonly #factsByMatch: RouteFacts[] = [];
-  readonly #consumerChains = new Map<string, { version: number; chain: PluginChain }>();
+  readonly #compiler: PluginCompiler;
+  readonly #held: HeldChain;
+  /** Those of the last new match; routes with several uris or hosts have others. */
+  #facts: RouteFacts;
+  #otherFacts: RouteFacts[] | null = null;
+  #consumerChains: Map<string, ConsumerChain> | null = null;
 
   constructor(parts: CompiledRouteParts) {
-    this.id = parts.route.id;
-    this.merged = parts.merged;
-    this.chain = parts.chain;
     this.upstream = parts.upstream;
     this.timeout = parts.timeout;
     this.allowsUpgrade = parts.allowsUpgrade;
     this.replacesGlobal = parts.replacesGlobal;
-    this.#facts = {
-      id: parts.route.id,
-      name: parts.route.name,
-      serviceId: parts.route.service_id,
-      serviceName: parts.serviceName,
-      labels: parts.route.labels,
-      matchedUri: "",
-      matchedHost: "",
-    };
+    this.#compiler = parts.compiler;
+    this.#held = parts.held;
+    this.#facts = parts.facts;
+  }
+
+  get chain(): PluginChain {
+    return this.#held.chain;
   }
 
   /** What plugins see as `ctx.route`; one object per uri and host of the route, made at its first match. */
   factsFor(matchedUri: string, matchedHost: string): RouteFacts {
-    for (const facts of this.#factsByMatch) {
+    const facts = this.#facts;
+    if (facts.matchedUri === matchedUri && facts.matchedHost === matchedHost) return facts;
+    return this.#otherFactsFor(matchedUri, matchedHost);
+  }
+
+  #otherFactsFor(matchedUri: string, matchedHost: string): RouteFacts {
+    const others = (this.#otherFacts ??= []);
+    for (const facts of others) {
       if (facts.matchedUri === matchedUri && facts.matchedHost === matchedHost) return facts;
     }
     const facts: RouteFacts = { ...this.#facts, matchedUri, matchedHost };
-    if (this.#factsByMatch.length < FACTS_LIMIT) this.#factsByMatch.push(facts);
+    if (others.length < OTHER_FACTS_LIMIT) others.push(facts);
     return facts;
   }
 
-  /** The chain for a consumer, compiled by `compile` when it is not there or of another `version`. */
-  chainFor(consumer: string, version: number, compile: () => PluginChain): PluginChain {
-    const known = this.#consumerChains.get(consumer);
-    if (known !== undefined && known.version === version) return known.chain;
-    known?.chain.dispose();
-    const chain = compile();
-    this.#consumerChains.delete(consumer);
-    this.#consumerChains.set(consumer, { version, chain });
-    if (this.#consumerChains.size > CONSUMER_CHAINS_LIMIT) {
-      const [oldest, entry] = this.#consumerChains.entries().next().value!;
-      this.#consumerChains.delete(oldest);
-      entry.chain.dispose();
+  /** The chain for a consumer, made by `compile` when it is not there or of another `version`. */
+  chainFor(consumer: string, version: number, compile: () => HeldChain): PluginChain {
+    const chains = (this.#consumerChains ??= new Map<string, ConsumerChain>());
+    const known = chains.get(consumer);
+    if (known !== undefined && known.version === version) return known.held.chain;
+    if (known !== undefined) this.#compiler.release(known.held);
+    const held = compile();
+    chains.delete(consumer);
+    chains.set(consumer, { version, held });
+    if (chains.size > CONSUMER_CHAINS_LIMIT) {
+      const [oldest, entry] = chains.entries().next().value!;
+      chains.delete(oldest);
+      this.#compiler.release(entry.held);
     }
-    return chain;
+    return held.chain;
   }
 
   dispose(): void {
-    this.chain.dispose();
-    for (const { chain } of this.#consumerChains.values()) chain.dispose();
-    this.#consumerChains.clear();
+    this.#compiler.release(this.#held);
+    for (const { held } of this.#consumerChains?.values() ?? []) this.#compiler.release(held);
+    this.#consumerChains = null;
   }
 }

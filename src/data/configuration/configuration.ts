@@ -19,7 +19,7 @@ import type {
 import type { Catalog, HostServices, MergedPlugin } from "../pipeline/compiler.ts";
 import type { RouterMode } from "../route/route-pattern.ts";
 import { Router } from "../route/router.ts";
-import { PluginCompiler } from "../pipeline/compiler.ts";
+import { PluginCompiler, type HeldChain } from "../pipeline/compiler.ts";
 import { mergeConsumer, mergePlugins } from "../pipeline/merge.ts";
 import type { PluginChain } from "../pipeline/chain.ts";
 import { CompiledRoute } from "./compiled-route.ts";
@@ -83,7 +83,7 @@ export class Configuration {
   readonly #bytesById = new Map<string, ItemBytes>();
   readonly #removalListeners = new Set<(routeId: string) => void>();
   /** By the plugins that are left out; emptied by every change of a global rule. */
-  readonly #globalChains = new Map<string, PluginChain | null>();
+  readonly #globalChains = new Map<string, HeldChain | null>();
   /** Grows with every change of something that compiled routes are made from. */
   #links = 1;
   /** Grows with every change of a consumer group: consumer chains are made from those too. */
@@ -114,30 +114,32 @@ export class Configuration {
    * route has itself and whose global instance therefore steps back; "" for none.
    */
   globalChain(replaced: string): PluginChain | null {
+    if (this.#globalRules.size === 0) return null;
     const known = this.#globalChains.get(replaced);
-    return known === undefined ? this.#compileGlobalRules(replaced) : known;
+    const held = known === undefined ? this.#compileGlobalRules(replaced) : known;
+    return held === null ? null : held.chain;
   }
 
-  /** The route made ready; compiled now if it is not, or no longer is. */
-  compiled(entry: RouteEntry): CompiledRoute {
+  /** The route made ready for what it matched; compiled now if it is not, or no longer is. */
+  compiled(entry: RouteEntry, matchedUri: string, matchedHost: string): CompiledRoute {
     if (entry.compiled !== null && entry.compiledAt === this.#links) return entry.compiled;
     const previous = entry.compiled;
-    entry.compiled = this.#compileRoute(entry);
+    entry.compiled = this.#compileRoute(entry, matchedUri, matchedHost);
     entry.compiledAt = this.#links;
     previous?.dispose();
     return entry.compiled;
   }
 
   /** The chain of a route for a consumer; the route's own when the consumer brings no plugin. */
-  chainFor(route: CompiledRoute, username: string): PluginChain {
+  chainFor(route: RouteEntry, compiled: CompiledRoute, username: string): PluginChain {
     const consumer = this.consumers.pluginsOf(username);
-    if (consumer === null) return route.chain;
+    if (consumer === null) return compiled.chain;
     const group = consumer.groupId === undefined ? undefined : this.#consumerGroups.get(consumer.groupId);
     const own = this.#withoutAuth(consumer.plugins);
-    if (own === undefined && group === undefined) return route.chain;
-    return route.chainFor(username, consumer.version * 65_536 + (this.#groupVersion % 65_536), () =>
+    if (own === undefined && group === undefined) return compiled.chain;
+    return compiled.chainFor(username, consumer.version * 65_536 + (this.#groupVersion % 65_536), () =>
       this.compiler.compile(
-        mergeConsumer(route.merged, [
+        mergeConsumer(this.#mergedOf(this.#publishedRoute(route)), [
           group === undefined
             ? null
             : { owner: `consumer_group#${consumer.groupId!}`, plugins: group.value.plugins },
@@ -345,12 +347,39 @@ export class Configuration {
     return reference;
   }
 
-  #compileRoute(entry: RouteEntry): CompiledRoute {
-    const route = entry.bytes.parse<PublishedRoute>();
+  #compileRoute(entry: RouteEntry, matchedUri: string, matchedHost: string): CompiledRoute {
+    const route = this.#publishedRoute(entry);
+    const service = route.service_id === undefined ? undefined : this.#serviceEntries.get(route.service_id);
+    const merged = this.#mergedOf(route);
+    return new CompiledRoute({
+      compiler: this.compiler,
+      held: this.compiler.compile(merged),
+      upstream: this.#upstreamOf(route, service),
+      timeout: route.timeout ?? null,
+      allowsUpgrade: route.enable_websocket ?? service?.item.value.enable_websocket ?? false,
+      replacesGlobal: this.#replacedBy(merged),
+      facts: {
+        id: entry.id,
+        name: route.name,
+        serviceId: route.service_id,
+        serviceName: service?.item.value.name,
+        pluginConfigId: route.plugin_config_id,
+        labels: route.labels,
+        matchedUri,
+        matchedHost,
+      },
+    });
+  }
+
+  #publishedRoute(entry: RouteEntry): PublishedRoute {
+    return entry.bytes.parse<PublishedRoute>();
+  }
+
+  #mergedOf(route: PublishedRoute): Map<string, MergedPlugin> {
     const service = route.service_id === undefined ? undefined : this.#serviceEntries.get(route.service_id);
     const pluginConfig =
       route.plugin_config_id === undefined ? undefined : this.#pluginConfigs.get(route.plugin_config_id);
-    const merged = mergePlugins([
+    return mergePlugins([
       service === undefined
         ? null
         : { owner: `service#${route.service_id!}`, plugins: service.item.value.plugins },
@@ -359,19 +388,15 @@ export class Configuration {
         : { owner: `plugin_config#${route.plugin_config_id!}`, plugins: pluginConfig.value.plugins },
       { owner: `route#${route.id}`, plugins: route.plugins },
     ]);
-    return new CompiledRoute({
-      route,
-      serviceName: service?.item.value.name,
-      merged,
-      chain: this.compiler.compile(merged),
-      upstream: this.#upstreamOf(route, service),
-      timeout: route.timeout ?? null,
-      allowsUpgrade: route.enable_websocket ?? service?.item.value.enable_websocket ?? false,
-      replacesGlobal: [...merged.keys()]
-        .filter((name) => this.#services.catalog.get(name)?.runPolicy === "prefer_route")
-        .sort()
-        .join(","),
-    });
+  }
+
+  #replacedBy(merged: ReadonlyMap<string, MergedPlugin>): string {
+    let names = "";
+    for (const name of merged.keys()) {
+      if (this.#services.catalog.get(name)?.runPolicy === "prefer_route")
+        names += names === "" ? name : `,${name}`;
+    }
+    return names;
   }
 
   #upstreamOf(route: PublishedRoute, service: ServiceEntry | undefined): UpstreamReference | null {
@@ -384,7 +409,7 @@ export class Configuration {
   }
 
   /** A plugin in two global rules would run twice: neither instance counts, as a write of that is refused. */
-  #compileGlobalRules(replaced: string): PluginChain | null {
+  #compileGlobalRules(replaced: string): HeldChain | null {
     const merged = new Map<string, MergedPlugin>();
     const leftOut = new Set(replaced.split(","));
     for (const [id, rule] of this.#globalRules) {
@@ -402,7 +427,7 @@ export class Configuration {
   }
 
   #dropGlobalChains(): void {
-    for (const chain of this.#globalChains.values()) chain?.dispose();
+    for (const held of this.#globalChains.values()) if (held !== null) this.compiler.release(held);
     this.#globalChains.clear();
   }
 

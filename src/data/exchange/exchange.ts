@@ -17,6 +17,7 @@ import type {
 } from "../../plugin/exchange.ts";
 import type { ClientTransport, RequestHead } from "../transport.ts";
 import type { CompiledRoute } from "../configuration/compiled-route.ts";
+import type { RouteEntry } from "../configuration/configuration.ts";
 import type { PluginChain } from "../pipeline/chain.ts";
 import type { UpstreamAttempt } from "./attempt.ts";
 import type { RequestBody } from "./request-body.ts";
@@ -41,6 +42,7 @@ export class HttpExchange implements Exchange {
   /** The head of the answer is on its way: nothing may replace it any more. */
   answering = false;
 
+  entry: RouteEntry | null = null;
   compiled: CompiledRoute | null = null;
   /** Facts of the match; plugins see it as `ctx.route`. */
   route: RouteFacts | null = null;

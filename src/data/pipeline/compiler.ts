@@ -1,25 +1,28 @@
 /**
- * Compiles plugin configurations into handlers, once per distinct configuration.
+ * Compiles plugin configurations into handlers and chains, once per distinct content.
  *
- * Configurations are interned by plugin, version and content: fifty thousand routes with the same rate limit
- * share one. A compiled configuration lives as long as a chain holds it; then it is disposed.
+ * Configurations are interned by plugin, version and content, chains by the configurations in them: fifty
+ * thousand routes with the same plugins share one chain. What is compiled lives as long as somebody holds it;
+ * then its plugins are disposed.
  *
  * A plugin that is unknown, or that fails to compile, must not silently vanish: authentication and security
  * plugins, and those of which nothing is known, answer 503; others are left out with an error in the log.
  */
 
-import type { PluginApi, PluginDefinition, PluginHandlers } from "../../plugin/definition.ts";
+import { hash } from "node:crypto";
+import type { PluginDefinition, PluginHandlers } from "../../plugin/definition.ts";
+import type { Exchange } from "../../plugin/exchange.ts";
 import type { PluginHost, PluginLog } from "../../plugin/host.ts";
 import { compileExpression, type Expression } from "../../lib/expression.ts";
 import { PluginChain, type ChainLink } from "./chain.ts";
+import { ownerKind, ownerReader } from "./owner.ts";
 
 export interface Catalog {
   get(name: string): PluginDefinition | undefined;
-  list(): PluginDefinition[];
 }
 
 /** Everything a host offers besides what depends on the plugin and its owner. */
-export interface HostServices extends Omit<PluginHost, "owner" | "metadata" | "attributes" | "publicApi"> {
+export interface HostServices extends Omit<PluginHost, "ownerOf" | "metadata" | "attributes"> {
   attributesOf(plugin: string): Readonly<Record<string, unknown>>;
 }
 
@@ -30,6 +33,8 @@ export interface MergedPlugin {
   fromConsumer: boolean;
 }
 
+export type MergedPlugins = ReadonlyMap<string, MergedPlugin>;
+
 interface Meta {
   disable?: boolean;
   priority?: number;
@@ -37,19 +42,36 @@ interface Meta {
   error_response?: string | object;
 }
 
+/** A compiled configuration, held by the chains that it is part of. */
 interface Interned {
   key: string;
   handlers: PluginHandlers;
   users: number;
 }
 
+/** A chain, held by the routes (or global rules) that were compiled to it. */
+export class HeldChain {
+  readonly key: string;
+  readonly chain: PluginChain;
+  readonly parts: readonly Interned[];
+  users = 0;
+
+  constructor(key: string, chain: PluginChain, parts: readonly Interned[]) {
+    this.key = key;
+    this.chain = chain;
+    this.parts = parts;
+  }
+}
+
+const NO_OWNER = (): string => "";
+
 export class PluginCompiler {
   readonly #catalog: Catalog;
   readonly #services: HostServices;
   readonly #metadata: (plugin: string) => unknown;
-  readonly #interned = new Map<string, Interned>();
-  /** By method and path; made when one is first asked for. */
-  #apis: Map<string, PluginApi> | null = null;
+  readonly #configurations = new Map<string, Interned>();
+  readonly #chains = new Map<string, HeldChain>();
+  readonly #hosts = new Map<string, PluginHost>();
 
   constructor(catalog: Catalog, services: HostServices, metadata: (plugin: string) => unknown) {
     this.#catalog = catalog;
@@ -57,103 +79,128 @@ export class PluginCompiler {
     this.#metadata = metadata;
   }
 
-  /** Distinct configurations alive on this worker. */
-  get size(): number {
-    return this.#interned.size;
-  }
-
-  compile(merged: ReadonlyMap<string, MergedPlugin>): PluginChain {
+  /** The chain of a merged set; to be given back by `release`. */
+  compile(merged: MergedPlugins): HeldChain {
     const links: ChainLink[] = [];
+    const parts: Interned[] = [];
+    let key = "";
+    let isNew = false;
     for (const [name, plugin] of merged) {
-      const link = this.#link(name, plugin);
-      if (link !== null) links.push(link);
+      const meta = (plugin.config._meta ?? {}) as Meta;
+      if (meta.disable === true) continue;
+      const interned = this.#intern(name, plugin);
+      parts.push(interned);
+      isNew ||= interned.users === 1;
+      links.push(linkOf(name, this.#catalog.get(name), interned.handlers, meta, plugin.fromConsumer));
+      key += `${interned.key}${plugin.fromConsumer ? "+" : ""}${plugin.config._meta === undefined ? "" : JSON.stringify(meta)}`;
     }
-    return new PluginChain(links);
+    // A chain with a configuration that nobody else has cannot be anybody else's: it needs no name.
+    return this.#hold(isNew ? "" : digest(key), links, parts);
   }
 
-  #link(name: string, { config, owner, fromConsumer }: MergedPlugin): ChainLink | null {
-    const meta = (config._meta ?? {}) as Meta;
-    if (meta.disable === true) return null;
+  release(held: HeldChain): void {
+    if (--held.users > 0) return;
+    if (held.key !== "") this.#chains.delete(held.key);
+    for (const part of held.parts) this.#releasePart(part);
+  }
+
+  #hold(key: string, links: ChainLink[], parts: readonly Interned[]): HeldChain {
+    let held = key === "" ? undefined : this.#chains.get(key);
+    if (held === undefined) {
+      held = new HeldChain(key, new PluginChain(links), parts.slice());
+      if (key !== "") this.#chains.set(key, held);
+    } else {
+      for (const part of parts) this.#releasePart(part);
+    }
+    held.users++;
+    return held;
+  }
+
+  #releasePart(part: Interned): void {
+    if (--part.users > 0) return;
+    this.#configurations.delete(part.key);
+    part.handlers.dispose?.();
+  }
+
+  #intern(name: string, plugin: MergedPlugin): Interned {
+    const { _meta: _, ...config } = plugin.config;
     const definition = this.#catalog.get(name);
-    try {
-      if (definition === undefined) throw new Error("no such plugin is loaded");
-      const interned = this.#acquire(definition, config, owner);
-      return {
-        name,
-        priority: meta.priority ?? definition.priority,
-        isAuth: definition.type === "auth",
-        fromConsumer,
-        handlers: interned.handlers,
-        filter: meta.filter === undefined ? null : compileExpression(meta.filter),
-        errorResponse: meta.error_response ?? null,
-        release: () => this.#release(interned),
-      };
-    } catch (error) {
-      this.#services.log.error("plugin configuration cannot be used", {
-        plugin: name,
-        owner,
-        reason: String(error),
-      });
-      if (definition !== undefined && definition.type !== "auth" && definition.failsClosed !== true)
-        return null;
-      return refusal(name, definition?.priority ?? Number.MAX_SAFE_INTEGER, this.#services.log);
-    }
-  }
-
-  #acquire(definition: PluginDefinition, config: Record<string, unknown>, owner: string): Interned {
-    const { _meta: _, ...own } = config;
-    const key = `${definition.name}@${definition.version}${definition.perOwner === true ? `#${owner}` : ""}:${JSON.stringify(own)}`;
-    let interned = this.#interned.get(key);
+    const owner = definition?.perOwner === true ? ownerKind(plugin.owner) : "";
+    const key = digest(`${name}@${definition?.version ?? ""}#${owner}:${JSON.stringify(config)}`);
+    let interned = this.#configurations.get(key);
     if (interned === undefined) {
-      interned = { key, handlers: definition.compile(own, this.#hostOf(definition, owner)), users: 0 };
-      this.#interned.set(key, interned);
+      interned = { key, handlers: this.#handlersOf(name, definition, config, plugin.owner), users: 0 };
+      this.#configurations.set(key, interned);
     }
     interned.users++;
     return interned;
   }
 
-  #hostOf({ name }: PluginDefinition, owner: string): PluginHost {
-    const { attributesOf, ...services } = this.#services;
-    return {
-      ...services,
-      owner,
-      attributes: attributesOf(name),
-      metadata: () => this.#metadata(name),
-      publicApi: (method, path) => (this.#apis ??= this.#gatherApis()).get(`${method} ${path}`) ?? null,
-    };
-  }
-
-  #gatherApis(): Map<string, PluginApi> {
-    const apis = new Map<string, PluginApi>();
-    for (const definition of this.#catalog.list()) {
-      for (const api of definition.apis?.(this.#hostOf(definition, `plugin#${definition.name}`)) ?? []) {
-        for (const method of api.methods) apis.set(`${method} ${api.uri}`, api);
-      }
+  #handlersOf(
+    name: string,
+    definition: PluginDefinition | undefined,
+    config: Record<string, unknown>,
+    owner: string,
+  ): PluginHandlers {
+    const { log } = this.#services;
+    try {
+      if (definition === undefined) throw new Error("no such plugin is loaded");
+      return definition.compile(config, this.#hostOf(definition, owner));
+    } catch (error) {
+      log.error("plugin configuration cannot be used", { plugin: name, owner, reason: String(error) });
+      if (definition !== undefined && definition.type !== "auth" && definition.failsClosed !== true)
+        return {};
+      return refusal(name, log);
     }
-    return apis;
   }
 
-  #release(interned: Interned): void {
-    if (--interned.users > 0) return;
-    this.#interned.delete(interned.key);
-    interned.handlers.dispose?.();
+  /** One per plugin and kind of owner, whatever the number of configurations. */
+  #hostOf({ name, perOwner }: PluginDefinition, owner: string): PluginHost {
+    const key = perOwner === true ? `${name}#${ownerKind(owner)}` : name;
+    let host = this.#hosts.get(key);
+    if (host === undefined) {
+      const { attributesOf, ...services } = this.#services;
+      host = {
+        ...services,
+        ownerOf: perOwner === true ? ownerReader(owner) : NO_OWNER,
+        attributes: attributesOf(name),
+        metadata: () => this.#metadata(name),
+      };
+      this.#hosts.set(key, host);
+    }
+    return host;
   }
 }
 
-function refusal(name: string, priority: number, log: PluginLog): ChainLink {
+function linkOf(
+  name: string,
+  definition: PluginDefinition | undefined,
+  handlers: PluginHandlers,
+  meta: Meta,
+  fromConsumer: boolean,
+): ChainLink {
   return {
     name,
-    priority,
-    isAuth: false,
-    fromConsumer: false,
-    handlers: {
-      rewrite(ctx) {
-        log.debug("request refused", { plugin: name });
-        return ctx.answer(503, { error_msg: "503 Service Unavailable" });
-      },
-    },
-    filter: null,
-    errorResponse: null,
-    release: () => undefined,
+    // What is unknown refuses before anything else runs.
+    priority: meta.priority ?? definition?.priority ?? Number.MAX_SAFE_INTEGER,
+    isAuth: definition?.type === "auth",
+    fromConsumer,
+    handlers,
+    filter: meta.filter === undefined ? null : compileExpression(meta.filter),
+    errorResponse: meta.error_response ?? null,
   };
+}
+
+function refusal(plugin: string, log: PluginLog): PluginHandlers {
+  return {
+    rewrite(ctx: Exchange) {
+      log.debug("request refused", { plugin });
+      return ctx.answer(503, { error_msg: "503 Service Unavailable" });
+    },
+  };
+}
+
+/** 32 bytes instead of the text: there are as many keys as distinct configurations. */
+function digest(text: string): string {
+  return hash("sha256", text, "binary");
 }

@@ -33,13 +33,13 @@ export default definePlugin({
     return wrong === undefined ? null : `invalid ip address: ${wrong}`;
   },
   compile(config) {
+    const { response_code: status, message } = config;
     const listed = new AddressSet(config.whitelist ?? config.blacklist ?? []);
     const passesListed = config.whitelist !== undefined;
-    const body = { message: config.message };
     return {
       access(ctx) {
         if (listed.has(ctx.client.address) === passesListed) return undefined;
-        return ctx.answer(config.response_code, body);
+        return ctx.answer(status, { message });
       },
     };
   },

@@ -49,8 +49,11 @@ export default definePlugin({
     reset_header: Type.String({ default: DEFAULT_HEADERS.reset_header }),
   }),
   compile(config, host) {
+    // Handlers keep what they close over for as long as the route lives: so these, and not the whole configuration.
+    const { count, rejected_code: rejectedStatus, allow_degradation: allowsDegradation } = config;
     const { counters } = host;
-    const prefix = `limit-count:${host.owner}:${contentHash(config)}:`;
+    const showsQuota = config.show_limit_quota_header;
+    const suffix = `:limit-count:${contentHash(config)}:`;
     const keyOf = compileKey(config.key, config.key_type);
     const windowMs = config.time_window * 1000;
     const limitText = String(config.count);
@@ -58,21 +61,19 @@ export default definePlugin({
 
     return {
       access(ctx) {
-        const key = prefix + (keyOf(ctx) ?? ctx.client.address);
-        const allowed = counters.increment(key, 1, config.count, windowMs, host.now());
+        const key = host.ownerOf(ctx) + suffix + (keyOf(ctx) ?? ctx.client.address);
+        const allowed = counters.increment(key, 1, count, windowMs, host.now());
         if (counters.full) {
-          return config.allow_degradation
-            ? undefined
-            : ctx.answer(500, { error_msg: "failed to limit count" });
+          return allowsDegradation ? undefined : ctx.answer(500, { error_msg: "failed to limit count" });
         }
-        if (config.show_limit_quota_header) {
+        if (showsQuota) {
           const names = host.metadata() ?? DEFAULT_HEADERS;
           const { headers } = ctx.response;
           headers.set(names.limit_header, limitText);
           headers.set(names.remaining_header, String(counters.remaining));
           headers.set(names.reset_header, String(Math.floor(counters.resetMs / 10) / 100));
         }
-        return allowed ? undefined : ctx.answer(config.rejected_code, rejection);
+        return allowed ? undefined : ctx.answer(rejectedStatus, rejection);
       },
     };
   },

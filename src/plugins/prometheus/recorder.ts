@@ -31,6 +31,7 @@ const NO_ROUTE: RouteFacts = {
   name: undefined,
   serviceId: undefined,
   serviceName: undefined,
+  pluginConfigId: undefined,
   labels: undefined,
   matchedUri: "",
   matchedHost: "",
