@@ -10,7 +10,7 @@
  */
 
 import { hash } from "node:crypto";
-import type { PluginDefinition, PluginHandlers } from "../../plugin/definition.ts";
+import type { PluginApi, PluginDefinition, PluginHandlers } from "../../plugin/definition.ts";
 import type { Exchange } from "../../plugin/exchange.ts";
 import type { PluginHost, PluginLog } from "../../plugin/host.ts";
 import { compileExpression, type Expression } from "../../lib/expression.ts";
@@ -19,10 +19,11 @@ import { ownerKind, ownerReader } from "./owner.ts";
 
 export interface Catalog {
   get(name: string): PluginDefinition | undefined;
+  list(): PluginDefinition[];
 }
 
 /** Everything a host offers besides what depends on the plugin and its owner. */
-export interface HostServices extends Omit<PluginHost, "ownerOf" | "metadata" | "attributes"> {
+export interface HostServices extends Omit<PluginHost, "ownerOf" | "metadata" | "attributes" | "publicApi"> {
   attributesOf(plugin: string): Readonly<Record<string, unknown>>;
 }
 
@@ -72,6 +73,8 @@ export class PluginCompiler {
   readonly #configurations = new Map<string, Interned>();
   readonly #chains = new Map<string, HeldChain>();
   readonly #hosts = new Map<string, PluginHost>();
+  /** By method and path; made when one is first asked for. */
+  #apis: Map<string, PluginApi> | null = null;
 
   constructor(catalog: Catalog, services: HostServices, metadata: (plugin: string) => unknown) {
     this.#catalog = catalog;
@@ -165,10 +168,21 @@ export class PluginCompiler {
         ownerOf: perOwner === true ? ownerReader(owner) : NO_OWNER,
         attributes: attributesOf(name),
         metadata: () => this.#metadata(name),
+        publicApi: (method, path) => (this.#apis ??= this.#gatherApis()).get(`${method} ${path}`) ?? null,
       };
       this.#hosts.set(key, host);
     }
     return host;
+  }
+
+  #gatherApis(): Map<string, PluginApi> {
+    const apis = new Map<string, PluginApi>();
+    for (const definition of this.#catalog.list()) {
+      for (const api of definition.apis?.(this.#hostOf(definition, `plugin#${definition.name}`)) ?? []) {
+        for (const method of api.methods) apis.set(`${method} ${api.uri}`, api);
+      }
+    }
+    return apis;
   }
 }
 
