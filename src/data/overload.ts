@@ -3,12 +3,17 @@
  * clients' patience runs out.
  *
  * Two signs: the event loop is late, or the heap is near its limit. Either must be set to count. Lateness is
- * measured by a timer against its own schedule; the state holds until the next measurement.
+ * measured by a timer against its own schedule; the state holds until the next measurement. A heap that is full of
+ * garbage is no overload: before requests are refused for it, and while they are, it is collected now and then,
+ * since a worker that refuses everything allocates too little for V8 to do it.
  */
 
-import { getHeapStatistics } from "node:v8";
+import { type Heap, WorkerHeap } from "./worker-heap.ts";
 
-const CHECK_MS = 100;
+export const CHECK_MS = 100;
+
+/** At least so long between two collections that are asked for here. */
+const COLLECT_EVERY_MS = 5000;
 
 export interface OverloadLimits {
   /** 0: the lateness of the loop does not count. */
@@ -17,20 +22,35 @@ export interface OverloadLimits {
   shedHeapShare: number;
 }
 
+export interface OverloadSurroundings {
+  heap?: Heap;
+  /** Monotonic milliseconds. */
+  now?: () => number;
+}
+
 export class Overload {
   readonly #limits: OverloadLimits;
+  readonly #heap: Heap;
+  readonly #now: () => number;
   readonly #timer: NodeJS.Timeout;
   #expectedAt: number;
-  /** Lateness of the loop at the last measurement, and its highest value since `takeReport`. */
+  #collectedAt = Number.NEGATIVE_INFINITY;
+  /** Lateness of the loop at the last measurement. */
   delayMs = 0;
   heapUsedBytes = 0;
   isOverloaded = false;
   readonly #onMeasured: (overload: Overload) => void;
 
-  constructor(limits: OverloadLimits, onMeasured: (overload: Overload) => void) {
+  constructor(
+    limits: OverloadLimits,
+    onMeasured: (overload: Overload) => void,
+    { heap = new WorkerHeap(), now = () => performance.now() }: OverloadSurroundings = {},
+  ) {
     this.#limits = limits;
     this.#onMeasured = onMeasured;
-    this.#expectedAt = performance.now() + CHECK_MS;
+    this.#heap = heap;
+    this.#now = now;
+    this.#expectedAt = now() + CHECK_MS;
     this.#timer = setInterval(() => this.#measure(), CHECK_MS).unref();
   }
 
@@ -39,15 +59,26 @@ export class Overload {
   }
 
   #measure(): void {
-    const now = performance.now();
+    const now = this.#now();
     this.delayMs = Math.max(0, now - this.#expectedAt);
-    this.#expectedAt = now + CHECK_MS;
-    const heap = getHeapStatistics();
-    this.heapUsedBytes = heap.used_heap_size;
-    const { shedEventLoopDelayMs, shedHeapShare } = this.#limits;
-    this.isOverloaded =
-      (shedEventLoopDelayMs > 0 && this.delayMs > shedEventLoopDelayMs) ||
-      (shedHeapShare > 0 && heap.used_heap_size > heap.heap_size_limit * shedHeapShare);
+    const { shedEventLoopDelayMs } = this.#limits;
+    const isLate = shedEventLoopDelayMs > 0 && this.delayMs > shedEventLoopDelayMs;
+    this.isOverloaded = this.#isHeapFull(now) || isLate;
+    // After a collection: the pause that it took is no lateness.
+    this.#expectedAt = this.#now() + CHECK_MS;
     this.#onMeasured(this);
+  }
+
+  #isHeapFull(now: number): boolean {
+    const heap = this.#heap;
+    const mostBytes = heap.limitBytes * this.#limits.shedHeapShare;
+    this.heapUsedBytes = heap.usedBytes();
+    if (mostBytes === 0 || this.heapUsedBytes <= mostBytes) return false;
+    if (now - this.#collectedAt >= COLLECT_EVERY_MS) {
+      heap.collect();
+      this.#collectedAt = now;
+      this.heapUsedBytes = heap.usedBytes();
+    }
+    return this.heapUsedBytes > mostBytes;
   }
 }
