@@ -1,12 +1,33 @@
 /** The plugins that are built in, by name. The folder beside this file is the list of features. */
 
 import type { PluginDefinition } from "../plugin/definition.ts";
+import basicAuth from "./basic-auth/index.ts";
+import clientControl from "./client-control/index.ts";
+import consumerRestriction from "./consumer-restriction/index.ts";
 import ipRestriction from "./ip-restriction/index.ts";
 import keyAuth from "./key-auth/index.ts";
 import limitCount from "./limit-count/index.ts";
 import prometheus from "./prometheus/index.ts";
+import proxyRewrite from "./proxy-rewrite/index.ts";
+import publicApi from "./public-api/index.ts";
+import realIp from "./real-ip/index.ts";
+import redirect from "./redirect/index.ts";
+import requestId from "./request-id/index.ts";
 
-const BUILT_IN = [keyAuth, ipRestriction, limitCount, prometheus] as unknown as readonly PluginDefinition[];
+const BUILT_IN = [
+  basicAuth,
+  clientControl,
+  consumerRestriction,
+  ipRestriction,
+  keyAuth,
+  limitCount,
+  prometheus,
+  proxyRewrite,
+  publicApi,
+  realIp,
+  redirect,
+  requestId,
+] as unknown as readonly PluginDefinition[];
 
 export class PluginCatalog {
   readonly #plugins = new Map<string, PluginDefinition>();

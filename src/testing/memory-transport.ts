@@ -13,6 +13,8 @@ export interface TestRequest {
   host?: string;
   headers?: Record<string, string>;
   body?: string | Buffer;
+  /** Length as the head declares it; `UNKNOWN_LENGTH` for a chunked body. Default: the body's. */
+  bodyLength?: number;
   /** Address of the client; default 127.0.0.1. */
   address?: string;
   version?: "1.0" | "1.1" | "2";
@@ -31,14 +33,15 @@ export function headOf(request: TestRequest): RequestHead {
   const host = request.host ?? "localhost";
   const body = bodyOf(request);
   const headers = HeaderList.from({ Host: host, ...request.headers });
-  if (body.length > 0) headers.set("Content-Length", String(body.length));
+  const bodyLength = request.bodyLength ?? body.length;
+  if (bodyLength > 0) headers.set("Content-Length", String(bodyLength));
   return {
     method: request.method ?? "GET",
     target: request.target ?? "/",
     authority: host.toLowerCase(),
     headers,
     version: request.version ?? "1.1",
-    bodyLength: body.length,
+    bodyLength,
     upgrade: null,
     expectsContinue: false,
     headBytes: 0,
