@@ -256,9 +256,15 @@ function admin(input: ResolveInput): AdminConfig {
     keys: adminKeys(input),
     allow: section.allow_admin,
     cors: section.enable_admin_cors,
-    serverHeader: filled.cardea.admin.server_header || null,
+    serverHeader: serverHeader(filled.cardea.admin.server_header, filled.apisix.enable_server_tokens),
     maxBodyBytes: filled.cardea.admin.max_body_size,
   };
+}
+
+/** Without server tokens the name stays and the version goes. */
+function serverHeader(text: string, hasTokens: boolean): string | null {
+  if (text === "") return null;
+  return hasTokens ? text : text.split("/", 1)[0];
 }
 
 function adminKeys({ filled, env, addProblem, addProblemOutside, addWarning }: ResolveInput): AdminKey[] {

@@ -16,7 +16,7 @@ export interface ResourceAddress {
 export type ResourceTypes = ReadonlyMap<string, ResourceType>;
 
 export function keyOf(type: ResourceType, id: string, parent: string | null): string {
-  return parent === null ? `/${type.plural}/${id}` : `/${parentPlural(type)}/${parent}/${type.plural}/${id}`;
+  return parent === null ? `/${type.plural}/${id}` : `/${type.parent}/${parent}/${type.plural}/${id}`;
 }
 
 /** Null: the key is not that of a resource. */
@@ -25,7 +25,7 @@ export function addressOf(key: string, types: ResourceTypes): ResourceAddress | 
   if (steps.length < 3 || steps[0] !== "") return null;
   if (steps.length === 5) {
     const below = types.get(steps[3]);
-    if (below?.parent !== undefined && parentPlural(below) === steps[1]) {
+    if (below?.parent !== undefined && below.parent === steps[1]) {
       return { type: below, id: steps[4], parent: steps[2] };
     }
   }
@@ -33,10 +33,4 @@ export function addressOf(key: string, types: ResourceTypes): ResourceAddress | 
   if (type === undefined || type.parent !== undefined) return null;
   const id = steps.slice(2).join("/");
   return id === "" || (steps.length > 3 && type.plural !== "secrets") ? null : { type, id, parent: null };
-}
-
-/** "consumers" for a type whose path is "/consumers/{parent}/credentials/{id}" or whose parent is "consumers". */
-export function parentPlural(type: ResourceType): string {
-  const parent = type.parent ?? "";
-  return parent.startsWith("/") ? parent.split("/")[1] : parent;
 }

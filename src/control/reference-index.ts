@@ -44,8 +44,8 @@ export class ReferenceIndex {
       );
   }
 
-  /** Any one that refers to this resource, in the order in which they came; undefined: nobody does. */
-  firstUse(plural: string, id: string): Use | undefined {
-    return this.#uses.get(`${plural}/${id}`)?.values().next().value;
+  /** Those that refer to this resource, in the order in which they came. */
+  usesOf(plural: string, id: string): Iterable<Use> {
+    return this.#uses.get(`${plural}/${id}`)?.values() ?? [];
   }
 }

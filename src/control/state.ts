@@ -50,6 +50,8 @@ export interface QuarantineFault {
 /** What changed for workers, and which host names upstreams use now. */
 export type PublishChange = (item: ConfigurationItem) => void;
 
+const ROUTES = "routes";
+const SERVICES = "services";
 const CONSUMERS = "consumers";
 const CREDENTIALS = "credentials";
 const FIRST_ADDRESS = /^[\d.]+$|:/;
@@ -61,8 +63,8 @@ export class ConfigurationState {
   readonly #now: () => number;
   readonly #byType = new Map<string, Map<string, StateEntry>>();
   readonly #consumerKeys = new ConsumerKeys();
-  /** Credentials by their consumer. */
-  readonly #credentials = new Map<string, Map<string, StateEntry>>();
+  /** "credentials/jack" → by id: what stands below a parent. */
+  readonly #children = new Map<string, Map<string, StateEntry>>();
   readonly #references = new ReferenceIndex();
   readonly #hostsOf = new Map<string, string[]>();
   readonly #hostUses = new Map<string, number>();
@@ -103,7 +105,7 @@ export class ConfigurationState {
         fault: null,
       };
       entries.set(name, entry);
-      if (type.plural === CREDENTIALS) this.#credentialsOf(parent!).set(id, entry);
+      if (parent !== null) this.#childrenOf(type.plural, parent).set(id, entry);
     } else if (entry.text === item.value && entry.modRevision === item.modRevision) {
       return;
     } else {
@@ -127,9 +129,9 @@ export class ConfigurationState {
     this.#setHosts(key, []);
     this.#references.set(key, type, null);
     if (type.plural === CONSUMERS) this.#consumerKeys.set(key, id, null);
+    if (parent !== null) this.#forgetChild(type.plural, parent, id);
     if (type.plural === CREDENTIALS) {
       this.#consumerKeys.set(key, parent!, null);
-      this.#credentialsOf(parent!).delete(id);
       this.#refreshConsumer(parent!);
     } else if (entry.published !== null) {
       this.#publish({ kind: type.singular as Kind, id, value: null });
@@ -142,7 +144,7 @@ export class ConfigurationState {
 
   /** All of a type, those of one parent if given. */
   list(plural: string, parent: string | null = null): Iterable<StateEntry> {
-    if (parent !== null) return this.#credentials.get(parent)?.values() ?? [];
+    if (parent !== null) return this.#children.get(`${plural}/${parent}`)?.values() ?? [];
     return this.#byType.get(plural)?.values() ?? [];
   }
 
@@ -160,12 +162,23 @@ export class ConfigurationState {
     return this.#quarantined.values();
   }
 
-  /** A resource that refers to this one, and whether one of its plugins does; null: nobody does. */
+  /** A resource that refers to this one, and whether one of its plugins does; routes first. Null: nobody does. */
   userOf(plural: string, id: string): { entry: StateEntry; isInPlugin: boolean } | null {
-    const use = this.#references.firstUse(plural, id);
-    if (use === undefined) return null;
-    const { type, id: user, parent } = addressOf(use.key, this.types)!;
-    return { entry: this.get(type.plural, user, parent)!, isInPlugin: use.isInPlugin };
+    let first: { entry: StateEntry; isInPlugin: boolean } | null = null;
+    for (const { key, isInPlugin } of this.#references.usesOf(plural, id)) {
+      const address = addressOf(key, this.types)!;
+      const entry = this.get(address.type.plural, address.id, address.parent)!;
+      if (entry.type.plural === ROUTES) return { entry, isInPlugin };
+      if (first === null || entry.type.plural === SERVICES) first = { entry, isInPlugin };
+    }
+    return first;
+  }
+
+  /** What goes when this one goes. */
+  *childrenOf(plural: string, id: string): IterableIterator<StateEntry> {
+    for (const type of this.types.values()) {
+      if (type.parent === plural) yield* this.list(type.plural, id);
+    }
   }
 
   /** Everything that workers get. */
@@ -192,14 +205,14 @@ export class ConfigurationState {
         const entry = this.get(plural, id);
         return entry === undefined ? undefined : parseObject(entry.text);
       },
-      list: (plural) => this.#values(plural),
+      list: (plural) => this.#values(plural, parent),
       consumerWithKey: (plugin, field, value) => this.#consumerKeys.ownerOf(plugin, field, value, key),
       ...(parent === null ? {} : { parentId: parent }),
     };
   }
 
-  *#values(plural: string): IterableIterator<readonly [string, JsonObject]> {
-    for (const entry of this.list(plural)) {
+  *#values(plural: string, parent: string | null): IterableIterator<readonly [string, JsonObject]> {
+    for (const entry of this.list(plural, parent)) {
       const value = parseObject(entry.text);
       if (value !== undefined) yield [entry.id, value];
     }
@@ -271,7 +284,7 @@ export class ConfigurationState {
     );
     if (consumer === null) return;
     const credentials: unknown[] = [];
-    for (const credential of this.#credentials.get(username)?.values() ?? []) {
+    for (const credential of this.list(CREDENTIALS, username)) {
       if (credential.fault !== null || credential.type.normalize === null) continue;
       const inner = parseObject(credential.text)!;
       const normal = this.#attempt(credential, () =>
@@ -319,10 +332,17 @@ export class ConfigurationState {
     return entries;
   }
 
-  #credentialsOf(username: string): Map<string, StateEntry> {
-    let credentials = this.#credentials.get(username);
-    if (credentials === undefined) this.#credentials.set(username, (credentials = new Map()));
-    return credentials;
+  #childrenOf(plural: string, parent: string): Map<string, StateEntry> {
+    const name = `${plural}/${parent}`;
+    let children = this.#children.get(name);
+    if (children === undefined) this.#children.set(name, (children = new Map()));
+    return children;
+  }
+
+  #forgetChild(plural: string, parent: string, id: string): void {
+    const children = this.#childrenOf(plural, parent);
+    children.delete(id);
+    if (children.size === 0) this.#children.delete(`${plural}/${parent}`);
   }
 }
 

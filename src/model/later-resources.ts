@@ -33,7 +33,8 @@ export const protoType: ResourceType = {
   id: { field: "id", generated: true },
   methods: ["GET", "PUT", "POST", "DELETE"],
   references: [],
-  inUse: (title, id) => `can not delete this proto, ${title} [${id}] is still using it now`,
+  inUse: (title, id) =>
+    `can not delete this proto, ${title.replace("plugin in ", "")} [${id}] is still using it now`,
   normalize: null,
 };
 
@@ -169,6 +170,16 @@ function checkPairs(value: JsonObject): ValidationError | null {
     : refused("mismatched number of certs and keys", certs > keys ? "/keys" : "/certs");
 }
 
+function protocolMismatch(superior: JsonObject, value: JsonObject): string | null {
+  const name = (holder: JsonObject) =>
+    isObject(holder["protocol"]) ? String(holder["protocol"]["name"]) : null;
+  if (name(superior) === null || name(superior) === name(value)) return null;
+  return (
+    `protocol mismatch: subordinate protocol [${name(value)}] does not match ` +
+    `superior protocol [${name(superior)}]`
+  );
+}
+
 const Logger = raw({
   properties: { name: Type.String(), filter: { type: "array" }, conf: { type: "object" } },
   dependencies: { name: ["conf"] },
@@ -204,10 +215,17 @@ export const streamRouteType: ResourceType = {
   references: [
     { path: ["upstream_id"], to: "upstreams", title: "upstream" },
     { path: ["service_id"], to: "services", title: "service" },
-    { path: ["protocol", "superior_id"], to: "stream_routes", title: "stream route" },
+    {
+      path: ["protocol", "superior_id"],
+      to: "stream_routes",
+      title: "stream route",
+      missing: (id) => `failed to fetch stream routes[${id}], response code: 404`,
+      unfit: protocolMismatch,
+    },
     ...inlineUpstreamReferences,
   ],
-  inUse: (title, id) => `can not delete this stream route, ${title} [${id}] is still using it now`,
+  inUse: (_title, id) =>
+    `can not delete this stream route directly, stream route [${id}] is still using it as superior_id`,
   check(value, _context, id) {
     const protocol = isObject(value["protocol"]) ? value["protocol"] : {};
     if (id !== undefined && idText(protocol["superior_id"]) === id) {

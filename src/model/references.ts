@@ -14,6 +14,7 @@ export interface FoundReference {
   title: string;
   /** Where it stands. */
   pointer: string;
+  reference: Reference;
 }
 
 /** Only looked at for deletes: APISIX lets a plugin name an upstream that is not there yet. */
@@ -56,5 +57,6 @@ function find(reference: Reference, value: JsonObject): FoundReference[] {
       id: String(place.value),
       title: reference.title,
       pointer: place.pointer,
+      reference,
     }));
 }

@@ -25,6 +25,8 @@ export interface PluginRules {
   config: TSchema;
   consumer?: TSchema;
   metadata?: TSchema;
+  /** Dotted paths of fields that are encrypted at rest, in `config` and in `consumer`. */
+  encrypted?: readonly string[];
   check?(config: unknown): string | null;
 }
 
@@ -37,7 +39,7 @@ export interface ModelContext {
   plugins: PluginCatalog;
   /** The stored value, for references: "upstreams", "1". */
   get?(plural: string, id: string): JsonObject | undefined;
-  /** All stored values of a type with few items, for conflicts among them. */
+  /** All stored values of a type with few items (those of the same parent), for conflicts among them. */
   list?(plural: string): Iterable<readonly [id: string, value: JsonObject]>;
   /** Name of the consumer that has this value in that field of that plugin, credentials included. */
   consumerWithKey?(plugin: string, field: string, value: string): string | undefined;
@@ -53,6 +55,10 @@ export interface Reference {
   to: string;
   /** What the target is called in messages: "upstream", "plugin config". */
   title: string;
+  /** How a target that does not exist is told, where APISIX has other words. */
+  missing?(id: string): string;
+  /** Why `target` will not do for `value`; null: it will. */
+  unfit?(target: JsonObject, value: JsonObject, id: string): string | null;
 }
 
 /** Which configuration of a plugin stands in `plugins`. */
@@ -70,8 +76,10 @@ export interface ResourceType<Published = unknown> {
   secretReferences?: boolean;
   /** Where the schema depends on the id or on the plugins: plugin metadata, secrets. */
   schemaFor?(id: string | undefined, context: ModelContext): TSchema | undefined;
-  /** "/consumers/{parent}/credentials/{id}". */
+  /** "consumers" for "/consumers/{parent}/credentials/{id}": goes with its parent. */
   parent?: string;
+  /** Field that holds the parent's id; set from the path. */
+  parentField?: string;
   id: IdRule;
   methods: readonly Method[];
   plugins?: PluginUse;

@@ -2,6 +2,7 @@
 
 import { consumerType } from "./consumer.ts";
 import { credentialType } from "./credential.ts";
+import { graphqlCostDecorationType } from "./graphql-cost-decoration.ts";
 import { protoType, secretType, sslType, streamRouteType } from "./later-resources.ts";
 import { pluginMetadataType } from "./plugin-metadata.ts";
 import { consumerGroupType, globalRuleType, pluginConfigType } from "./plugin-sets.ts";
@@ -21,6 +22,7 @@ export const RESOURCE_TYPES: readonly ResourceType[] = [
   pluginConfigType,
   consumerGroupType,
   serviceType,
+  graphqlCostDecorationType,
   routeType,
   streamRouteType,
   consumerType,

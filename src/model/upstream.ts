@@ -88,7 +88,13 @@ const HashVariable = Type.String({
 const HashName = Type.String({ pattern: "^[a-zA-Z0-9-_]+$" });
 
 export const upstreamReferences: readonly Reference[] = [
-  { path: ["tls", "client_cert_id"], to: "ssls", title: "ssl" },
+  {
+    path: ["tls", "client_cert_id"],
+    to: "ssls",
+    title: "ssl",
+    unfit: (ssl, _value, id) =>
+      ssl["type"] === "client" ? null : `failed to fetch ssl info by ssl id [${id}], wrong ssl type`,
+  },
 ];
 /** The same below the field `upstream` of another resource. */
 export const inlineUpstreamReferences: readonly Reference[] = upstreamReferences.map((reference) => ({
@@ -151,6 +157,8 @@ function checkPassHost(upstream: JsonObject, at: string): ValidationError | null
 function checkBalancer(upstream: JsonObject, at: string): ValidationError | null {
   const type = upstream["type"] ?? "roundrobin";
   if (type !== "chash") {
+    // Kafka's own client chooses the broker; clients write "none".
+    if (upstream["scheme"] === "kafka") return null;
     if (type === "roundrobin" || type === "least_conn" || type === "ewma") return null;
     const known = "roundrobin, chash, least_conn or ewma";
     return refused(

@@ -23,6 +23,7 @@ const GOOD: Record<string, [id: string, value: JsonObject]> = {
   upstreams: ["1", { nodes }],
   consumers: ["jack", { username: "jack" }],
   credentials: ["1", {}],
+  graphql_cost_decorations: ["1", { field_path: "Query.products" }],
   consumer_groups: ["1", { id: "1", plugins: {} }],
   plugin_configs: ["1", { id: "1", plugins: {} }],
   global_rules: ["1", { id: 1, plugins: {} }],

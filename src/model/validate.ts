@@ -63,13 +63,14 @@ function checkReferences(
   context: ModelContext,
 ): ValidationError | null {
   if (context.get === undefined) return null;
-  for (const reference of referencesOf(type, value)) {
-    if (context.get(reference.to, reference.id) !== undefined) continue;
-    const { title, id } = reference;
-    return refused(
-      `failed to fetch ${title} info by ${title} id [${id}], response code: 404`,
-      reference.pointer,
-    );
+  for (const { to, id, title, pointer, reference } of referencesOf(type, value)) {
+    const target = context.get(to, id);
+    if (target === undefined) {
+      const message = `failed to fetch ${title} info by ${title} id [${id}], response code: 404`;
+      return refused(reference.missing?.(id) ?? message, pointer);
+    }
+    const unfit = reference.unfit?.(target, value, id) ?? null;
+    if (unfit !== null) return refused(unfit, pointer);
   }
   return null;
 }

@@ -100,6 +100,8 @@ export class StandInResolver implements HostResolver {
 export interface Reply {
   status: number;
   headers: Headers;
+  /** Of `X-Error-Pointer`. */
+  pointer: string | null;
   /** Parsed, or the text when it is no JSON. */
   // oxlint-disable-next-line typescript/no-explicit-any -- tests look into bodies of every shape
   body: any;
@@ -231,7 +233,9 @@ async function request(
   } catch {
     // Not everything is JSON: an answer without body, for one.
   }
-  return { status: response.status, headers: response.headers, body: parsed, text };
+  const { status } = response;
+  const pointer = response.headers.get("x-error-pointer");
+  return { status, headers: response.headers, pointer, body: parsed, text };
 }
 
 function urlOf(server: FastifyInstance): string {

@@ -1,15 +1,18 @@
 /**
- * Answers of the Admin API: a status and a body. Errors are `{"error_msg": ...}` as clients of APISIX read
- * them; where a field is to blame, `pointer` names it (RFC 6901).
+ * Answers of the Admin API: a status and a body. Errors are `{"error_msg": ...}` and nothing else, since
+ * clients of APISIX compare whole bodies; where a field is to blame, the header `X-Error-Pointer` names it.
  */
 
 import type { ValidationError } from "../../model/resource-type.ts";
 
+/** Keys of a hostile body may be as long as the body. */
+const POINTER_CHARACTERS = 1024;
+
 export interface Answer {
   status: number;
-  /** JSON text, or a value that becomes it; undefined: no body. */
+  /** A value that becomes JSON and a line feed; undefined: no body. */
   body?: unknown;
-  /** `body` is JSON text already. */
+  /** `body` is text, sent as it is. */
   isText?: boolean;
   headers?: Record<string, string>;
 }
@@ -18,8 +21,20 @@ export function refuse(status: number, message: string, more: object = {}): Answ
   return { status, body: { error_msg: message, ...more } };
 }
 
-export function refuseField(error: ValidationError): Answer {
-  return refuse(400, error.message, error.pointer === "" ? {} : { pointer: error.pointer });
+/** In `X-Error-Pointer`: the JSON pointer as in a URI fragment (RFC 6901 section 6), so that it is ASCII. */
+export function refuseField(error: ValidationError, status = 400): Answer {
+  const answer = refuse(status, error.message);
+  if (error.pointer !== "") {
+    answer.headers = {
+      "x-error-pointer": encodeURI(error.pointer.slice(0, POINTER_CHARACTERS).toWellFormed()),
+    };
+  }
+  return answer;
+}
+
+/** What a client hears when it asks for text in place of JSON. */
+export function plainText(status: number, text: string): Answer {
+  return { status, body: text, isText: true };
 }
 
 export const KEY_NOT_FOUND: Answer = { status: 404, body: { message: "Key not found" } };

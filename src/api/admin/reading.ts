@@ -8,7 +8,7 @@
 import type { ConfigurationState, StateEntry } from "../../control/state.ts";
 import { compilePattern, type Pattern, PatternError } from "../../lib/pattern.ts";
 import { isObject, type JsonObject } from "../../model/resource-type.ts";
-import { type Answer, AnswerError, KEY_NOT_FOUND, refuse } from "./answer.ts";
+import { type Answer, AnswerError, KEY_NOT_FOUND, plainText, refuse } from "./answer.ts";
 import type { Target } from "./target.ts";
 
 export type Query = Readonly<Record<string, string | string[] | undefined>>;
@@ -32,9 +32,13 @@ export async function readTarget(target: Target, state: ConfigurationState, quer
     const entry = state.get(target.type.plural, target.id, target.parent);
     return entry === undefined
       ? KEY_NOT_FOUND
-      : { status: 200, body: entryText(entry), isText: true, headers: { etag: `"${entry.modRevision}"` } };
+      : {
+          status: 200,
+          body: `${entryText(entry)}\n`,
+          isText: true,
+          headers: { etag: `"${entry.modRevision}"` },
+        };
   }
-  if (target.parent !== null && state.get("consumers", target.parent) === undefined) return KEY_NOT_FOUND;
   const entries = [...state.list(target.type.plural, target.parent)];
   // APISIX has no placeholder for sub-resources: their empty list is a missing key.
   if (target.parent !== null && entries.length === 0) return KEY_NOT_FOUND;
@@ -45,7 +49,7 @@ export async function readTarget(target: Target, state: ConfigurationState, quer
     parts.push(entryText(page[i]));
     if (i % SLICE_ENTRIES === SLICE_ENTRIES - 1) await nextTurn();
   }
-  return { status: 200, body: `{"list":[${parts.join(",")}],"total":${chosen.length}}`, isText: true };
+  return { status: 200, body: `{"list":[${parts.join(",")}],"total":${chosen.length}}\n`, isText: true };
 }
 
 /** One resource as the API shows it, as JSON text. */
@@ -99,7 +103,7 @@ function pageOf(entries: StateEntry[], query: Query): StateEntry[] {
   if (Number.isNaN(page) || Number.isNaN(size)) return entries;
   if (size < LEAST_PAGE || size > LARGEST_PAGE) {
     const message = `page_size must be between ${LEAST_PAGE} and ${LARGEST_PAGE}`;
-    throw new AnswerError({ status: 400, body: { error_msg: message } });
+    throw new AnswerError(plainText(400, message));
   }
   const from = (Math.max(Math.trunc(page), 1) - 1) * Math.trunc(size);
   const byAge = [...entries].sort((a, b) => a.createRevision - b.createRevision);

@@ -7,7 +7,7 @@ import { metadataSchemaOf, pluginFacts, type PluginList } from "./plugin-facts.t
 import { resourceTypeBySingular } from "../../model/resources.ts";
 import { checkSchema } from "../../model/schema-check.ts";
 import type { ResourceTypes } from "../../control/keys.ts";
-import { type Answer, refuse } from "./answer.ts";
+import { type Answer, plainText, refuse, refuseField } from "./answer.ts";
 import { lastOf, type Query } from "./reading.ts";
 
 /** `GET /schema/{route | service | ...}`. */
@@ -44,8 +44,7 @@ export function pluginsAnswer(name: string | undefined, plugins: PluginList, que
 /** `GET /plugins/list`: names, highest priority first. */
 export function pluginNames(plugins: PluginList, query: Query): Answer {
   const subsystem = lastOf(query["subsystem"]) ?? "http";
-  if (subsystem !== "http" && subsystem !== "stream")
-    return { status: 400, body: "invalid subsystem passed" };
+  if (subsystem !== "http" && subsystem !== "stream") return plainText(400, "invalid subsystem passed");
   return { status: 200, body: subsystem === "http" ? plugins.list().map((plugin) => plugin.name) : [] };
 }
 
@@ -59,5 +58,5 @@ export function validateAgainstSchema(
   if (type === undefined) return refuse(404, `Unsupported resource type: ${plural ?? ""}`);
   const error = checkSchema(type.schema, body, type.secretReferences ?? false);
   if (error === null) return { status: 200 };
-  return refuse(400, error.message, error.pointer === "" ? {} : { pointer: error.pointer });
+  return refuseField(error);
 }

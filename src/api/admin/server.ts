@@ -3,11 +3,10 @@
  * answers and failures to responses. It behaves as APISIX's does, byte for byte where clients look, and adds
  * `?wait=live`, `If-Match` and JSON pointers in errors.
  *
- * Bodies are bounded, parsed here and nowhere else, whatever their declared type.
+ * Bodies are bounded.
  */
 
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
-import { parse as parseYaml } from "yaml";
 import type { AdminConfig, AdminKey } from "../../config/static-config.ts";
 import type { StoreFeed } from "../../control/feed.ts";
 import type { Publisher } from "../../control/publish.ts";
@@ -15,7 +14,8 @@ import type { ConfigurationState } from "../../control/state.ts";
 import type { Log } from "../../lib/log.ts";
 import { type Store, StoreUnavailableError } from "../../store/contract.ts";
 import { AdminAccess } from "./access.ts";
-import { type Answer, AnswerError, refuse } from "./answer.ts";
+import { type Answer, AnswerError, plainText, refuse } from "./answer.ts";
+import { readBody } from "./body.ts";
 import { historyAnswer } from "./history.ts";
 import type { PluginList } from "./plugin-facts.ts";
 import { lastOf, type Query, readTarget } from "./reading.ts";
@@ -43,8 +43,6 @@ const LONGEST_WAIT_SECONDS = 60;
 const HEADER_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 60_000;
 const MAX_CONNECTIONS = 1000;
-/** Of an unreadable body, what the answer repeats. */
-const ECHO_CHARACTERS = 64 * 1024;
 
 /** Makes the server; the caller lets it listen. */
 export function createAdminServer(parts: AdminParts): FastifyInstance {
@@ -207,23 +205,8 @@ class AdminApi {
 }
 
 function reloadAnswer(method: string): Answer {
-  if (method === "PUT") return { status: 200, body: "done" };
+  if (method === "PUT") return plainText(200, "done");
   return refuse(405, `please use PUT method to reload the plugins, ${method} method is not allowed.`);
-}
-
-/** JSON, or YAML where it is accepted; undefined when there is no body. */
-function readBody(request: FastifyRequest, acceptYaml = false): unknown {
-  const text = request.body;
-  if (typeof text !== "string" || text === "") return undefined;
-  try {
-    if (acceptYaml && (request.headers["content-type"] ?? "").startsWith("application/yaml")) {
-      return parseYaml(text, { maxAliasCount: 100 }) as unknown;
-    }
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    const message = `invalid request body: ${error instanceof Error ? error.message : String(error)}`;
-    throw new AnswerError(refuse(400, message, { req_body: text.slice(0, ECHO_CHARACTERS) }));
-  }
 }
 
 function ttlOf(query: Query): number | undefined {
@@ -270,6 +253,6 @@ function send(reply: FastifyReply, answer: Answer): FastifyReply {
   reply.header("content-type", "application/json");
   if (answer.body === undefined) return reply.send("");
   // As bytes: Fastify would add a charset to the type of a text, which JSON has not (RFC 8259 section 11).
-  const text = answer.isText === true ? (answer.body as string) : JSON.stringify(answer.body);
+  const text = answer.isText === true ? (answer.body as string) : `${JSON.stringify(answer.body)}\n`;
   return reply.send(Buffer.from(text));
 }

@@ -4,7 +4,7 @@
  *     /routes · /routes/1 · /routes/1/plugins/limit-count/count · /consumers/jack/credentials/a · /secrets/vault/1
  */
 
-import { type ResourceTypes, parentPlural } from "../../control/keys.ts";
+import type { ResourceTypes } from "../../control/keys.ts";
 import type { ResourceType } from "../../model/resource-type.ts";
 
 export interface Target {
@@ -19,13 +19,15 @@ export interface Target {
 /** `steps`: the decoded path behind the prefix. Null: there is no such resource type. */
 export function targetOf(steps: readonly string[], types: ResourceTypes): Target | null {
   const below = steps.length >= 3 ? types.get(steps[2]) : undefined;
-  if (below?.parent !== undefined && parentPlural(below) === steps[0]) {
+  if (below?.parent !== undefined && below.parent === steps[0]) {
     return { type: below, id: steps[3] ?? null, parent: steps[1], subPath: steps.slice(4).join("/") };
   }
   const type = types.get(steps[0]);
   if (type === undefined || type.parent !== undefined) return null;
   if (type.plural === "secrets" && steps.length > 1) {
-    return { type, id: steps.slice(1, 3).join("/"), parent: null, subPath: steps.slice(3).join("/") };
+    // The kind of secret manager alone names no secret.
+    const id = steps.length === 2 ? null : steps.slice(1, 3).join("/");
+    return { type, id, parent: null, subPath: steps.slice(3).join("/") };
   }
   return { type, id: steps[1] ?? null, parent: null, subPath: steps.slice(2).join("/") };
 }

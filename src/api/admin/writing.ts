@@ -13,7 +13,13 @@ import type { ConfigurationState, StateEntry } from "../../control/state.ts";
 import { checkJsonLimits } from "../../model/json-limits.ts";
 import { InvalidSubPathError, mergePatch, patchAt } from "../../model/merge-patch.ts";
 import { referencesOf } from "../../model/references.ts";
-import { isObject, type JsonObject, refused, type ValidationError } from "../../model/resource-type.ts";
+import {
+  idText,
+  isObject,
+  type JsonObject,
+  refused,
+  type ValidationError,
+} from "../../model/resource-type.ts";
 import { validateResource } from "../../model/validate.ts";
 import { type Store, StoreConflictError, type StoreWrite } from "../../store/contract.ts";
 import { type Answer, AnswerError, KEY_NOT_FOUND, refuse, refuseField } from "./answer.ts";
@@ -50,7 +56,12 @@ interface Plan {
 
 const ATTEMPTS = 10;
 /** Checked against all others of their kind. */
-const DISTINCT_AMONG_THEMSELVES: ReadonlySet<string> = new Set(["consumers", "credentials", "global_rules"]);
+const DISTINCT_AMONG_THEMSELVES: ReadonlySet<string> = new Set([
+  "consumers",
+  "credentials",
+  "global_rules",
+  "graphql_cost_decorations",
+]);
 const POST_ID_DIGITS = 20;
 const SERVER_SET = ["create_time", "update_time"];
 
@@ -118,12 +129,11 @@ export class ResourceWriter {
     const value = this.#bodyOf(target, request.body);
     const id = this.#idOfPut(target, value);
     refuseServerSet(value);
+    setParent(target, value);
     if (target.type.id.field === "id") value["id"] = target.id ?? value["id"];
     this.#validate(target, id, value);
     if (id === undefined) throw new AnswerError(refuse(400, `missing ${type.title} id`));
-    if (parent !== null && this.#state.get("consumers", parent) === undefined) {
-      throw new AnswerError(refuse(404, "consumer not found"));
-    }
+    this.#refuseOrphan(target);
     const previous = this.#state.get(type.plural, id, parent);
     checkCondition(request.ifMatch, previous);
     if (type.id.field === null) value["id"] = id;
@@ -138,7 +148,9 @@ export class ResourceWriter {
       throw new AnswerError(refuse(400, `wrong ${target.type.title} id, do not need it`));
     }
     refuseServerSet(value);
+    setParent(target, value);
     this.#validate(target, undefined, value);
+    this.#refuseOrphan(target);
     this.#lastPostId = Math.max(this.#lastPostId, this.#feed.revision) + 1;
     const id = String(this.#lastPostId).padStart(POST_ID_DIGITS, "0");
     value["id"] = id;
@@ -149,9 +161,17 @@ export class ResourceWriter {
   #planPatch(request: WriteRequest): Plan {
     const { target, body } = request;
     const { type, parent, subPath } = target;
-    if (target.id === null) throw new AnswerError(refuse(400, `missing ${type.title} id`));
+    if (target.id === null) {
+      throw new AnswerError(
+        refuse(400, type.plural === "secrets" ? "no secret id" : `missing ${type.title} id`),
+      );
+    }
     if (body === undefined) throw new AnswerError(refuse(400, "missing new configuration"));
     if (subPath === "" && !isObject(body)) throw new AnswerError(refuse(400, "invalid configuration"));
+    const { parentField } = type;
+    if (parentField !== undefined && isObject(body) && Object.hasOwn(body, parentField)) {
+      throw new AnswerError(refuseField(refused(`${parentField} can not be patched`, `/${parentField}`)));
+    }
     // Before the merge, which is recursive.
     const outOfBounds = checkJsonLimits(body);
     if (outOfBounds !== null) throw new AnswerError(refuseField(outOfBounds));
@@ -175,9 +195,8 @@ export class ResourceWriter {
     checkCondition(request.ifMatch, previous);
     if (!request.force) this.#refuseIfUsed(request.target, id);
     const batch: StoreWrite[] = [{ type: "delete", key: previous.key }];
-    if (type.plural === "consumers") {
-      for (const credential of this.#state.list("credentials", id))
-        batch.push({ type: "delete", key: credential.key });
+    for (const child of this.#state.childrenOf(type.plural, id)) {
+      batch.push({ type: "delete", key: child.key });
     }
     const body = { deleted: "1", key: KEY_PREFIX + previous.key };
     return { batch, expect: { [previous.key]: previous.modRevision }, answer: () => ({ status: 200, body }) };
@@ -198,7 +217,7 @@ export class ResourceWriter {
       if (referred !== undefined) expect[referred.key] = referred.modRevision;
     }
     if (parent !== null) {
-      const owner = this.#state.get("consumers", parent);
+      const owner = this.#state.get(type.parent!, parent);
       if (owner !== undefined) expect[owner.key] = owner.modRevision;
     }
     const put: StoreWrite = { type: "put", key, value: JSON.stringify(value) };
@@ -246,6 +265,12 @@ export class ResourceWriter {
     if (error !== null) throw new AnswerError(refuseField(error));
   }
 
+  #refuseOrphan({ type, parent }: Target): void {
+    if (parent === null || this.#state.get(type.parent!, parent) !== undefined) return;
+    const title = this.#state.types.get(type.parent!)?.title ?? "parent";
+    throw new AnswerError(refuse(404, `${title} not found`));
+  }
+
   #setTimes(value: JsonObject, previous: StateEntry | undefined): void {
     const now = Math.floor(this.#now() / 1000);
     if (value["create_time"] === undefined) {
@@ -261,10 +286,20 @@ export class ResourceWriter {
     const user = inUse === null ? null : this.#state.userOf(plural, id);
     if (user === null) return;
     const { singular } = user.entry.type;
-    throw new AnswerError(
-      refuse(400, inUse!(user.isInPlugin ? `plugin in ${singular}` : singular, user.entry.id)),
-    );
+    // As APISIX has it, plural in this one place.
+    const name = singular === "global_rule" ? "global_rules" : singular;
+    throw new AnswerError(refuse(400, inUse!(user.isInPlugin ? `plugin in ${name}` : name, user.entry.id)));
   }
+}
+
+/** The path says which parent; a body may repeat it. */
+function setParent({ type, parent }: Target, value: JsonObject): void {
+  const field = type.parentField;
+  if (field === undefined || parent === null) return;
+  if (value[field] !== undefined && idText(value[field]) !== parent) {
+    throw new AnswerError(refuseField(refused(`wrong ${field}, it is taken from the path`, `/${field}`)));
+  }
+  value[field] = parent;
 }
 
 function refuseServerSet(value: JsonObject): void {

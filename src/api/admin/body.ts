@@ -1,0 +1,57 @@
+/**
+ * Bodies of the Admin API: JSON, or YAML where it is accepted, whatever the declared type. Bounded by the server.
+ *
+ * JSON may have raw control characters inside strings (RFC 8259 section 7 wants them escaped): APISIX's parser
+ * takes them, and people paste .proto files and certificates with their line ends.
+ */
+
+import type { FastifyRequest } from "fastify";
+import { parse as parseYaml } from "yaml";
+import { AnswerError, refuse } from "./answer.ts";
+
+/** Of an unreadable body, what the answer repeats. */
+const ECHO_CHARACTERS = 64 * 1024;
+const YAML_ALIASES = 100;
+
+/** Undefined when there is no body; throws `AnswerError` when it cannot be read. */
+export function readBody(request: FastifyRequest, acceptYaml = false): unknown {
+  const text = request.body;
+  if (typeof text !== "string" || text === "") return undefined;
+  try {
+    if (acceptYaml && (request.headers["content-type"] ?? "").startsWith("application/yaml")) {
+      return parseYaml(text, { maxAliasCount: YAML_ALIASES }) as unknown;
+    }
+    return parseLenient(text);
+  } catch (error) {
+    const message = `invalid request body: ${error instanceof Error ? error.message : String(error)}`;
+    throw new AnswerError(refuse(400, message, { req_body: text.slice(0, ECHO_CHARACTERS) }));
+  }
+}
+
+function parseLenient(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    const escaped = escapeControls(text);
+    if (escaped === text) throw error;
+    return JSON.parse(escaped) as unknown;
+  }
+}
+
+/** The same text with control characters inside strings escaped. */
+export function escapeControls(text: string): string {
+  let result = "";
+  let isInString = false;
+  let from = 0;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === 0x22) isInString = !isInString;
+    else if (!isInString) continue;
+    else if (code === 0x5c) i++;
+    else if (code < 0x20) {
+      result += `${text.slice(from, i)}\\u${code.toString(16).padStart(4, "0")}`;
+      from = i + 1;
+    }
+  }
+  return from === 0 ? text : result + text.slice(from);
+}
