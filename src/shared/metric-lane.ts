@@ -12,6 +12,7 @@
  * Looking a series up by its labels builds their text and costs about 1 µs: keep indexes where you can.
  */
 
+import { SeriesIndex } from "./series-index.ts";
 import {
   FAMILY_RECORD,
   FREE,
@@ -147,7 +148,7 @@ export class MetricFamily {
   readonly #maxSeries: number;
   readonly #values: number;
   readonly #buckets: readonly number[];
-  readonly #byLabels = new Map<string, number>();
+  readonly #byLabels: SeriesIndex;
   #overflow = VOID_INDEX;
 
   /** Made by `MetricLane`. */
@@ -161,6 +162,7 @@ export class MetricFamily {
     this.definition = definition;
     this.#record = record;
     this.#arena = arena;
+    this.#byLabels = new SeriesIndex(arena);
     this.#cells = arena.cells;
     this.#free = free;
     this.#maxSeries = maxSeries;
@@ -174,7 +176,7 @@ export class MetricFamily {
    */
   series(labelValues: readonly string[]): number {
     const text = labelsText(this.definition, labelValues);
-    const known = this.#byLabels.get(text);
+    const known = this.#byLabels.find(text);
     if (known !== undefined) return known;
     const at = this.#add(text);
     if (at < 0) {
@@ -182,7 +184,7 @@ export class MetricFamily {
       return this.#overflowSeries();
     }
     const index = this.#arena.indexOf(at);
-    this.#byLabels.set(text, index);
+    this.#byLabels.add(text, index);
     return index;
   }
 
@@ -213,13 +215,13 @@ export class MetricFamily {
     if (index === VOID_INDEX || index === this.#overflow) return;
     const at = this.#arena.recordOf(index);
     if (this.#arena.state(at) !== LIVE || this.#arena.familyOf(at) !== this.#record) return;
-    this.#byLabels.delete(this.#arena.text(at));
+    this.#byLabels.delete(this.#arena.text(at), index);
     giveBack(this.#arena, this.#free, at);
   }
 
   /** A series that a former worker of the lane left. */
   adopt(at: number): void {
-    if (this.#arena.state(at) === LIVE) this.#byLabels.set(this.#arena.text(at), this.#arena.indexOf(at));
+    if (this.#arena.state(at) === LIVE) this.#byLabels.add(this.#arena.text(at), this.#arena.indexOf(at));
     else this.#overflow = this.#arena.indexOf(at);
   }
 
