@@ -29,6 +29,9 @@ const FORWARDED_SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"];
 const THREADPOOL_PER_CORE = 2;
 const THREADPOOL_LEAST = 4;
 
+/** For src/lib/compact-heap.ts. The same for all: the compile cache of one set of flags is useless to another. */
+export const NODE_FLAGS = ["--expose-gc"];
+
 /** Root of the package: where package.json stands. */
 export const PACKAGE_FOLDER = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
@@ -77,10 +80,16 @@ function firstLine(error) {
   return String(error?.message ?? error).split("\n", 1)[0];
 }
 
-/** The environment of a process that runs Cardea's code: what must be set before a Node starts. */
-export function nodeEnvironment(env = process.env) {
+/**
+ * The environment of a process that runs Cardea's code: what must be set before a Node starts. With a data folder,
+ * Node's compile cache is in there (src/supervisor/compile-cache.ts), unless the operator has chosen another.
+ */
+export function nodeEnvironment(dataFolder) {
+  const { env } = process;
   const size = Math.max(THREADPOOL_LEAST, availableParallelism() * THREADPOOL_PER_CORE);
-  return { ...env, UV_THREADPOOL_SIZE: env.UV_THREADPOOL_SIZE ?? String(size) };
+  const made = { ...env, UV_THREADPOOL_SIZE: env.UV_THREADPOOL_SIZE ?? String(size) };
+  if (dataFolder !== undefined) made.NODE_COMPILE_CACHE ??= join(dataFolder, "compile-cache");
+  return made;
 }
 
 /**

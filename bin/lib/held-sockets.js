@@ -6,7 +6,7 @@
  */
 
 import { fork } from "node:child_process";
-import { findNode, modulePath, nodeEnvironment } from "./find-node.js";
+import { findNode, modulePath, NODE_FLAGS, nodeEnvironment } from "./find-node.js";
 
 /** Reading a configuration and binding: beyond this something hangs (a file on a dead network mount, say). */
 const BIND_TIMEOUT_MS = 60_000;
@@ -47,8 +47,8 @@ function runBindChild(request) {
   return new Promise((resolve, reject) => {
     const child = fork(modulePath("supervisor/bind"), [], {
       execPath: findNode(),
-      execArgv: [],
-      env: nodeEnvironment(),
+      execArgv: NODE_FLAGS,
+      env: nodeEnvironment(request.dataFolder),
     });
     const bound = [];
     let planned = null;

@@ -6,12 +6,7 @@
  */
 
 import { fork } from "node:child_process";
-import { readdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
-import { findNode, modulePath, nodeEnvironment } from "./find-node.js";
-
-/** A few versions of all modules that the threads load. */
-const COMPILE_CACHE_ENTRIES = 5000;
+import { findNode, modulePath, NODE_FLAGS, nodeEnvironment } from "./find-node.js";
 
 export class NodeProcess {
   startedAt = Date.now();
@@ -27,9 +22,9 @@ export class NodeProcess {
 
   /** `isUpgrade`: the node that serves goes on if this one cannot. */
   constructor({ config, warnings, sockets }, dataFolder, held, isUpgrade) {
-    const env = nodeEnvironment();
-    env.NODE_COMPILE_CACHE ??= compileCache(dataFolder);
-    this.#child = fork(modulePath("supervisor/main"), [], { execPath: findNode(), execArgv: [], env });
+    const env = nodeEnvironment(dataFolder);
+    const options = { execPath: findNode(), execArgv: NODE_FLAGS, env };
+    this.#child = fork(modulePath("supervisor/main"), [], options);
     this.ended = new Promise((resolve) => {
       this.#child.once("error", (error) => resolve({ code: 1, signal: null, error }));
       this.#child.once("exit", (code, signal) => resolve({ code, signal }));
@@ -84,19 +79,4 @@ export class NodeProcess {
     this.#waiting.get(message.type)?.(message);
     this.#waiting.delete(message.type);
   }
-}
-
-/**
- * Folder of Node's compile cache: types are stripped once and not in every thread, which costs each 9 MB and 40 ms
- * more. Node never removes what changed sources leave behind, so it begins anew when it has grown.
- */
-function compileCache(dataFolder) {
-  const folder = join(dataFolder, "compile-cache");
-  try {
-    const entries = readdirSync(folder).flatMap((version) => readdirSync(join(folder, version)));
-    if (entries.length > COMPILE_CACHE_ENTRIES) rmSync(folder, { recursive: true, force: true });
-  } catch {
-    // There is none yet, or it cannot be read: Node does without it then.
-  }
-  return folder;
 }

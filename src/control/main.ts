@@ -17,6 +17,7 @@ import type { MetricsFacts } from "../api/metrics/exposition.ts";
 import { createMetricsServer } from "../api/metrics/server.ts";
 import { createStatusServer } from "../api/status/server.ts";
 import type { AdminKey } from "../config/static-config.ts";
+import { compactHeap } from "../lib/compact-heap.ts";
 import { createLog } from "../lib/log.ts";
 import { VERSION } from "../lib/version.ts";
 import { PluginCatalog } from "../plugins/catalog.ts";
@@ -50,6 +51,7 @@ shared.threads.beat(start.slot);
 
 try {
   await run();
+  compactHeap();
   tell({ type: "ready" });
 } catch (error) {
   log.error("control cannot start", { error: String(error) });

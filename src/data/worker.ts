@@ -14,6 +14,7 @@ import type {
   ToThread,
   WorkerToControl,
 } from "../shared/messages.ts";
+import { compactHeap } from "../lib/compact-heap.ts";
 import { createLog } from "../lib/log.ts";
 import { openSharedMemory } from "../shared/shared-memory.ts";
 import { Gateway } from "./gateway.ts";
@@ -33,6 +34,8 @@ const gateway = new Gateway({
       ? config.accessLog.path
       : join(start.dataFolder, config.accessLog.path),
 });
+
+compactHeap();
 
 let control: MessagePort | null = null;
 let isListening = false;

@@ -20,10 +20,12 @@
 import type { SendHandle } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type ListenOptions, type Server } from "node:net";
+import { join } from "node:path";
 import type { StaticConfig } from "../config/static-config.ts";
+import { fillCompileCache } from "./compile-cache.ts";
 import type { BindRequest, FromBind, SocketPlan } from "./protocol.ts";
 import { guardName, isDataListener, isGuard, planSockets } from "./socket-plan.ts";
-import { testParts } from "./test-parts.ts";
+import { testParts, threadEntries } from "./test-parts.ts";
 
 /** Connections that wait for a worker, per socket. The kernel cuts it to net.core.somaxconn. */
 const BACKLOG = 4096;
@@ -41,11 +43,26 @@ async function answer(request: BindRequest): Promise<void> {
   try {
     const { config, warnings } = await loadConfig(request);
     const sockets = await bindAll(planSockets(config, canBalance), request.held);
+    await fillCompileCacheOf(request.dataFolder);
     await say({ type: "planned", config, warnings, sockets });
   } catch (error) {
     await say({ type: "failed", message: printable(error) });
   }
   process.disconnect();
+}
+
+async function fillCompileCacheOf(dataFolder: string): Promise<void> {
+  const folder = join(dataFolder, "compile-cache");
+  const parts = testParts();
+  const isOperators = process.env["NODE_COMPILE_CACHE"] !== folder;
+  if (isOperators || parts.control !== undefined || parts.worker !== undefined) return;
+  const { control, worker } = threadEntries();
+  const main = new URL(import.meta.url.endsWith(".ts") ? "main.ts" : "main.js", import.meta.url);
+  try {
+    await fillCompileCache(folder, [worker, control, main]);
+  } catch {
+    // A folder that cannot be written: the node process will say so, and needs no cache.
+  }
 }
 
 async function loadConfig(request: BindRequest): Promise<{ config: StaticConfig; warnings: string[] }> {

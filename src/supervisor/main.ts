@@ -6,6 +6,7 @@
  * when it is gone, the node drains and ends.
  */
 
+import { compactHeap } from "../lib/compact-heap.ts";
 import { createLog, type Log } from "../lib/log.ts";
 import { LauncherLink } from "./launcher-link.ts";
 import { EXIT_FATAL, type SocketPlan, type ToNode } from "./protocol.ts";
@@ -88,6 +89,7 @@ function start({
       onFatal: (text) => fatal(text),
     });
     supervisor.start();
+    compactHeap();
   } catch (error) {
     fatal(error instanceof DataFolderInUseError ? error.message : describe(error));
   }
