@@ -251,7 +251,7 @@ const memory = section(
       description: "Shared dictionary of plugins.",
     }),
     metrics_size_per_worker: size({
-      default: "8m",
+      default: "32m",
       minimum: 65_536,
       maximum: GIBIBYTE,
       description: "Metric series of one worker.",

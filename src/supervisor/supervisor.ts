@@ -64,7 +64,7 @@ export class Supervisor {
     const { config, dataFolder, sockets, entries, log } = options;
     this.#lock = DataFolderLock.take(dataFolder);
     const groups = groupsBySlot(config);
-    const shared = createSharedMemory(config.memory, groups.length);
+    const shared = createSharedMemory(config.memory, groups.length, config.metrics.maxSeriesPerWorker);
     this.#threads = openSharedMemory(shared, SUPERVISOR_SLOT, 0).threads;
     const around: ThreadSurroundings = { config, dataFolder, shared, threads: this.#threads, sockets, log };
     const observer: ThreadObserver = {
