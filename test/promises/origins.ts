@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createRawServer, type AddressInfo, type Server, type Socket } from "node:net";
 import type { TestContext } from "node:test";
+import { Worker } from "node:worker_threads";
 
 export interface Origin {
   /** "127.0.0.1:port", as a node of an upstream. */
@@ -47,7 +48,23 @@ export async function rawOrigin(t: TestContext, onSocket: (socket: Socket) => vo
 }
 
 /** An upstream of these origins, round robin, without retries. */
-export function upstreamOf(...origins: Origin[]): object {
+export function upstreamOf(...origins: Pick<Origin, "address">[]): object {
   const nodes = Object.fromEntries(origins.map(({ address }) => [address, 1]));
   return { type: "roundrobin", nodes };
+}
+
+export interface LargeOrigin {
+  address: string;
+  /** What it could send so far. */
+  sentBytes(): number;
+}
+
+/** Answers everything with 1 GiB, in a thread of its own. */
+export async function largeOrigin(t: TestContext): Promise<LargeOrigin> {
+  const shared = new SharedArrayBuffer(8);
+  const thread = new Worker(new URL("large-origin-thread.ts", import.meta.url), { workerData: shared });
+  t.after(() => thread.terminate());
+  const [port] = (await once(thread, "message")) as [number];
+  const sent = new BigInt64Array(shared);
+  return { address: `127.0.0.1:${port}`, sentBytes: () => Number(Atomics.load(sent, 0)) };
 }
