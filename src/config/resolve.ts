@@ -7,10 +7,12 @@ import { availableParallelism, totalmem } from "node:os";
 import type { ConfigProblem } from "./config-error.ts";
 import type { ConfigFile } from "./schema.ts";
 import { DEFAULT_ACCESS_LOG_FORMAT } from "./schema-cardea.ts";
+import { PUBLIC_KEYS, WELL_KNOWN_KEYS } from "./well-known-keys.ts";
 import type {
   AccessLogConfig,
   AdminConfig,
   AdminKey,
+  EncryptionConfig,
   HttpConfig,
   ListenerConfig,
   StaticConfig,
@@ -41,9 +43,6 @@ const DEFAULT_METRICS_PORT = 9091;
 const DEFAULT_BUCKETS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000];
 const MEBIBYTE = 1024 ** 2;
 const LEAST_KEY_LENGTH = 16;
-/** Printed in APISIX's documentation and shipped in its older packages: everybody knows them. */
-const WELL_KNOWN_KEYS = new Set(["edd1c9f034335f136f87ad84b625c8f1", "4054f7cf07e344346cd3f287985e76a2"]);
-
 export function resolveConfig(input: ResolveInput): StaticConfig {
   const { filled, given } = input;
   const apisix = filled.apisix;
@@ -74,6 +73,7 @@ export function resolveConfig(input: ResolveInput): StaticConfig {
       historyRevisions: cardea.store.history_revisions,
       historyDays: cardea.store.history_days,
     },
+    encryption: encryption(input),
     plugins: { enabled: filled.plugins ?? null, attributes: { ...filled.plugin_attr } },
     accessLog: accessLog(input),
     metrics: {
@@ -265,6 +265,17 @@ function admin(input: ResolveInput): AdminConfig {
 function serverHeader(text: string, hasTokens: boolean): string | null {
   if (text === "") return null;
   return hasTokens ? text : text.split("/", 1)[0];
+}
+
+function encryption({ filled, addWarning }: ResolveInput): EncryptionConfig {
+  const { enable_encrypt_fields: enabled, keyring } = filled.apisix.data_encryption;
+  const keys = typeof keyring === "string" ? [keyring] : keyring;
+  if (keys.some((key) => PUBLIC_KEYS.has(key))) {
+    addWarning(
+      "apisix.data_encryption.keyring has a key that APISIX's documentation prints: it decrypts, and does not encrypt",
+    );
+  }
+  return { enabled, keyring: keys };
 }
 
 function adminKeys({ filled, env, addProblem, addProblemOutside, addWarning }: ResolveInput): AdminKey[] {

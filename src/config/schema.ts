@@ -18,6 +18,12 @@ const ListenEntry = Type.Object(
   { additionalProperties: false, expects: "{ ip, port }" },
 );
 
+const EncryptionKey = Type.String({
+  secret: true,
+  pattern: "^[\\x20-\\x7e]{16}(?:[\\x20-\\x7e]{16})?$",
+  expects: "a key of 16 or 32 printable characters",
+});
+
 const apisixSection = section(
   {
     node_listen: Type.Optional(
@@ -127,7 +133,22 @@ const apisixSection = section(
     ssl: Type.Optional(withoutEffect("TLS listeners.")),
     disable_sync_configuration_during_start: Type.Optional(withoutEffect("Start-up of APISIX's workers.")),
     worker_startup_time_threshold: Type.Optional(withoutEffect("Start-up of APISIX's workers.")),
-    data_encryption: Type.Optional(withoutEffect("Encryption of fields at rest.")),
+    data_encryption: section(
+      {
+        enable_encrypt_fields: Type.Boolean({
+          default: true,
+          description: "Whether secret fields of plugins are encrypted at rest; private keys always are.",
+        }),
+        keyring: Type.Union([EncryptionKey, Type.Array(EncryptionKey, { maxItems: 100 })], {
+          default: [],
+          description:
+            "Keys; the first encrypts, all are tried to decrypt. Without one, a random key is made at the first " +
+            "start and kept in the file `keyring` of the data folder. The keys that APISIX's documentation prints " +
+            "are used to decrypt only.",
+        }),
+      },
+      { description: "Encryption of the configuration at rest, as APISIX does it." },
+    ),
     disable_upstream_healthcheck: Type.Optional(withoutEffect("Health checks.")),
     lru: Type.Optional(withoutEffect("Caches for secrets.")),
     tracing: Type.Optional(withoutEffect("Spans per phase.")),

@@ -16,6 +16,7 @@ export interface StaticConfig {
   resolver: ResolverConfig;
   admin: AdminConfig;
   store: StoreConfig;
+  encryption: EncryptionConfig;
   plugins: PluginsConfig;
   accessLog: AccessLogConfig;
   metrics: MetricsConfig;
@@ -123,6 +124,13 @@ export interface StoreConfig {
   /** History of the embedded store: whatever is reached first. */
   historyRevisions: number;
   historyDays: number;
+}
+
+export interface EncryptionConfig {
+  /** Whether fields of plugins are encrypted at rest; private keys always are. */
+  enabled: boolean;
+  /** Keys of 16 or 32 bytes; the first encrypts. Empty: an own one in the data folder. */
+  keyring: string[];
 }
 
 export interface PluginsConfig {

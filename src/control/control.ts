@@ -4,6 +4,7 @@
  */
 
 import type { Log } from "../lib/log.ts";
+import { EncryptedFields, type FieldCipher } from "../model/encrypted-fields.ts";
 import type { PluginCatalog } from "../model/resource-type.ts";
 import { RESOURCE_TYPES } from "../model/resources.ts";
 import type { Threads } from "../shared/threads.ts";
@@ -16,12 +17,18 @@ import { ConfigurationState } from "./state.ts";
 export interface ControlParts {
   store: Store;
   plugins: PluginCatalog;
+  /** `plugins`: whether fields of plugins are encrypted too; private keys always are. */
+  encryption: { cipher: FieldCipher; plugins: boolean };
   threads: Threads;
   resolver: HostResolver;
   /** The first published revision is greater. */
   startRevision: number;
   log: Log;
 }
+
+const UNREADABLE = "a stored value looks encrypted, but by no key of the keyring; it is taken for plain text";
+/** Kinds of place are few; the bound is for plugins that users bring. */
+const PLACES_TOLD = 1000;
 
 export class Control {
   readonly store: Store;
@@ -31,10 +38,16 @@ export class Control {
   readonly #addresses: AddressItems;
 
   constructor(parts: ControlParts) {
-    const { store, plugins, threads, resolver, startRevision, log } = parts;
+    const { store, plugins, encryption, threads, resolver, startRevision, log } = parts;
     this.store = store;
+    const fields = new EncryptedFields(
+      plugins,
+      encryption.cipher,
+      encryption.plugins,
+      onceEach((place) => log.warn(`${UNREADABLE}: ${place}`)),
+    );
     const types = new Map(RESOURCE_TYPES.map((type) => [type.plural, type]));
-    this.state = new ConfigurationState(types, plugins, (item) => this.publisher.change(item));
+    this.state = new ConfigurationState(types, plugins, fields, (item) => this.publisher.change(item));
     this.#addresses = new AddressItems(resolver, (item) => this.publisher.change(item));
     this.publisher = new Publisher(threads, () => this.#everything(), startRevision, log);
     const hooks = { onLoaded: () => this.publisher.open(), onSlice: () => this.#watchHosts() };
@@ -63,4 +76,14 @@ export class Control {
     this.state.hostsChanged = false;
     this.#addresses.watch(this.state.hosts());
   }
+}
+
+/** Tells the first of equals; a store full of them must not fill the log. */
+function onceEach(tell: (text: string) => void): (text: string) => void {
+  const told = new Set<string>();
+  return (text) => {
+    if (told.has(text) || told.size >= PLACES_TOLD) return;
+    told.add(text);
+    tell(text);
+  };
 }

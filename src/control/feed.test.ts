@@ -18,6 +18,8 @@ import {
 } from "../store/contract.ts";
 import { EmbeddedStore } from "../store/embedded/store.ts";
 import { StoreFeed } from "./feed.ts";
+import { EncryptedFields } from "../model/encrypted-fields.ts";
+import { Keyring } from "./keyring.ts";
 import { ConfigurationState } from "./state.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "cardea-feed-"));
@@ -80,7 +82,9 @@ function parts(name: string) {
   );
   const published: string[] = [];
   const types = new Map(RESOURCE_TYPES.map((type) => [type.plural, type]));
-  const state = new ConfigurationState(types, new PluginCatalog(null), ({ kind, id, value }) =>
+  const plugins = new PluginCatalog(null);
+  const fields = new EncryptedFields(plugins, new Keyring(["0123456789abcdef"]), true, () => {});
+  const state = new ConfigurationState(types, plugins, fields, ({ kind, id, value }) =>
     published.push(`${value === null ? "-" : "+"}${kind}/${id}`),
   );
   let onSlice: () => void = () => {};

@@ -26,6 +26,7 @@ import { openSharedMemory } from "../shared/shared-memory.ts";
 import { isBusy } from "../store/embedded/database.ts";
 import { EmbeddedStore } from "../store/embedded/store.ts";
 import { Control } from "./control.ts";
+import { openKeyring } from "./keyring.ts";
 import { Resolver } from "./resolver/resolver.ts";
 import { reserveRevisions } from "./revision-reserve.ts";
 
@@ -64,6 +65,10 @@ async function run(): Promise<void> {
   const control = new Control({
     store: await openStore(),
     plugins,
+    encryption: {
+      cipher: openKeyring(dataFolder, config.encryption.keyring),
+      plugins: config.encryption.enabled,
+    },
     threads: shared.threads,
     resolver: new Resolver(config.resolver, {
       onFailure: (host, reason, pauseMs) =>

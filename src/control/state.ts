@@ -19,6 +19,7 @@ import {
   type PluginCatalog,
   type ResourceType,
 } from "../model/resource-type.ts";
+import type { EncryptedFields } from "../model/encrypted-fields.ts";
 import { validateResource } from "../model/validate.ts";
 import type { PublishedUpstream } from "../model/published.ts";
 import { ConsumerKeys } from "./consumer-keys.ts";
@@ -30,8 +31,10 @@ export interface StateEntry {
   readonly id: string;
   readonly parent: string | null;
   readonly key: string;
-  /** JSON text as it is in the store. */
+  /** JSON text as it is in the store: some fields are encrypted. */
   text: string;
+  /** Some plugin of it has encrypted fields. */
+  isProtected: boolean;
   createRevision: number;
   modRevision: number;
   /** What workers have, as JSON text; null: nothing. */
@@ -59,6 +62,7 @@ const FIRST_ADDRESS = /^[\d.]+$|:/;
 export class ConfigurationState {
   readonly types: ResourceTypes;
   readonly #plugins: PluginCatalog;
+  readonly #fields: EncryptedFields;
   readonly #publish: PublishChange;
   readonly #now: () => number;
   readonly #byType = new Map<string, Map<string, StateEntry>>();
@@ -74,11 +78,13 @@ export class ConfigurationState {
   constructor(
     types: ResourceTypes,
     plugins: PluginCatalog,
+    fields: EncryptedFields,
     publish: PublishChange,
     now: () => number = Date.now,
   ) {
     this.types = types;
     this.#plugins = plugins;
+    this.#fields = fields;
     this.#publish = publish;
     this.#now = now;
   }
@@ -99,6 +105,7 @@ export class ConfigurationState {
         parent,
         key,
         text: value,
+        isProtected: false,
         createRevision,
         modRevision,
         published: null,
@@ -192,6 +199,25 @@ export class ConfigurationState {
     }
   }
 
+  /** The value with everything decrypted; undefined: it is no JSON object. */
+  plain(entry: StateEntry): JsonObject | undefined {
+    const value = parseObject(entry.text);
+    if (value !== undefined) this.#fields.reveal(entry.type, value, true);
+    return value;
+  }
+
+  /** How a value that passed all checks goes into the store. */
+  protect(type: ResourceType, value: JsonObject): JsonObject {
+    return this.#fields.protect(type, value);
+  }
+
+  /** A stored value of `type` as the Admin API shows it: with plain plugins; private keys stay as they are. */
+  shown(type: ResourceType, text: string): JsonObject | undefined {
+    const value = parseObject(text);
+    if (value !== undefined) this.#fields.reveal(type, value, false);
+    return value;
+  }
+
   /** Host names among the nodes of all upstreams in service. */
   hosts(): Set<string> {
     return new Set(this.#hostUses.keys());
@@ -240,7 +266,8 @@ export class ConfigurationState {
   #check(entry: StateEntry): JsonObject | null {
     this.#quarantined.delete(entry.key);
     entry.fault = null;
-    const value = parseObject(entry.text);
+    const value = this.plain(entry);
+    entry.isProtected = value !== undefined && this.#fields.hasProtectedPlugins(entry.type, value);
     if (value === undefined) {
       this.#references.set(entry.key, entry.type, null);
       this.#quarantine(entry, "the value in the store is not a JSON object", "");
@@ -278,7 +305,7 @@ export class ConfigurationState {
   #refreshConsumer(username: string): void {
     const entry = this.get(CONSUMERS, username);
     if (entry === undefined || entry.fault !== null) return;
-    const value = parseObject(entry.text)!;
+    const value = this.plain(entry)!;
     const consumer = this.#attempt(entry, () =>
       entry.type.normalize!(username, value, this.#plugins, entry.createRevision),
     );
@@ -286,7 +313,7 @@ export class ConfigurationState {
     const credentials: unknown[] = [];
     for (const credential of this.list(CREDENTIALS, username)) {
       if (credential.fault !== null || credential.type.normalize === null) continue;
-      const inner = parseObject(credential.text)!;
+      const inner = this.plain(credential)!;
       const normal = this.#attempt(credential, () =>
         credential.type.normalize!(credential.id, inner, this.#plugins, credential.createRevision),
       );

@@ -21,7 +21,12 @@ import {
   Status,
   strictObject,
 } from "./schema-parts.ts";
-import { checkInlineUpstream, inlineUpstreamReferences, UpstreamSchema } from "./upstream.ts";
+import {
+  checkInlineUpstream,
+  inlineUpstreamPrivateKeys,
+  inlineUpstreamReferences,
+  UpstreamSchema,
+} from "./upstream.ts";
 
 const MEBIBYTE = 1024 ** 2;
 
@@ -154,6 +159,7 @@ export const sslType: ResourceType = {
     additionalProperties: false,
   }),
   secretReferences: true,
+  privateKeys: [["key"], ["keys"]],
   id: { field: "id", generated: true },
   methods: ["GET", "PUT", "POST", "PATCH", "DELETE"],
   references: [],
@@ -212,6 +218,7 @@ export const streamRouteType: ResourceType = {
   id: { field: "id", generated: true },
   methods: ["GET", "PUT", "POST", "DELETE"],
   plugins: "config",
+  privateKeys: inlineUpstreamPrivateKeys,
   references: [
     { path: ["upstream_id"], to: "upstreams", title: "upstream" },
     { path: ["service_id"], to: "services", title: "service" },

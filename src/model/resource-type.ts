@@ -80,6 +80,8 @@ export interface ResourceType<Published = unknown> {
   parent?: string;
   /** Field that holds the parent's id; set from the path. */
   parentField?: string;
+  /** Paths of private keys in PEM, which are encrypted at rest whatever the settings; through lists too. */
+  privateKeys?: readonly (readonly string[])[];
   id: IdRule;
   methods: readonly Method[];
   plugins?: PluginUse;

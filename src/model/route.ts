@@ -21,7 +21,12 @@ import {
   Timeout,
 } from "./schema-parts.ts";
 import { METHODS } from "./upstream-checks.ts";
-import { checkInlineUpstream, inlineUpstreamReferences, UpstreamSchema } from "./upstream.ts";
+import {
+  checkInlineUpstream,
+  inlineUpstreamPrivateKeys,
+  inlineUpstreamReferences,
+  UpstreamSchema,
+} from "./upstream.ts";
 
 /** Neither of two fields, or one of them. */
 function atMostOneOf(one: string, many: string): object {
@@ -79,6 +84,7 @@ export const routeType: ResourceType<PublishedRoute> = {
   id: { field: "id", generated: true },
   methods: ["GET", "PUT", "POST", "PATCH", "DELETE"],
   plugins: "config",
+  privateKeys: inlineUpstreamPrivateKeys,
   references: [
     { path: ["upstream_id"], to: "upstreams", title: "upstream" },
     { path: ["service_id"], to: "services", title: "service" },

@@ -8,7 +8,12 @@ import { idText, isObject } from "./resource-type.ts";
 import type { JsonObject, PluginCatalog, ResourceType } from "./resource-type.ts";
 import { labelsOf, lowerCase, refuseLua } from "./route.ts";
 import { described, Hosts, Id, Plugins, strictObject } from "./schema-parts.ts";
-import { checkInlineUpstream, inlineUpstreamReferences, UpstreamSchema } from "./upstream.ts";
+import {
+  checkInlineUpstream,
+  inlineUpstreamPrivateKeys,
+  inlineUpstreamReferences,
+  UpstreamSchema,
+} from "./upstream.ts";
 
 export const serviceType: ResourceType<PublishedService> = {
   plural: "services",
@@ -26,6 +31,7 @@ export const serviceType: ResourceType<PublishedService> = {
   id: { field: "id", generated: true },
   methods: ["GET", "PUT", "POST", "PATCH", "DELETE"],
   plugins: "config",
+  privateKeys: inlineUpstreamPrivateKeys,
   references: [{ path: ["upstream_id"], to: "upstreams", title: "upstream" }, ...inlineUpstreamReferences],
   inUse: (title, id) => `can not delete this service directly, ${title} [${id}] is still using it now`,
   check: (value) => checkInlineUpstream(value) ?? refuseLua(value),

@@ -102,6 +102,8 @@ export const inlineUpstreamReferences: readonly Reference[] = upstreamReferences
   path: ["upstream", ...reference.path],
 }));
 
+export const inlineUpstreamPrivateKeys = [["upstream", "tls", "client_key"]] as const;
+
 export const upstreamType: ResourceType<PublishedUpstream> = {
   plural: "upstreams",
   singular: "upstream",
@@ -109,6 +111,7 @@ export const upstreamType: ResourceType<PublishedUpstream> = {
   schema: UpstreamSchema,
   id: { field: "id", generated: true },
   methods: ["GET", "PUT", "POST", "PATCH", "DELETE"],
+  privateKeys: [["tls", "client_key"]],
   references: upstreamReferences,
   inUse: (title, id) => `can not delete this upstream, ${title} [${id}] is still using it now`,
   check: (value) => checkUpstream(value, ""),

@@ -13,6 +13,7 @@ import { createAdminServer } from "../../src/api/admin/server.ts";
 import { createControlServer } from "../../src/api/control/server.ts";
 import type { AdminConfig } from "../../src/config/static-config.ts";
 import type { HostResolver } from "../../src/control/addresses.ts";
+import { openKeyring } from "../../src/control/keyring.ts";
 import { Control } from "../../src/control/control.ts";
 import { reserveRevisions } from "../../src/control/revision-reserve.ts";
 import type { Log } from "../../src/lib/log.ts";
@@ -146,6 +147,7 @@ export class TestNode {
     this.control = new Control({
       store: new EmbeddedStore({ file, historyRevisions: 1000, historyDays: 30 }),
       plugins,
+      encryption: { cipher: openKeyring(this.folder, []), plugins: true },
       threads,
       resolver: this.resolver,
       startRevision: reserveRevisions(this.folder),

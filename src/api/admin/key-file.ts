@@ -4,8 +4,8 @@
  */
 
 import { randomBytes } from "node:crypto";
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { readOwnerFile, writeOwnerFile } from "../../control/owner-file.ts";
 
 const KEY_BYTES = 32;
 
@@ -18,7 +18,7 @@ export interface KeyFile {
 /** Reads the key, or makes it. Throws when the file cannot be read or written, or holds no key. */
 export function readOrMakeAdminKey(dataFolder: string): KeyFile {
   const file = join(dataFolder, "admin.key");
-  const existing = readText(file);
+  const existing = readOwnerFile(file);
   if (existing !== null) {
     const key = existing.trim();
     if (key.length < 16)
@@ -26,20 +26,6 @@ export function readOrMakeAdminKey(dataFolder: string): KeyFile {
     return { file, key, isNew: false };
   }
   const key = randomBytes(KEY_BYTES).toString("base64url");
-  const aside = `${file}.new`;
-  const descriptor = openSync(aside, "w", 0o600);
-  writeSync(descriptor, `${key}\n`);
-  fsyncSync(descriptor);
-  closeSync(descriptor);
-  renameSync(aside, file);
+  writeOwnerFile(file, `${key}\n`);
   return { file, key, isNew: true };
-}
-
-function readText(file: string): string | null {
-  try {
-    return readFileSync(file, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
-    throw error;
-  }
 }

@@ -34,7 +34,7 @@ export async function readTarget(target: Target, state: ConfigurationState, quer
       ? KEY_NOT_FOUND
       : {
           status: 200,
-          body: `${entryText(entry)}\n`,
+          body: `${entryText(entry, state)}\n`,
           isText: true,
           headers: { etag: `"${entry.modRevision}"` },
         };
@@ -46,16 +46,16 @@ export async function readTarget(target: Target, state: ConfigurationState, quer
   const page = pageOf(chosen, query);
   const parts: string[] = [];
   for (let i = 0; i < page.length; i++) {
-    parts.push(entryText(page[i]));
+    parts.push(entryText(page[i], state));
     if (i % SLICE_ENTRIES === SLICE_ENTRIES - 1) await nextTurn();
   }
   return { status: 200, body: `{"list":[${parts.join(",")}],"total":${chosen.length}}\n`, isText: true };
 }
 
-/** One resource as the API shows it, as JSON text. */
-export function entryText(entry: StateEntry): string {
+/** One resource as JSON text, with plain fields if `state` is given, else as it is stored. */
+export function entryText(entry: StateEntry, state: ConfigurationState | null): string {
   const key = JSON.stringify(KEY_PREFIX + entry.key);
-  return `{"key":${key},"value":${shownText(entry)},"createdIndex":${entry.createRevision},"modifiedIndex":${entry.modRevision}}`;
+  return `{"key":${key},"value":${shownText(entry, state)},"createdIndex":${entry.createRevision},"modifiedIndex":${entry.modRevision}}`;
 }
 
 /** The value without what is never shown. */
@@ -65,9 +65,11 @@ export function withoutHidden(plural: string, value: JsonObject): JsonObject {
   return Object.fromEntries(Object.entries(value).filter(([name]) => !hidden.includes(name)));
 }
 
-function shownText(entry: StateEntry): string {
-  if (HIDDEN_FIELDS[entry.type.plural] === undefined && entry.fault === null) return entry.text;
-  const value = parse(entry.text);
+function shownText(entry: StateEntry, state: ConfigurationState | null): string {
+  const { type, isProtected, fault } = entry;
+  const isStoredForm = !isProtected || state === null;
+  if (HIDDEN_FIELDS[type.plural] === undefined && isStoredForm && fault === null) return entry.text;
+  const value = state === null ? parse(entry.text) : state.shown(type, entry.text);
   // What is in the store may be anything, if somebody else wrote it.
   return value === undefined
     ? JSON.stringify(entry.text)

@@ -171,7 +171,7 @@ class AdminApi {
         : schemaOf(second);
     }
     if (first === "history" && method === "GET") {
-      return historyAnswer(targetOf(steps.slice(1), state.types), this.#parts.store, query);
+      return historyAnswer(targetOf(steps.slice(1), state.types), this.#parts.store, state, query);
     }
     const target = targetOf(steps, state.types);
     if (target === null) return refuse(404, `Unsupported resource type: ${first}`);

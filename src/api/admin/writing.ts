@@ -178,7 +178,7 @@ export class ResourceWriter {
     const previous = this.#state.get(type.plural, target.id, parent);
     if (previous === undefined) throw new AnswerError(KEY_NOT_FOUND);
     checkCondition(request.ifMatch, previous);
-    const value = this.#bodyOf(target, patched(JSON.parse(previous.text), subPath, body));
+    const value = this.#bodyOf(target, patched(this.#state.plain(previous), subPath, body));
     this.#idOfPut(target, value);
     if (type.id.field === "id") value["id"] = target.id;
     if (subPath !== "" || !Object.hasOwn(body as object, "update_time")) delete value["update_time"];
@@ -220,9 +220,10 @@ export class ResourceWriter {
       const owner = this.#state.get(type.parent!, parent);
       if (owner !== undefined) expect[owner.key] = owner.modRevision;
     }
-    const put: StoreWrite = { type: "put", key, value: JSON.stringify(value) };
+    const stored = this.#state.protect(type, value);
+    const put: StoreWrite = { type: "put", key, value: JSON.stringify(stored) };
     if (request.ttl !== undefined) put.ttl = request.ttl;
-    const body = { key: KEY_PREFIX + key, value: withoutHidden(type.plural, value) };
+    const body = { key: KEY_PREFIX + key, value: withoutHidden(type.plural, stored) };
     return {
       batch: [put],
       expect,

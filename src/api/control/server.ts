@@ -1,5 +1,6 @@
 /**
- * The Control API: what this node holds and how its threads are. Without keys, on the loopback by default.
+ * The Control API: what this node holds and how its threads are. Without keys, on the loopback by default: so
+ * fields that are encrypted in the store are encrypted here too.
  */
 
 import { fastify, type FastifyInstance } from "fastify";
@@ -43,7 +44,7 @@ export function createControlServer(parts: ControlApiParts): FastifyInstance {
     server.get<{ Params: { id: string } }>(`/v1/${singular}/:id`, (request, reply) => {
       const { id } = request.params;
       const entry = state.get(plural, id);
-      if (entry !== undefined) return reply.send(entryText(entry));
+      if (entry !== undefined) return reply.send(entryText(entry, null));
       return reply.code(404).send(JSON.stringify({ error_msg: `${singular}[${id}] not found` }));
     });
   }
@@ -75,7 +76,7 @@ export function createControlServer(parts: ControlApiParts): FastifyInstance {
 async function listText(entries: Iterable<StateEntry>): Promise<string> {
   const parts: string[] = [];
   for (const entry of entries) {
-    parts.push(entryText(entry));
+    parts.push(entryText(entry, null));
     if (parts.length % SLICE_ENTRIES === 0) await new Promise((resolve) => setImmediate(resolve));
   }
   return `[${parts.join(",")}]`;
