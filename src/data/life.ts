@@ -92,7 +92,6 @@ export class RequestLife {
   /** A request's head is complete: the `RequestListener` of every client transport. */
   begin(transport: ClientTransport, head: RequestHead): ClientHandler {
     const services = this.#services;
-    dropForgedForwarding(head.headers, transport.connection.remoteAddress, services.trusted);
     const request = readRequest(head, services.pathRules);
     const x = new HttpExchange(
       transport,
@@ -100,6 +99,7 @@ export class RequestLife {
       request ?? new RequestFacts(head, head.target, head.target, ""),
       performance.now(),
     );
+    dropForgedForwarding(x, services.trusted);
     this.inFlight++;
     services.onBegin();
     if (head.bodyLength !== 0) x.body = new RequestBody(transport);

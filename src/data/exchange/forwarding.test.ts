@@ -10,15 +10,16 @@ const CLAIMS = {
   "X-Forwarded-Proto": "https",
   "X-Forwarded-Host": "evil.example",
   "X-Forwarded-Port": "444",
+  Forwarded: "for=9.9.9.9",
 };
 
-/** What the upstream got, and what a plugin saw of `X-Forwarded-Proto` before. */
+/** What the upstream got, and what a plugin saw before. */
 async function forwarded(
   config: string,
   change: (set: (name: string, value: string) => void) => void = () => undefined,
   headers: Record<string, string> = CLAIMS,
-): Promise<{ upstream: (string | undefined)[]; seen: string | undefined }> {
-  let seen: string | undefined;
+): Promise<{ upstream: (string | undefined)[]; seen: (string | undefined)[] }> {
+  let seen: (string | undefined)[] = [];
   let upstream: (string | undefined)[] = [];
   const plugin = definePlugin({
     name: "look",
@@ -27,7 +28,9 @@ async function forwarded(
     config: Type.Object({}),
     compile: () => ({
       access(ctx) {
-        seen = ctx.variable("http_x_forwarded_proto");
+        seen = ["http_x_forwarded_for", "http_x_forwarded_proto", "original_x_forwarded_for"].map((name) =>
+          ctx.variable(name),
+        );
         change((name, value) => ctx.request.headers.set(name, value));
       },
     }),
@@ -37,9 +40,10 @@ async function forwarded(
     plugins: [plugin],
     routes: [{ uri: "/*", plugins: { look: {} }, upstream: { nodes: { "a:80": 1 } } }],
     upstream: (request) => {
-      upstream = ["for", "proto", "host", "port"].map((what) =>
-        request.headers.joined(`x-forwarded-${what}`),
-      );
+      upstream = [
+        ...["for", "proto", "host", "port"].map((what) => request.headers.joined(`x-forwarded-${what}`)),
+        request.headers.get("forwarded"),
+      ];
       return {};
     },
   });
@@ -49,22 +53,22 @@ async function forwarded(
 
 test("without a trust boundary only the chain of addresses is kept of what a client claims", async () => {
   assert.deepEqual(await forwarded(""), {
-    upstream: ["9.9.9.9, 127.0.0.1", "http", "shop.example:8443", "8443"],
-    seen: undefined,
+    upstream: ["9.9.9.9, 127.0.0.1", "http", "shop.example:8443", "8443", undefined],
+    seen: ["9.9.9.9", "http", "9.9.9.9"],
   });
 });
 
 test("a trusted peer is believed", async () => {
   assert.deepEqual(await forwarded("apisix: { trusted_addresses: [127.0.0.0/8] }"), {
-    upstream: ["9.9.9.9, 127.0.0.1", "https", "evil.example", "444"],
-    seen: "https",
+    upstream: ["9.9.9.9, 127.0.0.1", "https", "evil.example", "444", "for=9.9.9.9"],
+    seen: ["9.9.9.9", "https", "9.9.9.9"],
   });
 });
 
 test("of an untrusted peer nothing is believed once a boundary is configured", async () => {
   assert.deepEqual(await forwarded("apisix: { trusted_addresses: [10.0.0.0/8] }"), {
-    upstream: ["127.0.0.1", "http", "shop.example:8443", "8443"],
-    seen: undefined,
+    upstream: ["127.0.0.1", "http", "shop.example:8443", "8443", undefined],
+    seen: [undefined, "http", "9.9.9.9"],
   });
 });
 
@@ -74,5 +78,11 @@ test("what a plugin sets goes upstream, and what it empties is left out", async 
     set("X-Forwarded-Host", "");
     set("X-Forwarded-For", "7.7.7.7");
   });
-  assert.deepEqual(upstream, ["7.7.7.7, 127.0.0.1", "wss", undefined, "8443"]);
+  assert.deepEqual(upstream, ["7.7.7.7, 127.0.0.1", "wss", undefined, "8443", undefined]);
+});
+
+test("an empty field of a trusted peer says nothing", async () => {
+  const trusting = "apisix: { trusted_addresses: [127.0.0.1] }";
+  const { upstream } = await forwarded(trusting, undefined, { "X-Forwarded-Proto": "" });
+  assert.deepEqual(upstream, ["127.0.0.1", "http", "shop.example:8443", "8443", undefined]);
 });

@@ -13,24 +13,36 @@ import { HeaderList } from "../../lib/headers.ts";
 import { stripHopByHop } from "../http1/hop-by-hop.ts";
 import { httpDate } from "./http-date.ts";
 
+const CHAIN = "x-forwarded-for";
+
 /**
  * Takes from a new request what its sender must not say about whom it speaks for. From there on everybody
  * (variables, plugins, the upstream) may believe what is left. `trusted` null: no trust boundary is configured,
- * then only the chain of `X-Forwarded-For` stays.
+ * then only the chain of `X-Forwarded-For` stays. What was sent is kept as `$original_x_forwarded_for` and so on.
  */
-export function dropForgedForwarding(
-  headers: HeaderList,
-  peerAddress: string,
-  trusted: AddressSet | null,
-): void {
+export function dropForgedForwarding(x: HttpExchange, trusted: AddressSet | null): void {
+  const { headers } = x.request;
   const { names } = headers;
   let hasAny = false;
-  for (let i = 0; i < names.length && !hasAny; i++) hasAny = names[i].startsWith("x-forwarded-");
-  if (!hasAny || trusted?.has(peerAddress) === true) return;
-  if (trusted !== null) headers.delete("x-forwarded-for");
-  headers.delete("x-forwarded-proto");
-  headers.delete("x-forwarded-host");
-  headers.delete("x-forwarded-port");
+  for (let i = 0; i < names.length && !hasAny; i++) {
+    hasAny = names[i].startsWith("x-forwarded-") || names[i] === "forwarded";
+  }
+  if (!hasAny) return;
+  const isTrusted = trusted !== null && trusted.has(x.client.peerAddress);
+  judge(x, CHAIN, "original_x_forwarded_for", isTrusted || trusted === null);
+  judge(x, "x-forwarded-proto", "original_x_forwarded_proto", isTrusted);
+  judge(x, "x-forwarded-host", "original_x_forwarded_host", isTrusted);
+  judge(x, "x-forwarded-port", "original_x_forwarded_port", isTrusted);
+  judge(x, "forwarded", "original_forwarded", isTrusted);
+}
+
+/** An empty field says nothing, whoever sends it. */
+function judge(x: HttpExchange, name: string, variable: string, isBelieved: boolean): void {
+  const { headers } = x.request;
+  const sent = headers.joined(name);
+  if (sent === undefined) return;
+  if (sent !== "") x.setVariable(variable, sent);
+  if (!isBelieved || sent === "") headers.delete(name);
 }
 
 /**
@@ -51,9 +63,8 @@ export function upstreamHeaders(x: HttpExchange, host: string): HeaderList {
       case "host":
       case "content-length":
       case "x-real-ip":
-      case "forwarded":
         break;
-      case "x-forwarded-for":
+      case CHAIN:
         forwardedFor = forwardedFor === "" ? value : `${forwardedFor}, ${value}`;
         break;
       case "x-forwarded-proto":
@@ -72,12 +83,13 @@ export function upstreamHeaders(x: HttpExchange, host: string): HeaderList {
   stripHopByHop(headers);
   const peer = x.client.address;
   headers.push("x-real-ip", "X-Real-IP", peer);
-  headers.push("x-forwarded-for", "X-Forwarded-For", forwardedFor === "" ? peer : `${forwardedFor}, ${peer}`);
-  if (forwardedProto !== "")
-    headers.push("x-forwarded-proto", "X-Forwarded-Proto", forwardedProto ?? x.client.scheme);
-  if (forwardedHost !== "")
-    headers.push("x-forwarded-host", "X-Forwarded-Host", forwardedHost ?? x.head.authority);
-  if (forwardedPort !== "") headers.push("x-forwarded-port", "X-Forwarded-Port", forwardedPort ?? portOf(x));
+  headers.push(CHAIN, "X-Forwarded-For", forwardedFor === "" ? peer : `${forwardedFor}, ${peer}`);
+  forwardedProto ??= x.client.scheme;
+  forwardedHost ??= x.head.authority;
+  forwardedPort ??= portOf(x);
+  if (forwardedProto !== "") headers.push("x-forwarded-proto", "X-Forwarded-Proto", forwardedProto);
+  if (forwardedHost !== "") headers.push("x-forwarded-host", "X-Forwarded-Host", forwardedHost);
+  if (forwardedPort !== "") headers.push("x-forwarded-port", "X-Forwarded-Port", forwardedPort);
   return headers;
 }
 
@@ -93,7 +105,7 @@ let portNumber = 0;
 let portAsText = "0";
 
 /** The port that the client named, else the one it reached. A worker serves few: the last text is kept. */
-function portOf(x: HttpExchange): string {
+export function portOf(x: HttpExchange): string {
   const authority = x.head.authority;
   if (authority.length > x.request.host.length) {
     const colon = authority.lastIndexOf(":");

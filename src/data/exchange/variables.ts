@@ -8,6 +8,7 @@
 import { hostname } from "node:os";
 import type { HttpExchange } from "./exchange.ts";
 import { readCookie } from "./cookies.ts";
+import { portOf } from "./forwarding.ts";
 import { readQueryArgument } from "../../lib/query.ts";
 
 type Reader = (x: HttpExchange) => string | undefined;
@@ -42,6 +43,10 @@ const readers = new Map<string, Reader>([
   ["args", (x) => x.request.query],
   ["query_string", (x) => x.request.query],
   ["is_args", (x) => (x.request.query === "" ? "" : "?")],
+  // As the upstream gets them: what the peer may say and says, else what is seen here.
+  ["http_x_forwarded_proto", (x) => x.request.headers.joined("x-forwarded-proto") ?? x.client.scheme],
+  ["http_x_forwarded_host", (x) => x.request.headers.joined("x-forwarded-host") ?? x.head.authority],
+  ["http_x_forwarded_port", (x) => x.request.headers.joined("x-forwarded-port") ?? portOf(x)],
   ["content_type", (x) => x.request.headers.get("content-type")],
   ["content_length", (x) => x.request.headers.get("content-length")],
   ["request_length", (x) => String(x.transport.bytesReceived)],

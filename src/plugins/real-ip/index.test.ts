@@ -148,6 +148,15 @@ test("of several X-Forwarded-For fields the last counts", async () => {
   assert.deepEqual(await seen({ source: XFF }, headers), ["::2", "", "::2"]);
 });
 
+test("a chain of addresses that is dropped at the node's trust boundary does not count", async () => {
+  const plugins = { "real-ip": { source: XFF }, "ip-restriction": { whitelist: ["1.1.1.1"] } };
+  const gateway = testGateway({
+    config: "apisix: { trusted_addresses: [192.128.0.0/16] }",
+    routes: [{ uri: "/*", plugins, upstream: { nodes: { "a:80": 1 } } }],
+  });
+  assert.equal((await gateway.request({ headers: { "X-Forwarded-For": "1.1.1.1" } })).status, 403);
+});
+
 test("the plugins after it decide by the new address", async () => {
   const gateway = testGateway({
     routes: [
