@@ -27,8 +27,8 @@ const START_GRACE_MS = 60_000;
 /** What control gets to finish its writes and answers, whatever the workers may have. */
 const CONTROL_DRAIN_MS = 5_000;
 
-/** Control allocates in bursts and is not measured by throughput: a small young generation keeps about 10 MB. */
-const CONTROL_LIMITS = { maxYoungGenerationSizeMb: 12 };
+/** Control allocates in bursts and is not measured by throughput: a small young generation keeps about 14 MB. */
+const CONTROL_LIMITS = { maxYoungGenerationSizeMb: 6 };
 
 const CONTROL_GROUP = "control";
 
