@@ -5,6 +5,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { parseStaticConfig } from "../../src/config/load.ts";
 import { namedOrigin, upstreamOf } from "./origins.ts";
 import { RealNode, ROOT, temporaryFolder } from "./real-node.ts";
 
@@ -85,12 +86,15 @@ test("P12: keys that everybody knows are refused in the configuration", (t) => {
 
 test("P12: a viewer reads and writes nothing", async (t) => {
   const viewer = "a-viewer-key-0123456789";
+  const keys = `deployment:
+  admin:
+    admin_key:
+      - { name: admin, key: an-admin-key-0123456789, role: admin }
+      - { name: viewer, key: ${viewer}, role: viewer }
+`;
   const node = await RealNode.start(t, {
     change: ({ admin }) => {
-      admin.keys = [
-        { name: "admin", key: "an-admin-key-0123456789", role: "admin" },
-        { name: "viewer", key: viewer, role: "viewer" },
-      ];
+      admin.keys = parseStaticConfig("(test)", keys, {}).config.admin.keys;
     },
   });
   const headers = { "x-api-key": viewer };
