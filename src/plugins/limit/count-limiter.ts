@@ -1,0 +1,146 @@
+/**
+ * Limits per time window, for `limit-count` and for plugins that count something else than requests.
+ *
+ * Counts on the node (exact over its workers), in Redis (exact over all gateways), or in Redis with a delay. What
+ * cannot be counted gets 500, or passes with `allow_degradation`.
+ */
+
+import type { Answer, Exchange, PhaseResult, PluginHost } from "../../plugin/index.ts";
+import { NO_DELAYED_SYNC, type CountConfig, type HeaderNames } from "./count-config.ts";
+import { CountRule } from "./count-rule.ts";
+import { DelayedCounts } from "./delayed-counts.ts";
+import { refusalBody } from "./fields.ts";
+import { RedisCounters, type CountResult } from "./redis-counters.ts";
+import { limitVersion, redisSettings } from "./redis-settings.ts";
+
+export interface CountLimiter {
+  /** Counts the request with its cost in every rule that applies, and answers for the first that is used up. */
+  take(ctx: Exchange, cost: number): PhaseResult;
+  /** Absent where nothing is to be closed. */
+  dispose?(): void;
+}
+
+const UNCOUNTED_BODY = { error_msg: "failed to limit count" };
+
+/** `plugin`: name of the plugin, which keeps its counters apart from others'. */
+export function compileCountLimiter(
+  plugin: string,
+  config: CountConfig,
+  host: PluginHost<HeaderNames>,
+): CountLimiter {
+  const identity = config.group === undefined ? limitVersion(config) : `group:${config.group}`;
+  const rules = CountRule.compileAll(config, `:${plugin}:${identity}:`, host);
+  const outcome = new Outcome(config);
+  const settings = redisSettings(config);
+  if (settings === null) return localLimiter(rules, outcome, host);
+  const redis = new RedisCounters(settings, host.log);
+  const delayed =
+    config.sync_interval === NO_DELAYED_SYNC ? null : new DelayedCounts(redis, config.sync_interval, host);
+  return {
+    take: (ctx, cost) => takeRemotely(ctx, cost, `plugin-${plugin}:v1:`, rules, outcome, redis, delayed),
+    dispose() {
+      if (delayed === null) redis.dispose();
+      else void delayed.dispose().then(() => redis.dispose());
+    },
+  };
+}
+
+/** What becomes of a request: the few fields of the configuration that handlers keep. */
+class Outcome {
+  readonly showsQuota: boolean;
+  readonly #rejectedStatus: number;
+  readonly #body: { error_msg: string } | undefined;
+  readonly #allowsDegradation: boolean;
+
+  constructor(config: CountConfig) {
+    this.showsQuota = config.show_limit_quota_header;
+    this.#rejectedStatus = config.rejected_code;
+    this.#body = refusalBody(config.rejected_msg);
+    this.#allowsDegradation = config.allow_degradation;
+  }
+
+  refuse(ctx: Exchange): Answer {
+    return ctx.answer(this.#rejectedStatus, this.#body);
+  }
+
+  /** The counters failed. */
+  uncounted(ctx: Exchange): Answer | undefined {
+    return this.#allowsDegradation ? undefined : ctx.answer(500, UNCOUNTED_BODY);
+  }
+
+  /** No rule applies, or the request gives no usable numbers. */
+  undecidable(ctx: Exchange): Answer | undefined {
+    return this.#allowsDegradation ? undefined : ctx.answer(500);
+  }
+}
+
+function localLimiter(
+  rules: readonly CountRule[],
+  outcome: Outcome,
+  host: PluginHost<HeaderNames>,
+): CountLimiter {
+  const { counters } = host;
+  return {
+    take(ctx, cost) {
+      let applied = 0;
+      for (let i = 0; i < rules.length; i++) {
+        const rule = rules[i];
+        const clientKey = rule.keyOf(ctx);
+        if (clientKey === null) continue;
+        const limit = rule.limitOf(ctx);
+        const windowMs = rule.windowMsOf(ctx);
+        if (Number.isNaN(limit) || Number.isNaN(windowMs)) return outcome.undecidable(ctx);
+        applied++;
+        const key = rule.counterOf(ctx, clientKey);
+        const allowed = rule.isSliding
+          ? counters.slide(key, cost, limit, windowMs, host.now())
+          : counters.increment(key, cost, limit, windowMs, host.now());
+        if (counters.full) {
+          const answer = outcome.uncounted(ctx);
+          if (answer !== undefined) return answer;
+          continue;
+        }
+        if (outcome.showsQuota)
+          rule.showQuota(ctx, limit, allowed ? counters.remaining : 0, counters.resetMs);
+        if (!allowed) return outcome.refuse(ctx);
+      }
+      return applied === 0 ? outcome.undecidable(ctx) : undefined;
+    },
+  };
+}
+
+async function takeRemotely(
+  ctx: Exchange,
+  cost: number,
+  namespace: string,
+  rules: readonly CountRule[],
+  outcome: Outcome,
+  redis: RedisCounters,
+  delayed: DelayedCounts | null,
+): Promise<void | Answer> {
+  let applied = 0;
+  for (const rule of rules) {
+    const clientKey = rule.keyOf(ctx);
+    if (clientKey === null) continue;
+    const limit = rule.limitOf(ctx);
+    const windowMs = rule.windowMsOf(ctx);
+    if (Number.isNaN(limit) || Number.isNaN(windowMs)) return outcome.undecidable(ctx);
+    applied++;
+    const key = namespace + rule.counterOf(ctx, clientKey);
+    let result: CountResult;
+    try {
+      result =
+        delayed !== null && windowMs > delayed.intervalMs
+          ? await delayed.count(key, cost, limit, windowMs, rule.isSliding)
+          : await redis.count(key, cost, limit, windowMs, rule.isSliding);
+    } catch {
+      const answer = outcome.uncounted(ctx); // The connection has logged why.
+      if (answer !== undefined) return answer;
+      continue;
+    }
+    if (ctx.ended) return undefined;
+    if (outcome.showsQuota) rule.showQuota(ctx, limit, result.allowed ? result.remaining : 0, result.resetMs);
+    if (!result.allowed) return outcome.refuse(ctx);
+  }
+  return applied === 0 ? outcome.undecidable(ctx) : undefined;
+}
