@@ -47,7 +47,8 @@ export interface TestGatewayOptions {
 }
 
 export interface TestGateway {
-  request(request?: TestRequest): Promise<TestResponse>;
+  /** `leaving`: when it is aborted before the answer is complete, the client is gone. */
+  request(request?: TestRequest, leaving?: AbortSignal): Promise<TestResponse>;
   /** Adds or replaces a resource while the gateway runs; null deletes it. */
   put(kind: Kind, id: string, resource: Resource | null): void;
   /** The shared memory that plugins count in: for the metrics page, say. */
@@ -119,9 +120,14 @@ export function testGateway(options: TestGatewayOptions = {}): TestGateway {
   return {
     put,
     shared: buffers,
-    request(request = {}) {
+    request(request = {}, leaving) {
       const transport = new MemoryTransport(request);
-      transport.handler = life.begin(transport, headOf(request));
+      const handler = life.begin(transport, headOf(request));
+      transport.handler = handler;
+      leaving?.addEventListener("abort", () => {
+        handler.onAbort("closed");
+        transport.abort();
+      });
       return transport.done;
     },
   };
