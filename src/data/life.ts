@@ -369,7 +369,8 @@ export class RequestLife {
       response.reason,
       response.headers,
       length,
-      hasNoBody ? x.declaredLength : null,
+      // What a plugin would make of the body of a GET is not known here.
+      hasNoBody && !x.filtersBody ? x.declaredLength : null,
     );
   }
 

@@ -56,16 +56,19 @@ export class MemoryTransport implements ClientTransport {
   /** Set once the gateway gave it. */
   handler: ClientHandler | null = null;
   readonly done: Promise<TestResponse>;
+  readonly #method: string;
   readonly #body: Buffer;
   readonly #finish: (response: TestResponse) => void;
   readonly #chunks: Buffer[] = [];
   #status = 0;
+  #hasBody = true;
   #headers = new HeaderList();
 
   constructor(request: TestRequest) {
     const { promise, resolve } = Promise.withResolvers<TestResponse>();
     this.done = promise;
     this.#finish = resolve;
+    this.#method = request.method ?? "GET";
     this.#body = bodyOf(request);
     this.connection = {
       remoteAddress: request.address ?? "127.0.0.1",
@@ -106,11 +109,14 @@ export class MemoryTransport implements ClientTransport {
   ): void {
     this.#status = status;
     this.#headers = headers.clone();
-    const length = keepLength ?? (bodyLength === UNKNOWN_LENGTH ? null : bodyLength);
+    this.#hasBody = this.#method !== "HEAD" && status !== 204 && status !== 304;
+    const declared = bodyLength === UNKNOWN_LENGTH ? null : bodyLength;
+    const length = this.#hasBody ? declared : status === 204 ? null : keepLength;
     if (length !== null) this.#headers.set("Content-Length", String(length));
   }
 
   writeBody(chunk: Buffer): boolean {
+    if (!this.#hasBody) return true;
     this.#chunks.push(chunk);
     this.bodyBytesSent += chunk.length;
     this.bytesSent += chunk.length;
@@ -123,7 +129,7 @@ export class MemoryTransport implements ClientTransport {
 
   writeAnswer(status: number, reason: string, headers: HeaderList, body: Buffer | string): void {
     const bytes = typeof body === "string" ? Buffer.from(body) : body;
-    this.writeHead(status, reason, headers, bytes.length, null);
+    this.writeHead(status, reason, headers, bytes.length, bytes.length);
     if (bytes.length > 0) this.writeBody(bytes);
     this.writeEnd();
   }
