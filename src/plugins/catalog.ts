@@ -4,29 +4,49 @@ import type { PluginDefinition } from "../plugin/definition.ts";
 import basicAuth from "./basic-auth/index.ts";
 import clientControl from "./client-control/index.ts";
 import consumerRestriction from "./consumer-restriction/index.ts";
+import cors from "./cors/index.ts";
+import echo from "./echo/index.ts";
+import faultInjection from "./fault-injection/index.ts";
 import ipRestriction from "./ip-restriction/index.ts";
 import keyAuth from "./key-auth/index.ts";
+import limitConn from "./limit-conn/index.ts";
 import limitCount from "./limit-count/index.ts";
+import limitReq from "./limit-req/index.ts";
+import mocking from "./mocking/index.ts";
 import prometheus from "./prometheus/index.ts";
 import proxyRewrite from "./proxy-rewrite/index.ts";
 import publicApi from "./public-api/index.ts";
 import realIp from "./real-ip/index.ts";
 import redirect from "./redirect/index.ts";
+import refererRestriction from "./referer-restriction/index.ts";
 import requestId from "./request-id/index.ts";
+import responseRewrite from "./response-rewrite/index.ts";
+import uaRestriction from "./ua-restriction/index.ts";
+import uriBlocker from "./uri-blocker/index.ts";
 
 const BUILT_IN = [
   basicAuth,
   clientControl,
   consumerRestriction,
+  cors,
+  echo,
+  faultInjection,
   ipRestriction,
   keyAuth,
+  limitConn,
   limitCount,
+  limitReq,
+  mocking,
   prometheus,
   proxyRewrite,
   publicApi,
   realIp,
   redirect,
+  refererRestriction,
   requestId,
+  responseRewrite,
+  uaRestriction,
+  uriBlocker,
 ] as unknown as readonly PluginDefinition[];
 
 export class PluginCatalog {
