@@ -87,3 +87,9 @@ test("a key that changes or goes away counts from the next request on", async ()
   gateway.put("consumer", "jack", null);
   assert.equal((await gateway.request({ headers: { apikey: "new" } })).status, 401);
 });
+
+test("a reference to a secret that is not resolved is nobody's key", async () => {
+  const key = "$secret://vault/1/jack/key";
+  const { gateway } = gatewayWith({}, [{ username: "jack", plugins: { "key-auth": { key } } }]);
+  assert.equal((await gateway.request({ headers: { apikey: key } })).status, 401);
+});

@@ -5,10 +5,14 @@
  */
 
 import { definePlugin, Type, type Exchange } from "../../plugin/index.ts";
+import { admitAnonymous, isUnresolvedSecret } from "../../plugin/authentication.ts";
+import { AnonymousConsumer, realm } from "../../plugin/schema.ts";
 import { removeQueryArgument, readDecodedQueryArgument } from "../../lib/query.ts";
 
+const NAME = "key-auth";
+
 export default definePlugin({
-  name: "key-auth",
+  name: NAME,
   version: "0.1.0",
   priority: 2500,
   type: "auth",
@@ -19,17 +23,17 @@ export default definePlugin({
       default: "apikey",
       description: "Query argument that holds the key, if the header does not",
     }),
-    realm: Type.String({ default: "key", minLength: 1, pattern: '^[^\\x00-\\x1f\\x7f"\\\\]+$' }),
+    realm: realm("key"),
     hide_credentials: Type.Boolean({ default: false, description: "Keep the key from the upstream" }),
-    anonymous_consumer: Type.Optional(
-      Type.String({ minLength: 1, description: "Consumer of requests without a valid key" }),
-    ),
+    anonymous_consumer: AnonymousConsumer,
   }),
-  consumer: Type.Object({ key: Type.String() }),
+  consumer: Type.Object({ key: Type.String({ description: "The key; unique among consumers" }) }),
   encrypted: ["key"],
   compile(config, host) {
     const header = config.header.toLowerCase();
     const challenge = { "WWW-Authenticate": `apikey realm="${config.realm}"` };
+    const missing = { plugin: NAME, message: "Missing API key in request", challenge };
+    const unknown = { plugin: NAME, message: "Invalid API key in request", challenge };
 
     const hide = (ctx: Exchange): void => {
       ctx.request.headers.delete(header);
@@ -40,26 +44,16 @@ export default definePlugin({
       rewrite(ctx) {
         const key =
           ctx.request.headers.get(header) ?? readDecodedQueryArgument(ctx.request.query, config.query);
-        const consumer = key === undefined ? null : host.consumers.find("key-auth", "key", key);
-        if (consumer !== null) {
-          if (config.hide_credentials) hide(ctx);
+        const consumer =
+          key === undefined || isUnresolvedSecret(key) ? null : host.consumers.find(NAME, "key", key);
+        if (consumer === null) {
+          const refusal = key === undefined ? missing : unknown;
+          const answer = admitAnonymous(ctx, host, config.anonymous_consumer, refusal);
+          if (answer !== undefined) return answer;
+        } else {
           ctx.setConsumer(consumer.facts);
-          return undefined;
-        }
-        if (config.anonymous_consumer === undefined) {
-          const message = key === undefined ? "Missing API key in request" : "Invalid API key in request";
-          return ctx.answer(401, { message }, challenge);
-        }
-        const anonymous = host.consumers.byName(config.anonymous_consumer);
-        if (anonymous === null) {
-          host.log.error("anonymous consumer is missing", {
-            plugin: "key-auth",
-            consumer: config.anonymous_consumer,
-          });
-          return ctx.answer(401, { message: "Invalid user authorization" }, challenge);
         }
         if (config.hide_credentials) hide(ctx);
-        ctx.setConsumer(anonymous.facts);
         return undefined;
       },
     };
