@@ -96,9 +96,21 @@ describe("a key", () => {
     [
       "deployment: { admin: { admin_key: [{ key: abcdefghijklmnopq }] } }",
       (c) => c.admin.keys,
-      [{ name: "admin", key: "abcdefghijklmnopq", role: "admin" }],
+      [{ name: "admin", key: "abcdefghijklmnopq", role: "admin", scope: null }],
     ],
     ["deployment: { admin: { admin_key: [{ key: '' }] } }", (c) => c.admin.keys, []],
+    [
+      "deployment: { admin: { admin_key: [{ key: abcdefghijklmnopq, scope: { labels: { team: a }, hosts: ['*.a.com'] } }] } }",
+      (c) => c.admin.keys[0].scope,
+      { resources: null, labels: { team: "a" }, hosts: ["*.a.com"], uriPrefixes: null },
+    ],
+    ["", (c) => c.encryption, { enabled: true, keyring: [] }],
+    [
+      "apisix: { data_encryption: { enable_encrypt_fields: false, keyring: 0123456789abcdef } }",
+      (c) => c.encryption,
+      { enabled: false, keyring: ["0123456789abcdef"] },
+    ],
+    ["apisix: { enable_server_tokens: false }", (c) => c.admin.serverHeader, "APISIX"],
     ['{ "apisix": { "node_listen": 81 } }', (c) => c.listeners[0].port, 81],
     ['{\n\t"apisix": {\n\t\t"node_listen": 81\n\t}\n}', (c) => c.listeners[0].port, 81],
     ["apisix: { enable_ipv6: no }", (c) => c.resolver.ipv6, false],
@@ -193,6 +205,18 @@ describe("a mistake is told with its line, column and key:", () => {
     [
       "deployment: { admin: { allow_admin: [10.0.0.0/33] } }",
       /allow_admin\[0\]: given "10\.0\.0\.0\/33", expected an IP address or CIDR/,
+    ],
+    [
+      "deployment: { admin: { admin_key: [{ key: abcdefghijklmnopq, scope: {} }] } }",
+      /admin_key\[0\]\.scope: given no limit, expected one/,
+    ],
+    [
+      "deployment: { admin: { admin_key: [{ key: abcdefghijklmnopq, scope: { resources: [route] } }] } }",
+      /scope\.resources\[0\]: given "route", expected one of .*routes/,
+    ],
+    [
+      "apisix: { data_encryption: { keyring: [short-canary] } }",
+      /keyring\[0\]: given a value of type string, expected a key of 16 or 32 printable characters$/,
     ],
     ["apisix: { proxy_mode: stream }", /proxy_mode: given "stream"/],
     [
@@ -289,8 +313,8 @@ describe("an admin key", () => {
     const text =
       "deployment: { admin: { admin_key: [{ key: file-key-file-key }, { name: v, key: view-key-view-key, role: viewer }] } }";
     assert.deepEqual(config(text, { CARDEA_ADMIN_KEY: "env-key-env-key-env" }).admin.keys, [
-      { name: "admin", key: "env-key-env-key-env", role: "admin" },
-      { name: "v", key: "view-key-view-key", role: "viewer" },
+      { name: "admin", key: "env-key-env-key-env", role: "admin", scope: null },
+      { name: "v", key: "view-key-view-key", role: "viewer", scope: null },
     ]);
   });
 
@@ -299,6 +323,10 @@ describe("an admin key", () => {
   });
 
   test("that is short or missing brings a warning", () => {
+    assert.match(
+      warnings("apisix: { data_encryption: { keyring: [qeddd145sfvddff3] } }").join(),
+      /decrypts, and does not encrypt/,
+    );
     assert.match(warnings("deployment: { admin: { admin_key: [{ key: abc }] } }").join(), /fewer than 16/);
     assert.match(
       warnings("deployment: { admin: { admin_key_required: false } }").join(),

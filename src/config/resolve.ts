@@ -284,17 +284,32 @@ function adminKeys({ filled, env, addProblem, addProblemOutside, addWarning }: R
   if (fromEnvironment !== "") {
     const fault = keyFault(fromEnvironment);
     if (fault !== null) addProblemOutside({ key: "CARDEA_ADMIN_KEY", message: fault });
-    keys.push({ name: "admin", key: fromEnvironment, role: "admin" });
+    keys.push({ name: "admin", key: fromEnvironment, role: "admin", scope: null });
   }
   filled.deployment.admin.admin_key.forEach((entry, i) => {
-    if (entry.key === "" || (fromEnvironment !== "" && entry.role === "admin")) return;
+    if (entry.key === "" || (fromEnvironment !== "" && entry.role === "admin" && entry.scope === undefined))
+      return;
     const path = ["deployment", "admin", "admin_key", i, "key"];
     const fault = keyFault(entry.key);
     if (fault !== null) addProblem(path, fault);
     if (keys.some((other) => other.key === entry.key)) {
       addProblem(path, "given the same key as another entry, expected a key of its own");
     }
-    keys.push({ name: entry.name, key: entry.key, role: entry.role });
+    if (entry.scope !== undefined && Object.keys(entry.scope).length === 0) {
+      addProblem(
+        ["deployment", "admin", "admin_key", i, "scope"],
+        "given no limit, expected one (or no scope)",
+      );
+    }
+    const { resources, labels, hosts, uri_prefixes } = entry.scope ?? {};
+    const scope = {
+      resources: resources ?? null,
+      labels: labels ?? null,
+      hosts: hosts ?? null,
+      uriPrefixes: uri_prefixes ?? null,
+    };
+    const { name, key, role } = entry;
+    keys.push({ name, key, role, scope: entry.scope === undefined ? null : scope });
   });
   if (keys.some((entry) => entry.key.length < LEAST_KEY_LENGTH)) {
     addWarning(`an admin key has fewer than ${LEAST_KEY_LENGTH} characters and can be guessed`);

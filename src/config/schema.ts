@@ -6,6 +6,7 @@
 
 import { Type } from "../lib/schema.ts";
 import type { Static, TSchema } from "@sinclair/typebox";
+import { RESOURCE_NAMES } from "../model/resource-names.ts";
 import { AccessLogKeys, cardeaSection } from "./schema-cardea.ts";
 import { address, choice, cidr, duration, nameServer, port, section, size, withoutEffect } from "./kinds.ts";
 
@@ -288,6 +289,40 @@ const nginxSection = Type.Object(
   { additionalProperties: false, description: "What nginx.conf is made of in APISIX." },
 );
 
+const KeyScopeSection = Type.Object(
+  {
+    resources: Type.Optional(
+      Type.Array(choice(RESOURCE_NAMES), {
+        minItems: 1,
+        maxItems: 100,
+        description: "Types of resources, as in paths: `routes`.",
+      }),
+    ),
+    labels: Type.Optional(
+      Type.Unsafe<Record<string, string>>({
+        type: "object",
+        additionalProperties: Type.String({ minLength: 1 }),
+        description: "Labels that resources must have, with these values.",
+      }),
+    ),
+    hosts: Type.Optional(
+      Type.Array(Type.String({ minLength: 1, maxLength: 256 }), {
+        minItems: 1,
+        maxItems: 1000,
+        description: "Hosts; `*.example.com` stands for those below example.com.",
+      }),
+    ),
+    uri_prefixes: Type.Optional(
+      Type.Array(Type.String({ pattern: "^/", maxLength: 4096, expects: "a path that begins with /" }), {
+        minItems: 1,
+        maxItems: 1000,
+        description: "Paths below which routes may be.",
+      }),
+    ),
+  },
+  { additionalProperties: false, expects: "{ resources, labels, hosts, uri_prefixes }" },
+);
+
 const AdminKeyEntry = Type.Object(
   {
     name: Type.String({
@@ -303,8 +338,9 @@ const AdminKeyEntry = Type.Object(
       description: "Empty: see `deployment.admin.admin_key`.",
     }),
     role: choice(["admin", "viewer"], { default: "admin", description: "A viewer may read only." }),
+    scope: Type.Optional(KeyScopeSection),
   },
-  { additionalProperties: false, expects: "{ name, key, role }" },
+  { additionalProperties: false, expects: "{ name, key, role, scope }" },
 );
 
 const deploymentSection = section(
@@ -333,7 +369,8 @@ const deploymentSection = section(
         maxItems: 1000,
         description:
           "Keys of the Admin API. Without one, a key is made at the first start and kept in the data folder. " +
-          "The environment variable CARDEA_ADMIN_KEY replaces the keys with the role admin.",
+          "The environment variable CARDEA_ADMIN_KEY replaces the keys with the role admin and without scope. " +
+          "`scope` limits a key to `resources`, `labels`, `hosts` and `uri_prefixes`: see docs/admin-api.md.",
       }),
       allow_admin: Type.Array(cidr(), {
         default: ["127.0.0.0/24", "::1"],

@@ -5,6 +5,8 @@
  * data and is handed to every thread. Times are milliseconds here, whatever the file says.
  */
 
+import type { ResourceName } from "../model/resource-names.ts";
+
 export interface StaticConfig {
   /** Workers over all groups; one per core unless the file says otherwise. */
   workers: number;
@@ -117,6 +119,17 @@ export interface AdminKey {
   name: string;
   key: string;
   role: "admin" | "viewer";
+  /** Null or absent: everything. */
+  scope?: AdminKeyScope | null;
+}
+
+/** Limits of an admin key; null: no limit of that sort. */
+export interface AdminKeyScope {
+  resources: ResourceName[] | null;
+  labels: Record<string, string> | null;
+  /** "a.com", or "*.a.com" for those below it. */
+  hosts: string[] | null;
+  uriPrefixes: string[] | null;
 }
 
 export interface StoreConfig {

@@ -83,7 +83,9 @@ async function run(): Promise<void> {
 
   const { store, state, feed, publisher } = control;
   if (config.admin.enabled) {
-    const admin = { config: config.admin, keys: adminKeys(), store, state, feed, publisher, plugins, log };
+    const audit = createLog("audit", "info");
+    const parts = { store, state, feed, publisher, plugins, log, audit };
+    const admin = { ...parts, config: config.admin, keys: adminKeys() };
     const server = createAdminServer(admin);
     await server.ready();
     await listen("admin", server.routing);
@@ -120,7 +122,7 @@ function adminKeys(): readonly AdminKey[] {
   const { file, key, isNew } = readOrMakeAdminKey(dataFolder);
   const said = isNew ? "an admin key was made" : "the admin key of this data folder is used";
   log.info(`${said}: send the content of the file as X-API-KEY`, { file });
-  return [{ name: "admin", key, role: "admin" }];
+  return [{ name: "admin", key, role: "admin", scope: null }];
 }
 
 function onMessage(message: ToThread, control: Control): void {

@@ -201,8 +201,13 @@ export class ConfigurationState {
 
   /** The value with everything decrypted; undefined: it is no JSON object. */
   plain(entry: StateEntry): JsonObject | undefined {
-    const value = parseObject(entry.text);
-    if (value !== undefined) this.#fields.reveal(entry.type, value, true);
+    return this.plainText(entry.type, entry.text);
+  }
+
+  /** The same for any stored value of `type`. */
+  plainText(type: ResourceType, text: string): JsonObject | undefined {
+    const value = parseObject(text);
+    if (value !== undefined) this.#fields.reveal(type, value, true);
     return value;
   }
 

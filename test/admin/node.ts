@@ -11,7 +11,7 @@ import { MessageChannel, type MessagePort } from "node:worker_threads";
 import type { FastifyInstance } from "fastify";
 import { createAdminServer } from "../../src/api/admin/server.ts";
 import { createControlServer } from "../../src/api/control/server.ts";
-import type { AdminConfig } from "../../src/config/static-config.ts";
+import type { AdminConfig, AdminKey } from "../../src/config/static-config.ts";
 import type { HostResolver } from "../../src/control/addresses.ts";
 import { openKeyring } from "../../src/control/keyring.ts";
 import { Control } from "../../src/control/control.ts";
@@ -123,9 +123,12 @@ export class TestNode {
   readonly folder: string;
   readonly shared: SharedMemory;
   readonly workers: StandInWorker[] = [];
+  /** Lines of the audit log. */
+  readonly audited: Record<string, unknown>[] = [];
   resolver = new StandInResolver();
   control!: Control;
   readonly #config: AdminConfig;
+  readonly #keys: readonly AdminKey[];
   #admin!: FastifyInstance;
   #controlApi!: FastifyInstance;
   #url = "";
@@ -134,6 +137,7 @@ export class TestNode {
   constructor(config: Partial<AdminConfig> = {}, folder?: string) {
     this.folder = folder ?? mkdtempSync(join(tmpdir(), "cardea-admin-"));
     this.#config = { ...DEFAULTS, ...config };
+    this.#keys = config.keys ?? [];
     const memory = { limitCounters: 1024, dictionaryBytes: 65_536, metricBytesPerWorker: 65_536 };
     this.shared = openSharedMemory(createSharedMemory(memory, 2), -1, 1);
   }
@@ -163,10 +167,12 @@ export class TestNode {
     await this.control.start();
     const { store, state, feed, publisher } = this.control;
     const keys = [
-      { name: "admin", key: KEY, role: "admin" as const },
-      { name: "viewer", key: VIEWER_KEY, role: "viewer" as const },
+      { name: "admin", key: KEY, role: "admin" as const, scope: null },
+      { name: "viewer", key: VIEWER_KEY, role: "viewer" as const, scope: null },
+      ...this.#keys,
     ];
-    const parts = { config: this.#config, keys, store, state, feed, publisher, plugins, log: silent };
+    const audit: Log = { ...silent, info: (_message, fields) => void this.audited.push({ ...fields }) };
+    const parts = { config: this.#config, keys, store, state, feed, publisher, plugins, log: silent, audit };
     this.#admin = createAdminServer(parts);
     this.#controlApi = createControlServer({
       state,

@@ -9,6 +9,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import type { AdminConfig, AdminKey } from "../../config/static-config.ts";
 import { AddressSet } from "../../lib/address.ts";
 import type { Answer } from "./answer.ts";
+import { KeyScope } from "./scope.ts";
 
 /** What a request shows of itself. */
 export interface Credentials {
@@ -21,15 +22,32 @@ export interface Credentials {
   cookie: string | undefined;
 }
 
+/** Who asks. */
+export interface Identity {
+  /** Name of the key. */
+  name: string;
+  /** Null: no limits. */
+  scope: KeyScope | null;
+}
+
+interface KnownKey {
+  digest: Buffer;
+  key: AdminKey;
+  identity: Identity;
+}
+
 export class AdminAccess {
   readonly #allowed: AddressSet;
   readonly #keyRequired: boolean;
-  readonly #keys: readonly { digest: Buffer; key: AdminKey }[];
+  readonly #keys: readonly KnownKey[];
 
   constructor(config: Pick<AdminConfig, "allow" | "keyRequired">, keys: readonly AdminKey[]) {
     this.#allowed = new AddressSet(config.allow);
     this.#keyRequired = config.keyRequired;
-    this.#keys = keys.map((key) => ({ digest: digestOf(key.key), key }));
+    this.#keys = keys.map((key) => {
+      const scope = key.scope === undefined || key.scope === null ? null : new KeyScope(key.scope);
+      return { digest: digestOf(key.key), key, identity: { name: key.name, scope } };
+    });
   }
 
   /** An empty list allows everyone. */
@@ -37,23 +55,25 @@ export class AdminAccess {
     return listIsEmpty || this.#allowed.has(address);
   }
 
-  /** The name of the key, or the answer that refuses. */
-  identify(credentials: Credentials): string | Answer {
-    if (!this.#keyRequired) return "anonymous";
+  /** Whose key it is, or the answer that refuses. */
+  identify(credentials: Credentials): Identity | Answer {
+    if (!this.#keyRequired) return ANONYMOUS;
     const given = credentials.query ?? credentials.header ?? cookieOf(credentials.cookie);
     if (given === undefined || given === "") return unauthorized("missing apikey");
     const digest = digestOf(given);
-    let found: AdminKey | null = null;
+    let found: KnownKey | null = null;
     for (const candidate of this.#keys) {
-      if (timingSafeEqual(candidate.digest, digest) && found === null) found = candidate.key;
+      if (timingSafeEqual(candidate.digest, digest) && found === null) found = candidate;
     }
     if (found === null) return unauthorized("wrong apikey");
-    if (found.role === "viewer" && credentials.method !== "GET" && credentials.method !== "HEAD") {
+    if (found.key.role === "viewer" && credentials.method !== "GET" && credentials.method !== "HEAD") {
       return unauthorized("invalid method for role viewer");
     }
-    return found.name;
+    return found.identity;
   }
 }
+
+const ANONYMOUS: Identity = { name: "anonymous", scope: null };
 
 function unauthorized(description: string): Answer {
   return { status: 401, body: { error_msg: "failed to check token", description } };

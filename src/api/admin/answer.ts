@@ -32,6 +32,11 @@ export function refuseField(error: ValidationError, status = 400): Answer {
   return answer;
 }
 
+/** What lies outside the scope of the admin key. */
+export function refuseScope(reason: string): Answer {
+  return refuse(403, "the admin key may not do this", { description: reason });
+}
+
 /** What a client hears when it asks for text in place of JSON. */
 export function plainText(status: number, text: string): Answer {
   return { status, body: text, isText: true };

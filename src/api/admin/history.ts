@@ -1,34 +1,176 @@
-/** `GET /history/{resource path}`: the versions of a resource, newest first. Not part of APISIX. */
+/**
+ * The versions of a resource: their list, what differs between two, and the way back to one. Not part of APISIX.
+ *
+ *     GET  /history?key=/routes/1 · /history/routes/1
+ *     GET  /history/diff?key=/routes/1&from=12&to=15
+ *     POST /history/rollback?key=/routes/1&revision=12
+ */
 
 import { keyOf } from "../../control/keys.ts";
 import type { ConfigurationState } from "../../control/state.ts";
-import type { Store } from "../../store/contract.ts";
-import { type Answer, refuse } from "./answer.ts";
+import { isObject, type JsonObject, pointerStep } from "../../model/resource-type.ts";
+import type { HistoryEntry, Store } from "../../store/contract.ts";
+import { type Answer, AnswerError, refuse, refuseScope } from "./answer.ts";
 import { KEY_PREFIX, lastOf, type Query, withoutHidden } from "./reading.ts";
-import type { Target } from "./target.ts";
+import type { KeyScope } from "./scope.ts";
+import { stepsOf, type Target, targetOf } from "./target.ts";
 
 const DEFAULT_LIMIT = 50;
+/** Versions that are looked through for the one that is asked for. */
 const LARGEST_LIMIT = 500;
+const CHANGE_LIMIT = 1000;
 
+export interface HistoryParts {
+  store: Store;
+  state: ConfigurationState;
+}
+
+/** A change in the manner of JSON Patch (RFC 6902), with the old value beside the new one. */
+interface Change {
+  op: "add" | "remove" | "replace";
+  path: string;
+  from?: unknown;
+  to?: unknown;
+}
+
+/** `steps`: the path behind "/history". Throws `AnswerError` when nothing is named, or nothing that may be seen. */
+export function historyTarget(steps: readonly string[], query: Query, state: ConfigurationState): Target {
+  const inQuery = lastOf(query["key"]);
+  const path = inQuery?.startsWith(`${KEY_PREFIX}/`) === true ? inQuery.slice(KEY_PREFIX.length) : inQuery;
+  const named = path === undefined ? steps : stepsOf(path);
+  const target = named === null || named.length === 0 ? null : targetOf(named, state.types);
+  if (target === null || target.id === null || target.subPath !== "") {
+    throw new AnswerError(
+      refuse(400, "invalid argument key: expected the key of a resource, as in /routes/1"),
+    );
+  }
+  return target;
+}
+
+/** All versions, newest first, those outside the scope left out. */
 export async function historyAnswer(
-  target: Target | null,
-  store: Store,
-  state: ConfigurationState,
+  target: Target,
+  { store, state }: HistoryParts,
   query: Query,
+  scope: KeyScope | null,
 ): Promise<Answer> {
-  if (target === null || target.id === null) return refuse(404, "not found");
   const limit = Number(lastOf(query["limit"]) ?? DEFAULT_LIMIT);
   if (!(limit >= 1 && limit <= LARGEST_LIMIT)) {
     return refuse(400, `invalid argument limit: expected 1 to ${LARGEST_LIMIT}`);
   }
-  const { type, id, parent } = target;
-  const key = keyOf(type, id, parent);
-  const entries = await store.history(key, Math.trunc(limit));
-  const list = entries.map(({ revision, time, author, value }) => ({
-    revision,
-    time,
-    author,
-    value: value === null ? null : withoutHidden(type.plural, state.shown(type, value) ?? {}),
-  }));
-  return { status: 200, body: { key: KEY_PREFIX + key, list, total: list.length } };
+  const entries = await store.history(storeKey(target), Math.trunc(limit));
+  const list = entries
+    .filter((entry) => refusalOf(target, entry, state, scope) === null)
+    .map((entry) => {
+      const { revision, time, author } = entry;
+      return { revision, time, author, value: shownValue(target, entry, state) };
+    });
+  return { status: 200, body: { key: KEY_PREFIX + storeKey(target), list, total: list.length } };
+}
+
+/** `to`: the newest version unless given; `from`: the one before `to` unless given. */
+export async function diffAnswer(
+  target: Target,
+  { store, state }: HistoryParts,
+  query: Query,
+  scope: KeyScope | null,
+): Promise<Answer> {
+  const entries = await store.history(storeKey(target), LARGEST_LIMIT);
+  const to = versionOf(entries, revisionOf(query, "to")) ?? 0;
+  const from = versionOf(entries, revisionOf(query, "from")) ?? to + 1;
+  const older = entries[from];
+  const newer = entries[to];
+  if (newer === undefined) return refuse(404, "no version is known");
+  for (const entry of [older, newer]) {
+    const reason = entry === undefined ? null : refusalOf(target, entry, state, scope);
+    if (reason !== null) return refuseScope(reason);
+  }
+  const changes: Change[] = [];
+  compare(
+    older === undefined ? null : shownValue(target, older, state),
+    shownValue(target, newer, state),
+    "",
+    changes,
+  );
+  const body = {
+    key: KEY_PREFIX + storeKey(target),
+    from: older === undefined ? null : facts(older),
+    to: facts(newer),
+    changes: changes.slice(0, CHANGE_LIMIT),
+  };
+  return { status: 200, body };
+}
+
+/** The version that the query names; its value is plain, null where the resource was deleted. */
+export async function versionToRestore(
+  target: Target,
+  { store, state }: HistoryParts,
+  query: Query,
+  scope: KeyScope | null,
+): Promise<JsonObject | null> {
+  const revision = revisionOf(query, "revision");
+  if (revision === undefined) {
+    throw new AnswerError(refuse(400, "invalid argument revision: expected a revision of the history"));
+  }
+  const entries = await store.history(storeKey(target), LARGEST_LIMIT);
+  const entry = entries[versionOf(entries, revision)!];
+  const reason = refusalOf(target, entry, state, scope);
+  if (reason !== null) throw new AnswerError(refuseScope(reason));
+  return entry.value === null ? null : (state.plainText(target.type, entry.value) ?? null);
+}
+
+function storeKey({ type, id, parent }: Target): string {
+  return keyOf(type, id!, parent);
+}
+
+function facts({ revision, time, author }: HistoryEntry) {
+  return { revision, time, author };
+}
+
+function shownValue(target: Target, { value }: HistoryEntry, state: ConfigurationState): JsonObject | null {
+  if (value === null) return null;
+  return withoutHidden(target.type.plural, state.shown(target.type, value) ?? {});
+}
+
+function refusalOf(
+  target: Target,
+  { value }: HistoryEntry,
+  state: ConfigurationState,
+  scope: KeyScope | null,
+): string | null {
+  if (scope === null) return null;
+  if (value === null) return scope.refusalOfType(target.type);
+  return scope.refusalOf(target.type, state.shown(target.type, value) ?? {});
+}
+
+function revisionOf(query: Query, argument: string): number | undefined {
+  const text = lastOf(query[argument]);
+  if (text === undefined) return undefined;
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw new AnswerError(refuse(400, `invalid argument ${argument}: given ${text}, expected a revision`));
+}
+
+/** Index of a revision in the history; undefined when none is asked for. */
+function versionOf(entries: readonly HistoryEntry[], revision: number | undefined): number | undefined {
+  if (revision === undefined) return undefined;
+  const index = entries.findIndex((entry) => entry.revision === revision);
+  if (index === -1) throw new AnswerError(refuse(404, `the history has no version of revision ${revision}`));
+  return index;
+}
+
+function compare(from: unknown, to: unknown, path: string, changes: Change[]): void {
+  if (isObject(from) && isObject(to)) {
+    for (const name of new Set([...Object.keys(from), ...Object.keys(to)])) {
+      const at = path + pointerStep(name);
+      if (!Object.hasOwn(from, name)) changes.push({ op: "add", path: at, to: to[name] });
+      else if (!Object.hasOwn(to, name)) changes.push({ op: "remove", path: at, from: from[name] });
+      else compare(from[name], to[name], at, changes);
+    }
+  } else if (Array.isArray(from) && Array.isArray(to) && from.length === to.length) {
+    for (let i = 0; i < from.length; i++) compare(from[i], to[i], path + pointerStep(i), changes);
+  } else if (JSON.stringify(from) !== JSON.stringify(to)) {
+    if (from === null && path === "") changes.push({ op: "add", path, to });
+    else if (to === null && path === "") changes.push({ op: "remove", path, from });
+    else changes.push({ op: "replace", path, from, to });
+  }
 }

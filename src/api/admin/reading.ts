@@ -8,7 +8,8 @@
 import type { ConfigurationState, StateEntry } from "../../control/state.ts";
 import { compilePattern, type Pattern, PatternError } from "../../lib/pattern.ts";
 import { isObject, type JsonObject } from "../../model/resource-type.ts";
-import { type Answer, AnswerError, KEY_NOT_FOUND, plainText, refuse } from "./answer.ts";
+import { type Answer, AnswerError, KEY_NOT_FOUND, plainText, refuse, refuseScope } from "./answer.ts";
+import type { KeyScope } from "./scope.ts";
 import type { Target } from "./target.ts";
 
 export type Query = Readonly<Record<string, string | string[] | undefined>>;
@@ -27,9 +28,16 @@ const FILTER_FIELDS: Readonly<Record<string, readonly string[]>> = {
 /** Never shown: private keys. */
 const HIDDEN_FIELDS: Readonly<Record<string, readonly string[]>> = { ssls: ["key", "keys"] };
 
-export async function readTarget(target: Target, state: ConfigurationState, query: Query): Promise<Answer> {
+export async function readTarget(
+  target: Target,
+  state: ConfigurationState,
+  query: Query,
+  scope: KeyScope | null,
+): Promise<Answer> {
   if (target.id !== null) {
     const entry = state.get(target.type.plural, target.id, target.parent);
+    const reason = entry === undefined || scope === null ? null : refusalOf(scope, entry);
+    if (reason !== null) return refuseScope(reason);
     return entry === undefined
       ? KEY_NOT_FOUND
       : {
@@ -39,7 +47,8 @@ export async function readTarget(target: Target, state: ConfigurationState, quer
           headers: { etag: `"${entry.modRevision}"` },
         };
   }
-  const entries = [...state.list(target.type.plural, target.parent)];
+  let entries = [...state.list(target.type.plural, target.parent)];
+  if (scope !== null) entries = entries.filter((entry) => refusalOf(scope, entry) === null);
   // APISIX has no placeholder for sub-resources: their empty list is a missing key.
   if (target.parent !== null && entries.length === 0) return KEY_NOT_FOUND;
   const chosen = await filterEntries(entries, target, query);
@@ -50,6 +59,10 @@ export async function readTarget(target: Target, state: ConfigurationState, quer
     if (i % SLICE_ENTRIES === SLICE_ENTRIES - 1) await nextTurn();
   }
   return { status: 200, body: `{"list":[${parts.join(",")}],"total":${chosen.length}}\n`, isText: true };
+}
+
+function refusalOf(scope: KeyScope, entry: StateEntry): string | null {
+  return scope.refusalOf(entry.type, parse(entry.text) ?? {});
 }
 
 /** One resource as JSON text, with plain fields if `state` is given, else as it is stored. */

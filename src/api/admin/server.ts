@@ -13,10 +13,11 @@ import type { Publisher } from "../../control/publish.ts";
 import type { ConfigurationState } from "../../control/state.ts";
 import type { Log } from "../../lib/log.ts";
 import { type Store, StoreUnavailableError } from "../../store/contract.ts";
-import { AdminAccess } from "./access.ts";
-import { type Answer, AnswerError, plainText, refuse } from "./answer.ts";
+import { AdminAccess, type Identity } from "./access.ts";
+import { type Answer, AnswerError, plainText, refuse, refuseScope } from "./answer.ts";
+import { audit } from "./audit.ts";
 import { readBody } from "./body.ts";
-import { historyAnswer } from "./history.ts";
+import { diffAnswer, historyAnswer, historyTarget, versionToRestore } from "./history.ts";
 import type { PluginList } from "./plugin-facts.ts";
 import { lastOf, type Query, readTarget } from "./reading.ts";
 import { pluginNames, pluginsAnswer, schemaOf, validateAgainstSchema } from "./schemas.ts";
@@ -33,6 +34,8 @@ export interface AdminParts {
   publisher: Publisher;
   plugins: PluginList;
   log: Log;
+  /** Of writes; must not be silenced. */
+  audit: Log;
   now?: () => number;
 }
 
@@ -78,6 +81,13 @@ export function createAdminServer(parts: AdminParts): FastifyInstance {
 
 const NOT_FOUND: Answer = refuse(404, "404 Route Not Found");
 
+interface Outcome {
+  answer: Answer;
+  /** Revision of the store after a write. */
+  revision?: number;
+  isWrite?: boolean;
+}
+
 class AdminApi {
   readonly #parts: AdminParts;
   readonly #access: AdminAccess;
@@ -114,16 +124,35 @@ class AdminApi {
 
   async handle(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const query = request.query as Query;
-    const author = this.#access.identify({
+    const identity = this.#access.identify({
       method: request.method,
       query: lastOf(query["api_key"]),
       header: lastOf(request.headers["x-api-key"]),
       cookie: request.headers.cookie,
     });
-    if (typeof author !== "string") return send(reply, author);
-    const answer = await this.#route(request, query, author);
+    if ("status" in identity) {
+      if (request.method !== "GET") this.#audit(request, null, { answer: identity });
+      return send(reply, identity);
+    }
+    const outcome = await this.#outcomeOf(request, query, identity);
+    if (outcome.isWrite === true) this.#audit(request, identity, outcome);
     reply.header("x-api-version", "v3");
-    return send(reply, answer);
+    return send(reply, outcome.answer);
+  }
+
+  /** Refusals of writes are outcomes too: they are audited. */
+  async #outcomeOf(request: FastifyRequest, query: Query, identity: Identity): Promise<Outcome> {
+    try {
+      return await this.#route(request, query, identity);
+    } catch (error) {
+      return { answer: this.answerTo(error, request), isWrite: request.method !== "GET" };
+    }
+  }
+
+  #audit(request: FastifyRequest, identity: Identity | null, { answer, revision }: Outcome): void {
+    const path = request.url.split("?", 1)[0].slice(PREFIX.length);
+    const { method, ip: address } = request;
+    audit(this.#parts.audit, { author: identity?.name ?? null, address, method, path }, answer, revision);
   }
 
   /** What failures look like to the client. */
@@ -148,10 +177,21 @@ class AdminApi {
     return refuse(500, "internal error; see the log of the node");
   }
 
-  async #route(request: FastifyRequest, query: Query, author: string): Promise<Answer> {
-    const { state, plugins } = this.#parts;
+  async #route(request: FastifyRequest, query: Query, identity: Identity): Promise<Outcome> {
     const steps = stepsOf(request.url.split("?", 1)[0].slice(PREFIX.length));
-    if (steps === null || steps.length === 0) return NOT_FOUND;
+    if (steps === null || steps.length === 0) return { answer: NOT_FOUND };
+    if (steps[0] === "history") return this.#onHistory(request, steps.slice(1), query, identity);
+    if (steps[0] === "plugins" && steps[1] === "reload") return reload(request.method, identity);
+    const answer = this.#aboutTypes(request, steps, query);
+    if (answer !== null) return { answer };
+    const target = targetOf(steps, this.#parts.state.types);
+    if (target === null) return { answer: refuse(404, `Unsupported resource type: ${steps[0]}`) };
+    return this.#onResource(request, target, query, identity);
+  }
+
+  /** What is said about types and plugins, and checks that write nothing; null: the path is about a resource. */
+  #aboutTypes(request: FastifyRequest, steps: readonly string[], query: Query): Answer | null {
+    const { state, plugins } = this.#parts;
     const [first, second, third] = steps;
     const { method } = request;
     if (first === "configs" && second === "validate" && method === "POST") {
@@ -160,7 +200,6 @@ class AdminApi {
     if (first === "schema" && second === "validate" && method === "POST") {
       return validateAgainstSchema(third, state.types, readBody(request));
     }
-    if (first === "plugins" && second === "reload") return reloadAnswer(method);
     if (first === "schema" || first === "plugins") {
       if (method !== "GET") return refuse(404, "not found");
       if (first === "plugins") {
@@ -170,43 +209,76 @@ class AdminApi {
         ? pluginsAnswer(third, plugins, query)
         : schemaOf(second);
     }
-    if (first === "history" && method === "GET") {
-      return historyAnswer(targetOf(steps.slice(1), state.types), this.#parts.store, state, query);
-    }
-    const target = targetOf(steps, state.types);
-    if (target === null) return refuse(404, `Unsupported resource type: ${first}`);
-    return this.#onResource(request, target, query, author);
+    return null;
   }
 
-  async #onResource(request: FastifyRequest, target: Target, query: Query, author: string): Promise<Answer> {
+  async #onResource(
+    request: FastifyRequest,
+    target: Target,
+    query: Query,
+    { name: author, scope }: Identity,
+  ): Promise<Outcome> {
     const method = request.method as (typeof METHODS)[number];
+    const isWrite = method !== "GET";
     const body = readBody(request);
     const ttl = ttlOf(query);
     if (!target.type.methods.includes(method)) {
-      return refuse(405, `not supported \`${method}\` method for ${target.type.title}`);
+      return { answer: refuse(405, `not supported \`${method}\` method for ${target.type.title}`), isWrite };
     }
-    if (method === "GET") return readTarget(target, this.#parts.state, query);
+    const outside = scope?.refusalOfType(target.type) ?? null;
+    if (outside !== null) return { answer: refuseScope(outside), isWrite };
+    if (method === "GET") return { answer: await readTarget(target, this.#parts.state, query, scope) };
     const force = lastOf(query["force"]) === "true";
     const ifMatch = ifMatchOf(request);
-    return this.#write({ method, target, body, ttl, force, ifMatch, author }, query);
+    return this.#write({ method, target, body, ttl, force, ifMatch, author, scope }, query);
   }
 
-  async #write(request: WriteRequest, query: Query): Promise<Answer> {
+  async #onHistory(
+    request: FastifyRequest,
+    steps: readonly string[],
+    query: Query,
+    { name: author, scope }: Identity,
+  ): Promise<Outcome> {
+    const { state, store } = this.#parts;
+    const parts = { state, store };
+    const [verb] = steps;
+    const isRollback = verb === "rollback" && request.method === "POST";
+    if (!isRollback && request.method !== "GET") return { answer: refuse(404, "not found") };
+    const target = historyTarget(verb === "diff" || isRollback ? [] : steps, query, state);
+    const outside = scope?.refusalOfType(target.type) ?? null;
+    if (outside !== null) return { answer: refuseScope(outside), isWrite: isRollback };
+    if (verb === "diff") return { answer: await diffAnswer(target, parts, query, scope) };
+    if (!isRollback) return { answer: await historyAnswer(target, parts, query, scope) };
+    const body = await versionToRestore(target, parts, query, scope);
+    const force = lastOf(query["force"]) === "true";
+    const method = body === null ? "DELETE" : "RESTORE";
+    const ifMatch = ifMatchOf(request);
+    return this.#write({ method, target, body, ttl: undefined, force, ifMatch, author, scope }, query);
+  }
+
+  async #write(request: WriteRequest, query: Query): Promise<Outcome> {
     const waitMs = waitOf(query);
     const { answer, revision } = await this.#writer.write(request);
-    if (waitMs === 0 || revision === undefined) return answer;
+    if (revision === undefined) return { answer, isWrite: true };
+    if (waitMs === 0) return { answer, revision, isWrite: true };
     const { publisher } = this.#parts;
     const missing = await publisher.whenApplied(publisher.flush(), waitMs);
-    if (missing.length === 0) return answer;
+    if (missing.length === 0) return { answer, revision, isWrite: true };
     const workers = missing.map((slot) => `worker ${slot}`).join(", ");
     const message = `the change is stored, but after ${waitMs / 1000} s it is not live on ${workers}`;
-    return refuse(504, message, { workers: missing, revision });
+    return { answer: refuse(504, message, { workers: missing, revision }), revision, isWrite: true };
   }
 }
 
-function reloadAnswer(method: string): Answer {
-  if (method === "PUT") return plainText(200, "done");
-  return refuse(405, `please use PUT method to reload the plugins, ${method} method is not allowed.`);
+/** Nothing is done: plugins are never out of date here. */
+function reload(method: string, { scope }: Identity): Outcome {
+  if (method !== "PUT") {
+    const message = `please use PUT method to reload the plugins, ${method} method is not allowed.`;
+    return { answer: refuse(405, message) };
+  }
+  if (scope !== null)
+    return { answer: refuseScope("it is limited, and plugins act everywhere"), isWrite: true };
+  return { answer: plainText(200, "done"), isWrite: true };
 }
 
 function ttlOf(query: Query): number | undefined {

@@ -22,13 +22,15 @@ import {
 } from "../../model/resource-type.ts";
 import { validateResource } from "../../model/validate.ts";
 import { type Store, StoreConflictError, type StoreWrite } from "../../store/contract.ts";
-import { type Answer, AnswerError, KEY_NOT_FOUND, refuse, refuseField } from "./answer.ts";
+import { type Answer, AnswerError, KEY_NOT_FOUND, refuse, refuseField, refuseScope } from "./answer.ts";
 import { KEY_PREFIX, withoutHidden } from "./reading.ts";
+import type { KeyScope } from "./scope.ts";
 import type { Target } from "./target.ts";
 import { WriteOrder } from "./write-order.ts";
 
 export interface WriteRequest {
-  method: "PUT" | "POST" | "PATCH" | "DELETE";
+  /** RESTORE: `body` is an earlier version, plain. */
+  method: "PUT" | "POST" | "PATCH" | "DELETE" | "RESTORE";
   target: Target;
   /** Undefined: the request had no body. */
   body: unknown;
@@ -39,6 +41,8 @@ export interface WriteRequest {
   /** Revision that the resource must have (`If-Match`); null: any existing one; undefined: no condition. */
   ifMatch: number | null | undefined;
   author: string;
+  /** Limits of the key; null: none. */
+  scope: KeyScope | null;
 }
 
 export interface WriteOutcome {
@@ -118,6 +122,8 @@ export class ResourceWriter {
         return this.#planPost(request);
       case "PATCH":
         return this.#planPatch(request);
+      case "RESTORE":
+        return this.#planRestore(request);
       default:
         return this.#planDelete(request);
     }
@@ -187,12 +193,29 @@ export class ResourceWriter {
     return this.#put(request, target.id, value, previous, 200);
   }
 
+  /** An earlier version becomes the newest one; it must fit what is valid now. */
+  #planRestore(request: WriteRequest): Plan {
+    const { target } = request;
+    const id = target.id!;
+    const previous = this.#state.get(target.type.plural, id, target.parent);
+    checkCondition(request.ifMatch, previous);
+    const value = this.#bodyOf(target, request.body);
+    if (target.type.id.field !== null) {
+      delete value["update_time"];
+      this.#setTimes(value, previous);
+    }
+    this.#validate(target, id, value);
+    this.#refuseOrphan(target);
+    return this.#put(request, id, value, previous, previous === undefined ? 201 : 200);
+  }
+
   #planDelete(request: WriteRequest): Plan {
     const { type, id, parent } = request.target;
     if (id === null) throw new AnswerError(refuse(400, `missing ${type.title} id`));
     const previous = this.#state.get(type.plural, id, parent);
     if (previous === undefined) throw new AnswerError(KEY_NOT_FOUND);
     checkCondition(request.ifMatch, previous);
+    this.#permit(request, previous, null);
     if (!request.force) this.#refuseIfUsed(request.target, id);
     const batch: StoreWrite[] = [{ type: "delete", key: previous.key }];
     for (const child of this.#state.childrenOf(type.plural, id)) {
@@ -210,6 +233,7 @@ export class ResourceWriter {
     status: number,
   ): Plan {
     const { type, parent } = request.target;
+    this.#permit(request, previous, value);
     const key = keyOf(type, id, parent);
     const expect: Record<string, number> = { [key]: previous?.modRevision ?? 0 };
     for (const reference of referencesOf(type, value)) {
@@ -264,6 +288,18 @@ export class ResourceWriter {
     const context = this.#state.context(key, target.parent);
     const error: ValidationError | null = validateResource(target.type, value, context, id);
     if (error !== null) throw new AnswerError(refuseField(error));
+  }
+
+  /** The scope must hold for what is there, for what would be there, and for the parent of both. */
+  #permit({ scope, target }: WriteRequest, previous: StateEntry | undefined, value: JsonObject | null): void {
+    if (scope === null) return;
+    const { type, parent } = target;
+    const owner = parent === null ? undefined : this.#state.get(type.parent!, parent);
+    const reason =
+      (previous === undefined ? null : scope.refusalOf(type, this.#state.plain(previous) ?? {})) ??
+      (value === null ? null : scope.refusalOf(type, value)) ??
+      (owner === undefined ? null : scope.refusalOfParent(owner.type, this.#state.plain(owner) ?? {}));
+    if (reason !== null) throw new AnswerError(refuseScope(reason));
   }
 
   #refuseOrphan({ type, parent }: Target): void {
