@@ -126,6 +126,8 @@ test("refuses malformed expressions with a reason", () => {
     [[1], /^rule should be wrapped inside brackets$/],
     [[["a"]], /^invalid expression$/],
     [[[]], /^rule too short$/],
+    [[{}], /^rule too short$/],
+    [["AND", {}, ["a", "==", "1"]], /^rule too short$/],
     [["OR", ["a", "==", "1"]], /^rule too short$/],
     [["OR", ["a", "==", "1"], ["AND"]], /^rule too short$/],
     [[["a", "=", "1"]], /^invalid operator '='$/],

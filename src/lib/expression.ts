@@ -56,7 +56,7 @@ export function checkExpression(expression: unknown): string | null {
 export function compileExpression(expression: unknown): CompiledExpression {
   if (!Array.isArray(expression)) throw new ExpressionError("missing argument rule");
   if (expression.length === 0) return { evaluate: always };
-  if (!Array.isArray(expression[0]) && !isLogic(expression[0])) {
+  if (!isTable(expression[0]) && !isLogic(expression[0])) {
     throw new ExpressionError("rule should be wrapped inside brackets");
   }
   return { evaluate: compileRule(expression, 1, { comparisons: 0 }) };
@@ -66,16 +66,21 @@ function always(): boolean {
   return true;
 }
 
+/** An object is a list without elements, as a Lua table without an array part. */
+function isTable(value: unknown): boolean {
+  return typeof value === "object" && value !== null;
+}
+
 function isLogic(word: unknown): word is string {
   return typeof word === "string" && LOGIC.has(word.toUpperCase());
 }
 
 function compileRule(rule: unknown, depth: number, budget: { comparisons: number }): Test {
-  if (!Array.isArray(rule)) throw new ExpressionError("invalid expression");
-  if (rule.length === 0) throw new ExpressionError("rule too short");
+  if (!isTable(rule)) throw new ExpressionError("invalid expression");
+  if (!Array.isArray(rule) || rule.length === 0) throw new ExpressionError("rule too short");
   if (depth > MAX_DEPTH) throw new ExpressionError(`expression nested deeper than ${MAX_DEPTH}`);
   const first: unknown = rule[0];
-  if (Array.isArray(first)) return all(rule.map((inner) => compileRule(inner, depth + 1, budget)));
+  if (isTable(first)) return all(rule.map((inner) => compileRule(inner, depth + 1, budget)));
   if (isLogic(first)) {
     if (rule.length <= 2) throw new ExpressionError("rule too short");
     const tests = rule.slice(1).map((inner) => compileRule(inner, depth + 1, budget));

@@ -70,7 +70,7 @@ class Parser {
     this.#source = source;
     const unknown = /[^imsxUajoudDJ]/.exec(flags);
     if (unknown)
-      throw new PatternError(`unknown flag "${unknown[0]}", expected some of i, m, s, x, U, a, j, o`);
+      throw new PatternError(`unknown flag "${unknown[0]}" (flags "${flags}")`);
     this.#anchored = flags.includes("a");
     this.#flags = {
       ignoreCase: flags.includes("i"),
