@@ -3,7 +3,8 @@
 import type { Exchange, HeaderList } from "../../plugin/index.ts";
 import type { VariableReader } from "../../lib/expression.ts";
 import type { PatternMatch } from "../../lib/pattern.ts";
-import { compileTemplate, type Template } from "../../lib/template.ts";
+import type { Template } from "../../lib/template.ts";
+import { compileFieldValue } from "../../plugin/header-map.ts";
 
 type Value = string | number;
 
@@ -24,9 +25,6 @@ interface Field {
 /** "$1", "${1}": a group of the pattern that matched. Braces keep the digits from what follows them. */
 const CAPTURE = /(?<!\\)\$(?:(\d+)|\{(\d+)\})/g;
 const NUMBER = /^\d+$/;
-const BEYOND_LATIN1 = /[^\x00-\xff]/;
-const CONTROLS = /[\x00-\x08\x0a-\x1f\x7f]/;
-const ALL_CONTROLS = new RegExp(CONTROLS.source, "g");
 
 /** The gateway has its own word on these: an empty one says that there shall be none. */
 const FORWARDED = new Set(["x-forwarded-proto", "x-forwarded-host", "x-forwarded-port"]);
@@ -70,7 +68,7 @@ export function compileHeaderChanges(
 
 function addField(headers: HeaderList, field: Field): void {
   for (let i = 0; i < field.values.length; i++) {
-    const value = fieldValue(field.values[i].render(reader));
+    const value = field.values[i].render(reader);
     if (value !== "") headers.push(field.name, field.rawName, value);
   }
 }
@@ -78,12 +76,12 @@ function addField(headers: HeaderList, field: Field): void {
 /** All values are read before the field changes: they may be made from it. An empty value is none. */
 function setField(headers: HeaderList, field: Field): void {
   if (field.values.length === 1) {
-    const value = fieldValue(field.values[0].render(reader));
+    const value = field.values[0].render(reader);
     if (value === "") removeField(headers, field.name);
     else headers.set(field.rawName, value);
     return;
   }
-  const values = field.values.map((template) => fieldValue(template.render(reader)));
+  const values = field.values.map((template) => template.render(reader));
   headers.delete(field.name);
   for (const value of values) if (value !== "") headers.push(field.name, field.rawName, value);
 }
@@ -98,13 +96,7 @@ function compileFields(fields: Record<string, Value | Value[]> | undefined): Fie
     rawName,
     name: rawName.toLowerCase(),
     values: (Array.isArray(given) ? given : [given]).map((value) =>
-      compileTemplate(String(value).replace(CAPTURE, (_, bare, braced) => `\${${bare ?? braced}}`)),
+      compileFieldValue(String(value).replace(CAPTURE, (_, bare, braced) => `\${${bare ?? braced}}`)),
     ),
   }));
-}
-
-/** Header fields are bytes: text beyond Latin-1 goes as UTF-8. Line breaks out of decoded paths become harmless. */
-function fieldValue(text: string): string {
-  const bytes = BEYOND_LATIN1.test(text) ? Buffer.from(text, "utf8").toString("latin1") : text;
-  return CONTROLS.test(bytes) ? bytes.replace(ALL_CONTROLS, encodeURIComponent) : bytes;
 }

@@ -6,6 +6,7 @@
 
 import { definePlugin, Type } from "../../plugin/index.ts";
 import { oneOf } from "../../plugin/schema.ts";
+import { isFieldName } from "../../lib/field-value.ts";
 import { checkPattern } from "../../lib/pattern.ts";
 import { compileHeaderChanges, isGrouped, type HeadersConfig } from "./header-changes.ts";
 import { compileRewriting } from "./target.ts";
@@ -27,7 +28,6 @@ const METHODS = [
   "TRACE",
 ] as const;
 
-const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const FIELD_VALUE = /^[^\x00-\x08\x0a-\x1f\x7f]*$/;
 /** A dollar that is neither doubled nor before a group's number. */
 const WRONG_REPLACEMENT = /^(?:[^$]|\$\$|\$\d|\$\{\d+\})*\$(?!\$|\d|\{\d+\})/;
@@ -142,7 +142,7 @@ function checkHeaders(headers: HeadersConfig): string | null {
   for (const fields of [grouped.add, grouped.set]) {
     for (const [name, given] of Object.entries(fields ?? {})) {
       if (name === "") return "invalid field length in header";
-      if (!FIELD_NAME.test(name)) return "invalid field character in header";
+      if (!isFieldName(name)) return "invalid field character in header";
       for (const value of Array.isArray(given) ? given : [given]) {
         if (!FIELD_VALUE.test(String(value))) return "invalid value character in header";
       }

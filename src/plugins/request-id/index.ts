@@ -6,6 +6,7 @@
 
 import { definePlugin, Type } from "../../plugin/index.ts";
 import { oneOf } from "../../plugin/schema.ts";
+import { isFieldName } from "../../lib/field-value.ts";
 import { ksuid, nanoid, rangeId, uuid, uuidv7 } from "./algorithms.ts";
 
 const ALGORITHMS = ["uuid", "nanoid", "range_id", "ksuid", "uuidv7"] as const;
@@ -14,7 +15,6 @@ const RANGE = {
   char_set: "abcdefghijklmnopqrstuvwxyzABCDEFGHIGKLMNOPQRSTUVWXYZ0123456789",
 };
 
-const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const VISIBLE = /^[\x21-\x7e]+$/;
 
 export default definePlugin({
@@ -44,7 +44,7 @@ export default definePlugin({
     ),
   }),
   check(config) {
-    if (!FIELD_NAME.test(config.header_name))
+    if (!isFieldName(config.header_name))
       return `property "header_name" validation failed: given ${JSON.stringify(config.header_name)}, expected a header field name`;
     if (!VISIBLE.test(config.range_id.char_set))
       return 'property "range_id" validation failed: property "char_set": expected visible ASCII characters';
