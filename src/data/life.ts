@@ -32,6 +32,7 @@ import type { PathRules } from "../lib/uri.ts";
 import { UNKNOWN_LENGTH } from "./transport.ts";
 import { HttpExchange } from "./exchange/exchange.ts";
 import { RequestBody } from "./exchange/request-body.ts";
+import { BodyVariables, mayHaveBodyVariables } from "./exchange/body/body-variables.ts";
 import { UpstreamAttempt } from "./exchange/attempt.ts";
 import { readRequest, RequestFacts } from "./exchange/request-facts.ts";
 import { clientHeaders, dropForgedForwarding, upstreamHeaders } from "./exchange/forwarding.ts";
@@ -79,7 +80,7 @@ const NO_BODY = Buffer.alloc(0);
 
 export class RequestLife {
   readonly #services: LifeServices;
-  readonly #match = new RouteMatch<RouteEntry>();
+  readonly #found = new RouteMatch<RouteEntry>();
   /** Requests between `begin` and `end`. */
   inFlight = 0;
 
@@ -138,9 +139,24 @@ export class RequestLife {
 
   // ── match, consumer ──────────────────────────────────────────────────────────────────────────────────
 
+  /** Where conditions ask for the body, it is read first. */
   match(x: HttpExchange): PhaseResult {
+    if (!this.#services.configuration.namesBodyVariables) return this.#match(x);
+    if (x.body !== null && mayHaveBodyVariables(x.request)) return this.#matchWithBody(x);
+    x.bodyVariables = new BodyVariables(x.request, null);
+    return this.#match(x);
+  }
+
+  async #matchWithBody(x: HttpExchange): Promise<void | Answer> {
+    const body = await x.readBody(this.#services.http.maxBufferedBodyBytes);
+    if (x.ended) return undefined;
+    x.bodyVariables = new BodyVariables(x.request, body);
+    return this.#match(x);
+  }
+
+  #match(x: HttpExchange): PhaseResult {
     const { configuration } = this.#services;
-    const found = this.#match;
+    const found = this.#found;
     if (!configuration.router.match(x, found)) {
       x.globalChain = configuration.globalChain("");
       return this.#unknownRoute(x);

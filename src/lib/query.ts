@@ -1,20 +1,10 @@
 /** Reads and removes single arguments of a query string, without parsing the others. */
 
-/** Value of the first argument `name` (case insensitive, as nginx's `$arg_`), as sent, undecoded. */
+/** Value of the first argument `name` (case sensitive), decoded ("+" and %XX); undefined when there is none. */
 export function readQueryArgument(query: string, name: string): string | undefined {
   for (let at = 0; at < query.length;) {
     const end = argumentEnd(query, at);
-    if (isNamed(query, at, end, name, true)) return valueAt(query, at + name.length, end);
-    at = end + 1;
-  }
-  return undefined;
-}
-
-/** Value of the first argument `name` (case sensitive), decoded: "+" and %XX. Undefined when there is none. */
-export function readDecodedQueryArgument(query: string, name: string): string | undefined {
-  for (let at = 0; at < query.length;) {
-    const end = argumentEnd(query, at);
-    if (isNamed(query, at, end, name, false)) return decode(valueAt(query, at + name.length, end));
+    if (isNamed(query, at, end, name)) return decode(valueAt(query, at + name.length, end));
     at = end + 1;
   }
   return undefined;
@@ -25,7 +15,7 @@ export function removeQueryArgument(query: string, name: string): string {
   let kept = "";
   for (let at = 0; at < query.length;) {
     const end = argumentEnd(query, at);
-    if (!isNamed(query, at, end, name, false)) kept += (kept === "" ? "" : "&") + query.slice(at, end);
+    if (!isNamed(query, at, end, name)) kept += (kept === "" ? "" : "&") + query.slice(at, end);
     at = end + 1;
   }
   return kept;
@@ -41,19 +31,10 @@ function valueAt(query: string, after: number, end: number): string {
   return after < end ? query.slice(after + 1, end) : "";
 }
 
-function isNamed(query: string, at: number, end: number, name: string, ignoreCase: boolean): boolean {
+function isNamed(query: string, at: number, end: number, name: string): boolean {
   const after = at + name.length;
   if (after > end || (after < end && query.charCodeAt(after) !== 0x3d)) return false;
-  if (query.startsWith(name, at)) return true;
-  if (!ignoreCase) return false;
-  for (let i = 0; i < name.length; i++) {
-    if (lower(query.charCodeAt(at + i)) !== lower(name.charCodeAt(i))) return false;
-  }
-  return true;
-}
-
-function lower(code: number): number {
-  return code >= 0x41 && code <= 0x5a ? code | 0x20 : code;
+  return query.startsWith(name, at);
 }
 
 /** What is not valid percent-encoding stays as it was sent. */

@@ -22,6 +22,7 @@ import { Router } from "../route/router.ts";
 import { PluginCompiler, type HeldChain } from "../pipeline/compiler.ts";
 import { mergeConsumer, mergePlugins } from "../pipeline/merge.ts";
 import type { PluginChain } from "../pipeline/chain.ts";
+import { namesBodyVariable } from "../exchange/body/body-variables.ts";
 import { CompiledRoute } from "./compiled-route.ts";
 import { Consumers } from "./consumers.ts";
 import { UpstreamReference, type UpstreamFactory } from "./upstream-reference.ts";
@@ -81,6 +82,8 @@ export class Configuration {
   readonly #metadata = new Map<string, Lazy<unknown>>();
   /** "kind/id" of everything that is neither route nor service. */
   readonly #bytesById = new Map<string, ItemBytes>();
+  /** "kind/id" of resources that name variables of the body. */
+  readonly #namingBody = new Set<string>();
   readonly #removalListeners = new Set<(routeId: string) => void>();
   /** By the plugins that are left out; emptied by every change of a global rule. */
   readonly #globalChains = new Map<string, HeldChain | null>();
@@ -149,6 +152,11 @@ export class Configuration {
     );
   }
 
+  /** Some resource names a variable of the request's body: it must be read before the route is chosen. */
+  get namesBodyVariables(): boolean {
+    return this.#namingBody.size > 0;
+  }
+
   /** True when `bytes` is what this item already is. */
   holds(kind: Kind, id: string, bytes: ItemBytes): boolean {
     return this.#bytesOf(kind, id)?.equals(bytes) === true;
@@ -169,6 +177,8 @@ export class Configuration {
   }
 
   put(kind: Kind, id: string, bytes: ItemBytes): void {
+    if (namesBodyVariable(bytes.text())) this.#namingBody.add(`${kind}/${id}`);
+    else if (this.#namingBody.size > 0) this.#namingBody.delete(`${kind}/${id}`);
     switch (kind) {
       case "route":
         this.#putRoute(id, bytes);
@@ -207,6 +217,7 @@ export class Configuration {
   }
 
   remove(kind: Kind, id: string): void {
+    this.#namingBody.delete(`${kind}/${id}`);
     switch (kind) {
       case "route":
         this.#removeRoute(id);

@@ -20,6 +20,7 @@ import type { CompiledRoute } from "../configuration/compiled-route.ts";
 import type { RouteEntry } from "../configuration/configuration.ts";
 import type { PluginChain } from "../pipeline/chain.ts";
 import type { UpstreamAttempt } from "./attempt.ts";
+import type { BodyVariables } from "./body/body-variables.ts";
 import type { RequestBody } from "./request-body.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import { TriedNodes, type UpstreamNode } from "../upstream/node.ts";
@@ -75,6 +76,8 @@ export class HttpExchange implements Exchange {
   upstreamTarget: string | null = null;
 
   body: RequestBody | null = null;
+  /** Set where the configuration names variables of the body. */
+  bodyVariables: BodyVariables | null = null;
   /** Of the upstream's answer: body length, and the length that it declared for a body that it does not send. */
   responseLength = 0;
   declaredLength: number | null = null;

@@ -99,7 +99,10 @@ const prefixed: readonly [prefix: string, resolve: (rest: string) => Reader][] =
 export function readVariable(x: HttpExchange, name: string): string | undefined {
   const known = readers.get(name);
   if (known !== undefined) return known(x);
-  return resolvePrefixed(name)?.(x);
+  const prefixedReader = resolvePrefixed(name);
+  if (prefixedReader !== null) return prefixedReader(x);
+  // Values of JSON may be anything: conditions know how to compare them.
+  return x.bodyVariables === null ? undefined : (x.bodyVariables.read(name) as string | undefined);
 }
 
 function resolvePrefixed(name: string): Reader | null {

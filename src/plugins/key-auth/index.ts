@@ -7,7 +7,7 @@
 import { definePlugin, Type, type Exchange } from "../../plugin/index.ts";
 import { admitAnonymous, isUnresolvedSecret } from "../../plugin/authentication.ts";
 import { AnonymousConsumer, realm } from "../../plugin/schema.ts";
-import { removeQueryArgument, readDecodedQueryArgument } from "../../lib/query.ts";
+import { removeQueryArgument, readQueryArgument } from "../../lib/query.ts";
 
 const NAME = "key-auth";
 
@@ -43,7 +43,7 @@ export default definePlugin({
     return {
       rewrite(ctx) {
         const key =
-          ctx.request.headers.get(header) ?? readDecodedQueryArgument(ctx.request.query, config.query);
+          ctx.request.headers.get(header) ?? readQueryArgument(ctx.request.query, config.query);
         const consumer =
           key === undefined || isUnresolvedSecret(key) ? null : host.consumers.find(NAME, "key", key);
         if (consumer === null) {
