@@ -1,0 +1,167 @@
+/**
+ * The examples of the documentation as a program runs them.
+ *
+ * Each ```sh block of a page is run, as one shell session per page, against a node of the test: the default ports
+ * are replaced by its own, `$KEY` is its admin key, and `data/` is its data folder. A command is expected to succeed,
+ * and a write to the Admin API to be accepted. What follows two spaces and `# ` (or stands below as `# → `) is the
+ * expected output; after a colon it may say why. Blocks that cannot be run are marked ```console.
+ */
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { globSync, readFileSync } from "node:fs";
+
+export interface Example {
+  /** Of the page, from 1. */
+  line: number;
+  text: string;
+  /** Null: nothing but success. */
+  expected: string | null;
+}
+
+export interface Outcome {
+  example: Example;
+  code: number;
+  output: string;
+  /** Null: as it should be. */
+  fault: string | null;
+}
+
+export interface Surroundings {
+  /** Runs in here; holds `data`. */
+  folder: string;
+  /** Default port → port of this node. */
+  ports: ReadonlyMap<string, number>;
+  key: string;
+}
+
+const PAGE_TIMEOUT_MS = 30_000;
+/** Begins the lines by which a session tells where it is. */
+const MARK = "\u0001";
+
+/** README and everything in docs/, relative to the root. */
+export function documentationPages(root: string): string[] {
+  return ["README.md", ...globSync("docs/**/*.md", { cwd: root }).sort()];
+}
+
+/** The commands of all ```sh blocks, in order. */
+export function examplesOf(page: string): Example[] {
+  const examples: Example[] = [];
+  let isInside = false;
+  let pending = "";
+  let from = 0;
+  const lines = page.split("\n");
+  for (const [i, line] of lines.entries()) {
+    if (line.startsWith("```")) {
+      if (isInside && pending !== "") throw new Error(`line ${from}: the command does not end`);
+      isInside = line === "```sh";
+      continue;
+    }
+    if (!isInside || (pending === "" && line.trim() === "")) continue;
+    if (pending === "" && line.startsWith("#")) {
+      const last = examples.at(-1);
+      const told = /^# → (.+)$/.exec(line)?.[1];
+      if (told !== undefined && last !== undefined) {
+        last.expected = last.expected === null ? told : `${last.expected} ${told}`;
+      }
+      continue;
+    }
+    if (pending === "") from = i + 1;
+    pending += `${line}\n`;
+    if (isOpen(pending)) continue;
+    const expected = / {2}# (?:→ )?(.+)\n$/.exec(pending)?.[1] ?? null;
+    examples.push({ line: from, text: pending, expected });
+    pending = "";
+  }
+  return examples;
+}
+
+/** Whether a quote, a here-document, a loop or a line that goes on (`\`) is open. */
+function isOpen(text: string): boolean {
+  const heredoc = /<<-?\s*['"]?(\w+)['"]?/.exec(text);
+  if (heredoc !== null && !text.includes(`\n${heredoc[1]}\n`)) return true;
+  if (heredoc !== null) return false;
+  if (text.endsWith("\\\n")) return true;
+  if (/^(for|while) /.test(text) && !/\bdone\b/.test(text)) return true;
+  let quote = "";
+  for (let i = 0; i < text.length; i++) {
+    const character = text[i];
+    if (character === "\\" && quote !== "'") i++;
+    else if (quote === "" && character === "#" && /\s/.test(text[i - 1] ?? " ")) return false;
+    else if (quote === "" && (character === "'" || character === '"')) quote = character;
+    else if (character === quote) quote = "";
+  }
+  return quote !== "";
+}
+
+/** Runs the examples of one page and says what became of each. */
+export async function runExamples(
+  examples: readonly Example[],
+  surroundings: Surroundings,
+): Promise<Outcome[]> {
+  const { folder, ports, key } = surroundings;
+  const replaced = (text: string): string =>
+    text.replace(/(127\.0\.0\.1|localhost):(\d+)\b/g, (place, host: string, port: string) => {
+      const own = ports.get(port);
+      return own === undefined ? place : `${host}:${own}`;
+    });
+  const child = spawn("bash", ["-s"], {
+    cwd: folder,
+    env: { PATH: process.env["PATH"], HOME: folder, KEY: key, LC_ALL: "C.UTF-8" },
+    timeout: PAGE_TIMEOUT_MS,
+    killSignal: "SIGKILL",
+  });
+  let output = "";
+  let errors = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (errors += text));
+  child.stdin.on("error", () => {
+    // The shell ended early: the examples that did not run say so.
+  });
+  child.stdin.end(
+    session(
+      examples.map((example) => replaced(example.text)),
+      ports.get("9180")!,
+    ),
+  );
+  await once(child, "close");
+  return examples.map((example, i) => {
+    const found = new RegExp(`${MARK}begin ${i}\\n([^]*?)${MARK}end ${i} (\\d+)\\n`).exec(output);
+    if (found === null) return { example, code: -1, output: "", fault: `it did not end: ${errors}` };
+    const outcome = { example, code: Number(found[2]), output: found[1].trim() };
+    const expected = example.expected === null ? null : replaced(example.expected);
+    return { ...outcome, fault: faultOf(example, outcome, expected) ?? null };
+  });
+}
+
+/** After a command that spoke to the Admin API, one more write waits until every worker has all of them. */
+function session(commands: readonly string[], adminPort: number): string {
+  const barrier =
+    `curl -s -o /dev/null -X PUT -H "X-API-KEY: $KEY" -d '{"plugins":{}}' ` +
+    `'http://127.0.0.1:${adminPort}/apisix/admin/consumer_groups/documentation?wait=live' </dev/null\n`;
+  return commands
+    .map((text, i) => {
+      const run = `printf '${MARK}begin ${i}\\n'\n${text}__code=$?\nprintf '${MARK}end ${i} %s\\n' "$__code"\n`;
+      return run + (text.includes(`:${adminPort}`) ? barrier : "");
+    })
+    .join("");
+}
+
+function faultOf(
+  example: Example,
+  { code, output }: { code: number; output: string },
+  expected: string | null,
+): string | null {
+  if (code !== 0) return `exit code ${code}`;
+  if (expected !== null) {
+    const said = output.replaceAll(/\s+/g, " ");
+    return said === expected || expected.startsWith(`${said}:`)
+      ? null
+      : `expected ${JSON.stringify(expected)}`;
+  }
+  return output.includes('"error_msg"') ? "refused" : null;
+}
+
+export function readPage(root: string, page: string): Example[] {
+  return examplesOf(readFileSync(`${root}/${page}`, "utf8"));
+}
