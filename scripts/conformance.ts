@@ -31,18 +31,18 @@ if (!existsSync(join(harness, "conformance.py")))
   fail(`no harness in ${harness}: name its folder with --harness`);
 
 const data = mkdtempSync(join(tmpdir(), "cardea-conformance-"));
+const OPTIONS = {
+  "--src": resolve(checkout),
+  "--gateway-cmd": `${join(ROOT, "bin/cardea")} start -c $CONF_DIR/config.yaml --data ${data}`,
+  "--admin-key": ADMIN_KEY,
+  "--reset-url": "http://127.0.0.1:9090/v1/counters/reset",
+  "--reset-method": "POST",
+  "--only-known": join(harness, "visible.txt"),
+};
 try {
   const { status } = spawnSync(
     "python3",
-    [
-      join(harness, "conformance.py"),
-      ...["--src", resolve(checkout)],
-      ...["--gateway-cmd", `${join(ROOT, "bin/cardea")} start -c $CONF_DIR/config.yaml --data ${data}`],
-      ...["--admin-key", ADMIN_KEY],
-      ...["--reset-url", "http://127.0.0.1:9090/v1/counters/reset", "--reset-method", "POST"],
-      ...["--only-known", join(harness, "visible.txt"), "--redis"],
-      ...given,
-    ],
+    [join(harness, "conformance.py"), ...Object.entries(OPTIONS).flat(), "--redis", ...given],
     { stdio: "inherit" },
   );
   process.exitCode = status ?? 1;
