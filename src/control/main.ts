@@ -29,6 +29,7 @@ import { Control } from "./control.ts";
 import { openKeyring } from "./keyring.ts";
 import { Resolver } from "./resolver/resolver.ts";
 import { reserveRevisions } from "./revision-reserve.ts";
+import { warmUp } from "./warm-up.ts";
 
 const OPEN_ATTEMPTS = 50;
 const OPEN_RETRY_MS = 100;
@@ -42,6 +43,7 @@ const servers: Server[] = [];
 let takeMessage: ((message: ToThread) => void) | null = null;
 const early: ToThread[] = [];
 let isDraining = false;
+let stopWarmUp: () => void = () => {};
 
 parentPort!.on("message", (message: ToThread) => {
   if (takeMessage === null) early.push(message);
@@ -101,6 +103,7 @@ async function run(): Promise<void> {
     await listen("metrics", requestListenerOf(page));
   }
   await loading;
+  stopWarmUp = warmUp(state.types.values(), plugins.list());
   log.info("configuration loaded", { revision: feed.revision, published: publisher.revision });
 }
 
@@ -141,6 +144,7 @@ function onMessage(message: ToThread, control: Control): void {
 /** Lets requests that run finish, within the time; then the store is closed. */
 async function drain(control: Control, timeoutMs: number): Promise<void> {
   isDraining = true;
+  stopWarmUp();
   const closed = servers.map((server) => new Promise((resolve) => server.close(resolve)));
   const forced = setTimeout(() => {
     for (const server of servers) server.closeAllConnections();
