@@ -234,7 +234,7 @@ export class RequestLife {
   async #waitForAddresses(x: HttpExchange): Promise<void | Answer> {
     await x.upstream!.whenResolved();
     if (x.ended) return undefined;
-    return x.upstream!.isUnresolved ? answers.BAD_GATEWAY : this.#tryNode(x);
+    return x.upstream!.isUnresolved ? answers.NO_NODE : this.#tryNode(x);
   }
 
   #beforeProxy(x: HttpExchange, node: UpstreamNode): PhaseResult {
@@ -478,6 +478,9 @@ export class RequestLife {
       headers.push("content-type", "Content-Type", answers.contentTypeOf(answer.body));
     }
     headers.delete("content-length");
+    if (x.upstreamStatuses !== "" && (answer.status >= 500 || this.#services.http.showUpstreamStatus)) {
+      headers.push("x-apisix-upstream-status", "X-APISIX-Upstream-Status", x.upstreamStatuses);
+    }
     try {
       const pending = this.#headerPhase(x);
       if (pending === undefined) this.#writeAnswer(x, answer);

@@ -97,7 +97,7 @@ export class Resolver {
     }
   }
 
-  /** Called with all addresses of a watched name when they changed; none: the name does not exist. */
+  /** Called with all addresses of a watched name when they changed; none: there is no such name, or no server to ask. */
   onChange(listener: (address: PublishedAddress) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -149,6 +149,8 @@ export class Resolver {
       const pauseMs =
         Math.min(MIN_TTL_MS * 2 ** watched.failures, MAX_PAUSE_MS) * (0.75 + this.#random() / 2);
       watched.failures++;
+      // Requests need not wait for what cannot be told now; what was known before stays.
+      if (watched.addresses === null) this.#publish(watched, []);
       this.#onFailure(watched.host, lookup.reason, pauseMs);
       return pauseMs;
     }

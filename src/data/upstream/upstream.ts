@@ -33,6 +33,9 @@ export interface UpstreamServices {
   random: () => number;
 }
 
+/** Longer than this no request waits for the addresses of a new upstream. */
+const MAX_RESOLUTION_MS = 5000;
+
 export class Upstream {
   readonly id: string | undefined;
   readonly scheme: PublishedUpstream["scheme"];
@@ -79,7 +82,7 @@ export class Upstream {
   }
 
   /** Ends when `isUnresolved` does, or when `timeoutMs` (the connect timeout) is over. Never rejects. */
-  whenResolved(timeoutMs: number = this.#timeouts.connectMs): Promise<void> {
+  whenResolved(timeoutMs: number = Math.min(this.#timeouts.connectMs, MAX_RESOLUTION_MS)): Promise<void> {
     if (!this.isUnresolved) return Promise.resolve();
     if (this.#resolution === null) {
       const { promise, resolve } = Promise.withResolvers<void>();

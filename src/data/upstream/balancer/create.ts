@@ -4,7 +4,7 @@
  *
  * - Groups by `priority`, the higher first; the next group serves only when no node of the ones before is
  *   usable (tried already, or unhealthy).
- * - Weight 0 is never picked, unless every node of the upstream has weight 0: then all count the same.
+ * - Weight 0 is never picked, unless every node of the upstream has weight 0: then all count the same (chash: none).
  * - When every node is unhealthy, health is ignored.
  * - A sole node is given again although it was tried: `retries` of a one-node upstream mean that node.
  */
@@ -44,7 +44,7 @@ class GroupedBalancer implements Balancer {
   readonly #now: () => number;
 
   constructor(nodes: readonly UpstreamNode[], settings: BalancerSettings) {
-    this.#usedNodes = withoutWeightless(nodes);
+    this.#usedNodes = withoutWeightless(nodes, settings.type);
     this.#health = settings.health;
     this.#measures = settings.type === "ewma";
     this.#now = settings.now;
@@ -97,9 +97,13 @@ function createPicker(nodes: readonly UpstreamNode[], settings: BalancerSettings
   }
 }
 
-function withoutWeightless(nodes: readonly UpstreamNode[]): readonly UpstreamNode[] {
+function withoutWeightless(
+  nodes: readonly UpstreamNode[],
+  type: BalancerSettings["type"],
+): readonly UpstreamNode[] {
   const weighted = nodes.filter((node) => node.weight > 0);
-  if (weighted.length > 0) return weighted;
+  // A ring without points has no node, as in APISIX.
+  if (weighted.length > 0 || type === "chash") return weighted;
   for (const node of nodes) node.weight = 1;
   return nodes;
 }

@@ -94,7 +94,7 @@ export function testBalancer(type: BalancerSettings["type"]): void {
         for (let i = 0; i < picks; i++) {
           const tried = new TriedNodes();
           for (;;) {
-            const allowed = naiveChoices(nodes, weights, downSlots, tried);
+            const allowed = naiveChoices(type, nodes, weights, downSlots, tried);
             const picked = balancer.pick(requestFrom(i), tried);
             if (allowed.length === 0) assert.equal(picked, null);
             else
@@ -136,13 +136,14 @@ export function testBalancer(type: BalancerSettings["type"]): void {
 
 /** The nodes that may be picked, by the rules read one after the other. */
 function naiveChoices(
+  type: string,
   nodes: UpstreamNode[],
   weights: number[],
   down: Set<number>,
   tried: TriedNodes,
 ): UpstreamNode[] {
   const isAnyWeighted = weights.some((weight) => weight > 0);
-  const used = nodes.filter((_, i) => !isAnyWeighted || weights[i] > 0);
+  const used = nodes.filter((_, i) => weights[i] > 0 || (!isAnyWeighted && type !== "chash"));
   if (used.length === 1) return used;
   const isAnyHealthy = used.some((node) => !down.has(node.healthSlot));
   const usable = used.filter((node) => (!isAnyHealthy || !down.has(node.healthSlot)) && !tried.has(node));
