@@ -164,7 +164,7 @@ test("the Control API shows resources, workers and schemas", async () => {
     );
     assert.ok((await node.callControl("GET", "/v1/schema")).body.main.route);
     assert.equal((await node.callControl("POST", "/v1/gc")).status, 200);
-    assert.equal((await node.callControl("GET", "/v1/plugin_metadatas")).text, "[]");
+    assert.equal((await node.callControl("GET", "/v1/plugin_metadatas")).text, "[]\n");
   });
 });
 

@@ -11,6 +11,7 @@ import { MessageChannel, type MessagePort } from "node:worker_threads";
 import type { FastifyInstance } from "fastify";
 import { createAdminServer } from "../../src/api/admin/server.ts";
 import { createControlServer } from "../../src/api/control/server.ts";
+import type { HealthReport } from "../../src/api/control/health.ts";
 import type { AdminConfig, AdminKey } from "../../src/config/static-config.ts";
 import type { HostResolver } from "../../src/control/addresses.ts";
 import { openKeyring } from "../../src/control/keyring.ts";
@@ -127,6 +128,7 @@ export class TestNode {
   readonly audited: Record<string, unknown>[] = [];
   resolver = new StandInResolver();
   control!: Control;
+  readonly #health: HealthReport;
   readonly #config: AdminConfig;
   readonly #keys: readonly AdminKey[];
   #admin!: FastifyInstance;
@@ -134,7 +136,8 @@ export class TestNode {
   #url = "";
   #controlUrl = "";
 
-  constructor(config: Partial<AdminConfig> = {}, folder?: string) {
+  constructor(config: Partial<AdminConfig> = {}, folder?: string, health?: HealthReport) {
+    this.#health = health ?? { nodesOf: () => [] };
     this.folder = folder ?? mkdtempSync(join(tmpdir(), "cardea-admin-"));
     this.#config = { ...DEFAULTS, ...config };
     this.#keys = config.keys ?? [];
@@ -180,6 +183,7 @@ export class TestNode {
       plugins,
       threads,
       counters: { reset: () => 0 },
+      health: this.#health,
     });
     await this.#admin.listen({ host: "127.0.0.1", port: 0 });
     await this.#controlApi.listen({ host: "127.0.0.1", port: 0 });
@@ -210,8 +214,8 @@ export class TestNode {
     return await request(method, url, body, { "x-api-key": KEY, ...headers });
   }
 
-  async callControl(method: string, path: string): Promise<Reply> {
-    return await request(method, this.#controlUrl + path, undefined, {});
+  async callControl(method: string, path: string, headers: Record<string, string> = {}): Promise<Reply> {
+    return await request(method, this.#controlUrl + path, undefined, headers);
   }
 
   get url(): string {

@@ -3,7 +3,7 @@
  * fields that are encrypted in the store are encrypted here too.
  */
 
-import { fastify, type FastifyInstance } from "fastify";
+import { fastify, type FastifyInstance, type FastifyRequest } from "fastify";
 import type { Publisher } from "../../control/publish.ts";
 import type { ConfigurationState, StateEntry } from "../../control/state.ts";
 import { RESOURCE_TYPES } from "../../model/resources.ts";
@@ -11,6 +11,7 @@ import type { LimitCounters } from "../../shared/limit-counters.ts";
 import { monotonicMs, type Threads } from "../../shared/threads.ts";
 import { type PluginList, pluginFacts } from "../admin/plugin-facts.ts";
 import { entryText } from "../admin/reading.ts";
+import { checker, checkers, healthPage, type HealthReport } from "./health.ts";
 
 export interface ControlApiParts {
   state: ConfigurationState;
@@ -18,7 +19,11 @@ export interface ControlApiParts {
   plugins: PluginList;
   threads: Threads;
   counters: Pick<LimitCounters, "reset">;
+  /** Absent: nothing is checked. */
+  health?: HealthReport;
 }
+
+const NOTHING_CHECKED: HealthReport = { nodesOf: () => [] };
 
 /** Lists by plural name, single resources by singular name, as APISIX has them. */
 const SHOWN = [
@@ -37,6 +42,11 @@ export function createControlServer(parts: ControlApiParts): FastifyInstance {
     reply.header("content-type", "application/json");
     done();
   });
+  // JSON ends with a line feed, as in APISIX.
+  server.addHook("preSerialization", (_request, reply, value, done) => {
+    reply.serializer((sent: unknown) => `${JSON.stringify(sent)}\n`);
+    done(null, value);
+  });
   for (const [plural, singular] of SHOWN) {
     server.get(`/v1/${plural}`, (_request, reply) =>
       listText(state.list(plural)).then((text) => reply.send(text)),
@@ -44,19 +54,19 @@ export function createControlServer(parts: ControlApiParts): FastifyInstance {
     server.get<{ Params: { id: string } }>(`/v1/${singular}/:id`, (request, reply) => {
       const { id } = request.params;
       const entry = state.get(plural, id);
-      if (entry !== undefined) return reply.send(entryText(entry, null));
-      return reply.code(404).send(JSON.stringify({ error_msg: `${singular}[${id}] not found` }));
+      if (entry !== undefined) return reply.send(`${entryText(entry, null)}\n`);
+      return reply.code(404).send({ error_msg: `${singular}[${id}] not found` });
     });
   }
   server.get("/v1/plugin_metadatas", (_request, reply) => {
     const values = [...state.list("plugin_metadata")].map((entry) => entry.text);
-    return reply.send(`[${values.join(",")}]`);
+    return reply.send(`[${values.join(",")}]\n`);
   });
   server.get<{ Params: { id: string } }>("/v1/plugin_metadata/:id", (request, reply) => {
     const { id } = request.params;
     const entry = state.get("plugin_metadata", id);
-    if (entry !== undefined) return reply.send(entry.text);
-    return reply.code(404).send(JSON.stringify({ error_msg: `plugin metadata[${id}] not found` }));
+    if (entry !== undefined) return reply.send(`${entry.text}\n`);
+    return reply.code(404).send({ error_msg: `plugin metadata[${id}] not found` });
   });
   server.get("/v1/schema", () => schemas(parts.plugins));
   server.get("/v1/workers", () => workers(threads, publisher));
@@ -66,11 +76,28 @@ export function createControlServer(parts: ControlApiParts): FastifyInstance {
     (globalThis as { gc?: () => void }).gc?.();
     return reply.code(200).send("");
   });
+  // Nothing is done: plugins are never out of date here.
+  server.put("/v1/plugins/reload", (_request, reply) => reply.type("text/plain").send("done"));
+  const health = parts.health ?? NOTHING_CHECKED;
+  server.get("/v1/healthcheck", (request, reply) => {
+    const infos = checkers(state, health);
+    if (wantsHtml(request)) return reply.type("text/html").send(healthPage(infos));
+    // As APISIX has it: Lua's one empty table.
+    return reply.send(infos.length === 0 ? {} : infos);
+  });
+  server.get<{ Params: { "*": string } }>("/v1/healthcheck/*", (request, reply) => {
+    const [plural, id] = request.params["*"].split("/", 2);
+    const info = checker(state, health, plural, id);
+    if ("error" in info) return reply.code(info.status).send({ error_msg: info.error });
+    return wantsHtml(request) ? reply.type("text/html").send(healthPage([info])) : reply.send(info);
+  });
   server.post("/v1/counters/reset", () => ({ reset: parts.counters.reset() }));
-  server.setNotFoundHandler((_request, reply) =>
-    reply.code(404).send(JSON.stringify({ error_msg: "404 Route Not Found" })),
-  );
+  server.setNotFoundHandler((_request, reply) => reply.code(404).send({ error_msg: "404 Route Not Found" }));
   return server;
+}
+
+function wantsHtml(request: FastifyRequest): boolean {
+  return request.headers.accept?.includes("text/html") === true;
 }
 
 async function listText(entries: Iterable<StateEntry>): Promise<string> {
@@ -79,7 +106,7 @@ async function listText(entries: Iterable<StateEntry>): Promise<string> {
     parts.push(entryText(entry, null));
     if (parts.length % SLICE_ENTRIES === 0) await new Promise((resolve) => setImmediate(resolve));
   }
-  return `[${parts.join(",")}]`;
+  return `[${parts.join(",")}]\n`;
 }
 
 function schemas(plugins: PluginList): object {

@@ -1,0 +1,53 @@
+/** The Control API's answers to the byte, and what it says of health. */
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import type { NodeHealth } from "../../src/api/control/health.ts";
+import { TestNode } from "./node.ts";
+
+const counter = { success: 1, http_failure: 0, tcp_failure: 3, timeout_failure: 0 };
+const dead: NodeHealth = { ip: "127.0.0.1", port: 1, status: "unhealthy", counter };
+const upstream = { nodes: { "127.0.0.1:1": 1 } };
+let node: TestNode;
+
+before(async () => {
+  node = await new TestNode({}, undefined, {
+    nodesOf: (key) => (key === "/routes/checked" ? [dead] : []),
+  }).start();
+});
+after(() => node.dispose());
+
+test("without checks there is an empty object, as APISIX answers", async () => {
+  assert.equal((await node.callControl("GET", "/v1/healthcheck")).text, "{}\n");
+});
+
+const refusals: [path: string, status: number, message: string][] = [
+  ["/v1/healthcheck/routes/none", 404, "routes[none] not found"],
+  ["/v1/healthcheck/routes/bare", 404, "no checker for routes[bare]"],
+  ["/v1/healthcheck/route/1", 400, "invalid src type route"],
+  ["/v1/healthcheck/routes", 404, "missing src id for src type routes"],
+  ["/v1/route/none", 404, "route[none] not found"],
+  ["/v1/plugin_metadata/none", 404, "plugin metadata[none] not found"],
+  ["/v1/nothing", 404, "404 Route Not Found"],
+];
+for (const [path, status, message] of refusals) {
+  test(`${path} is answered with ${status}: ${message}`, async () => {
+    await node.call("PUT", "/routes/bare", { uri: "/bare", upstream });
+    const reply = await node.callControl("GET", path);
+    assert.deepEqual([reply.status, reply.text], [status, `{"error_msg":"${message}"}\n`]);
+  });
+}
+
+test("resources with checks are listed with their nodes, as JSON and for browsers", async () => {
+  await node.call("PUT", "/routes/checked", { uri: "/c", upstream: { ...upstream, checks: { active: {} } } });
+  const expected = { name: "/apisix/routes/checked", type: "http", nodes: [dead] };
+  assert.deepEqual((await node.callControl("GET", "/v1/healthcheck")).body, [expected]);
+  assert.deepEqual((await node.callControl("GET", "/v1/healthcheck/routes/checked")).body, expected);
+  const page = await node.callControl("GET", "/v1/healthcheck/routes/checked", { accept: "text/html" });
+  assert.equal(page.headers.get("content-type"), "text/html");
+  assert.match(page.text, /<td>127\.0\.0\.1:1<\/td><td>unhealthy<\/td><td>1<\/td><td>3<\/td>/);
+});
+
+test("a reload of plugins is answered", async () => {
+  assert.equal((await node.callControl("PUT", "/v1/plugins/reload")).text, "done");
+});
