@@ -83,6 +83,17 @@ test("a delay comes before the upstream and before an abort", async () => {
   }
 });
 
+test("a client that leaves takes its timer along", async () => {
+  const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length;
+  const before = timers();
+  const leaving = new AbortController();
+  const answer = gatewayWith({ delay: { duration: 5 } }).request({}, leaving.signal);
+  assert.equal(timers(), before + 1);
+  leaving.abort();
+  assert.equal(timers(), before);
+  assert.equal((await answer).isAborted, true);
+});
+
 test("a delay whose condition does not hold, or without a share, is none", async () => {
   mock.timers.enable({ apis: ["setTimeout"] });
   try {

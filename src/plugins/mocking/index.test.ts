@@ -78,6 +78,17 @@ test("an answer waits for its delay", async () => {
   }
 });
 
+test("a client that leaves takes its timer along", async () => {
+  const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length;
+  const before = timers();
+  const leaving = new AbortController();
+  const answer = gatewayWith({ response_example: "x", delay: 5 }).request({}, leaving.signal);
+  assert.equal(timers(), before + 1);
+  leaving.abort();
+  assert.equal(timers(), before);
+  assert.equal((await answer).isAborted, true);
+});
+
 test("random values are of their type", () => {
   const properties = {
     s: { type: "string" },
