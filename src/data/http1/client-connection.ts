@@ -328,7 +328,10 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
     this.#parser.reset();
     this.#state = HEAD;
     this.#awaitHead();
-    this.#goOn();
+    // What was sent ahead waits until the exchange that ends here has run its log phase: a limit of requests at the
+    // same time would count both.
+    if (this.#input.isEmpty) this.#goOn();
+    else queueMicrotask(() => this.#goOn());
   }
 
   breakOff(transport: Http1ClientTransport): void {
@@ -367,12 +370,19 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
   release(transport: Http1ClientTransport): { socket: Socket; rest: Buffer } {
     this.output.release();
     const rest = this.#input.takeRest();
-    if (transport === this.#current) this.#letGo();
+    if (transport === this.#current) {
+      this.#letGo();
+      // A tunnel is a connection of its listener to its end: it counts, and a drain waits for it.
+      this.#socket.once("close", this.#onHandedOverClose);
+    }
     return { socket: this.#socket, rest };
   }
 
+  readonly #onHandedOverClose = (): void => this.#host.onClosed(this);
+
   #handOver(next: (socket: Socket, rest: Buffer) => void, rest: Buffer): void {
     this.#letGo();
+    this.#host.onClosed(this);
     next(this.#socket, rest);
   }
 
@@ -386,7 +396,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
     this.#socket.off("end", this.#onEnd);
     this.#socket.off("error", this.#onError);
     this.#socket.off("close", this.#onClose);
-    this.#forget();
+    this.#stopWaiting();
   }
 
   #refuse(error: ProtocolError): void {
@@ -456,16 +466,16 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
     this.#input.turnOff();
     this.#current = null;
     this.#decoder.abandon();
-    this.#forget();
+    this.#stopWaiting();
+    this.#host.onClosed(this);
     if (transport === null) return;
     transport.isOpen = false;
     transport.handler?.onAbort("closed");
   };
 
-  #forget(): void {
+  #stopWaiting(): void {
     this.deadline = NEVER;
     this.#host.deadlines.delete(this);
-    this.#host.onClosed(this);
   }
 
   // ---------------------------------------------------------------- time
