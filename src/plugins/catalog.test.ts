@@ -1,0 +1,118 @@
+/** What must hold for every plugin in the tree, whatever it does. */
+
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { resourceType } from "../model/resources.ts";
+import { validateResource } from "../model/validate.ts";
+import { PluginCatalog } from "./catalog.ts";
+
+interface Schema {
+  type?: string;
+  properties?: Record<string, Schema>;
+  description?: string;
+  enum?: unknown[];
+  required?: string[];
+}
+
+const catalog = new PluginCatalog(null);
+const root = new URL(".", import.meta.url);
+
+/** Folders of plugins: those with an `index.ts` that exports a definition of their name. */
+const folders = readdirSync(root, { withFileTypes: true })
+  .filter((entry) => entry.isDirectory() && existsSync(new URL(`${entry.name}/index.ts`, root)))
+  .map((entry) => entry.name);
+
+/** Values of which at least one is wrong for any field that says what it wants. */
+const WRONG: unknown[] = [
+  { wrong: { nested: [1] } },
+  ["wrong", {}],
+  "",
+  "wrong\u0000",
+  -1,
+  1e308,
+  0.5,
+  true,
+  null,
+];
+
+/** What a configuration of the plugin needs before anything else is looked at. */
+const NEEDED: Readonly<Record<string, object>> = {
+  "real-ip": { source: "http_x_forwarded_for" },
+  "uri-blocker": { block_rules: ["x"] },
+  "limit-req": { rate: 1, burst: 0, key: "remote_addr" },
+  "limit-conn": { conn: 1, burst: 0, default_conn_delay: 1, key: "remote_addr" },
+  "limit-count": { count: 1, time_window: 1 },
+  "fault-injection": { delay: { duration: 0 } },
+  mocking: { response_example: "x" },
+  "consumer-restriction": { blacklist: ["x"] },
+};
+
+/** Where APISIX's own words do not name the field. */
+const WORDED: Readonly<Record<string, string>> = { "response-rewrite.headers": "header" };
+
+function refusalOf(plugin: string, config: unknown): string | null {
+  const route = { uri: "/*", plugins: { [plugin]: config }, upstream: { nodes: { "a:80": 1 } } };
+  return validateResource(resourceType("routes")!, route, { plugins: catalog }, "1")?.message ?? null;
+}
+
+test("every folder is a plugin of that name in the catalog, with a page for its users", () => {
+  const missing = folders.filter((name) => catalog.get(name) === undefined);
+  assert.deepEqual(missing, [], "folders without a plugin in the catalog");
+  const withoutPage = catalog
+    .list()
+    .filter(({ name }) => !existsSync(new URL(`../../docs/plugins/${name}.md`, root)));
+  assert.deepEqual(
+    withoutPage.map(({ name }) => name),
+    [],
+  );
+});
+
+test("the list of plugins names every one of them", () => {
+  const page = readFileSync(new URL("../../docs/plugins/README.md", root), "utf8");
+  assert.deepEqual(
+    catalog
+      .list()
+      .filter(({ name }) => !page.includes(`(${name}.md)`))
+      .map(({ name }) => name),
+    [],
+  );
+});
+
+for (const { name, config } of catalog.list()) {
+  const fields = Object.entries((config as Schema).properties ?? {});
+
+  test(`${name}: each field, wrong once, is refused by its name`, () => {
+    for (const [field] of fields) {
+      const refusals = WRONG.map((value) => refusalOf(name, { ...NEEDED[name], [field]: value })).filter(
+        (text) => text !== null,
+      );
+      assert.ok(
+        refusals.some((text) => text.includes(WORDED[`${name}.${field}`] ?? field)),
+        `${field}: nothing wrong is refused with its name, but: ${refusals.join(" | ")}`,
+      );
+    }
+  });
+
+  test(`${name}: hostile configurations are answered, never thrown`, () => {
+    for (const config of [
+      null,
+      [],
+      "x",
+      1,
+      JSON.parse('{"__proto__":{"x":1}}'),
+      { constructor: { prototype: {} } },
+    ]) {
+      refusalOf(name, config);
+    }
+    assert.equal(({} as Record<string, unknown>)["x"], undefined);
+  });
+
+  test(`${name}: its page names every field`, () => {
+    const page = readFileSync(new URL(`../../docs/plugins/${name}.md`, root), "utf8");
+    assert.deepEqual(
+      fields.map(([field]) => field).filter((field) => !page.includes(field)),
+      [],
+    );
+  });
+}
