@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { symlinkSync } from "node:fs";
+import { readFileSync, symlinkSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
@@ -38,6 +38,20 @@ test("every example of the documentation does what it says", async (t) => {
     ["8000", await fileServer(t, "8000")],
     ["8001", await fileServer(t, "8001")],
   ]);
+  await t.test("docs/operations.md names every metric, and none that there is not", async () => {
+    await clear(node);
+    await node.put("/global_rules/1", { plugins: { prometheus: {} } });
+    await node.put("/routes/1", {
+      uri: "/*",
+      upstream: { nodes: { [`127.0.0.1:${ports.get("8000")}`]: 1 } },
+    });
+    assert.equal((await node.get("/")).status, 200);
+    const page = await (await fetch(`${node.url("metrics")}/apisix/prometheus/metrics`)).text();
+    const names = [...page.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name);
+    const rows = readFileSync(`${ROOT}/docs/operations.md`, "utf8").matchAll(/^\| (`apisix_[^|]+)\|/gm);
+    const told = [...rows].flatMap(([, cell]) => [...cell.matchAll(/`([^`]+)`/g)].map(([, name]) => name));
+    assert.deepEqual(told.sort(), names.sort());
+  });
   for (const page of documentationPages(ROOT)) {
     const examples = readPage(ROOT, page);
     if (examples.length === 0) continue;
