@@ -36,6 +36,7 @@ import { BodyVariables, mayHaveBodyVariables } from "./exchange/body/body-variab
 import { UpstreamAttempt } from "./exchange/attempt.ts";
 import { readRequest, RequestFacts } from "./exchange/request-facts.ts";
 import { clientHeaders, dropForgedForwarding, upstreamHeaders } from "./exchange/forwarding.ts";
+import { stripHopByHop } from "./http1/hop-by-hop.ts";
 import { filterBody, runHandlers, type HeaderHandler } from "./pipeline/handlers.ts";
 import { RouteMatch } from "./route/route-pattern.ts";
 import { TriedNodes } from "./upstream/node.ts";
@@ -77,6 +78,16 @@ const STAGES: readonly ((life: RequestLife, x: HttpExchange) => PhaseResult)[] =
 ];
 
 const NO_BODY = Buffer.alloc(0);
+
+type AbortReason = Parameters<ClientHandler["onAbort"]>[0];
+
+/** nginx's 499 for a client that left. */
+const ABORT_STATUS: Readonly<Record<AbortReason, number>> = {
+  closed: 499,
+  malformed: 400,
+  timeout: 408,
+  "too-large": 413,
+};
 
 export class RequestLife {
   readonly #services: LifeServices;
@@ -234,6 +245,12 @@ export class RequestLife {
   async #waitForAddresses(x: HttpExchange): Promise<void | Answer> {
     await x.upstream!.whenResolved();
     if (x.ended) return undefined;
+    const current = x.compiled!.upstream!.get();
+    if (current !== null && current !== x.upstream) {
+      // An edit took its place: what was waited for comes to the new one.
+      x.upstream = current;
+      if (current.isUnresolved) return this.#waitForAddresses(x);
+    }
     return x.upstream!.isUnresolved ? answers.NO_NODE : this.#tryNode(x);
   }
 
@@ -248,6 +265,8 @@ export class RequestLife {
   #begin(x: HttpExchange, node: UpstreamNode): void {
     const upstream = x.upstream!;
     const attempt = new UpstreamAttempt(this, x, upstream, node);
+    attempt.transport = upstream.connect(node, attempt, x.compiled!.timeout);
+    // Together, and not before the attempt stands: what fails here must not end the one before it a second time.
     x.attempt = attempt;
     x.attempts++;
     x.upstreamStartedAt = performance.now();
@@ -262,7 +281,6 @@ export class RequestLife {
       headers.push("connection", "Connection", "Upgrade");
       headers.push("upgrade", "Upgrade", x.head.upgrade!);
     }
-    attempt.transport = upstream.connect(node, attempt, x.compiled!.timeout);
     const body = x.body;
     const bodyLength = body === null ? 0 : body.isFiltered ? UNKNOWN_LENGTH : x.head.bodyLength;
     attempt.transport.writeHead(
@@ -280,7 +298,9 @@ export class RequestLife {
   }
 
   onInformational(x: HttpExchange, head: ResponseHead): void {
-    if (head.status !== 100) x.transport.writeInformational(head.status, head.headers);
+    if (head.status === 100) return;
+    stripHopByHop(head.headers);
+    x.transport.writeInformational(head.status, head.headers);
   }
 
   /** The attempt failed: another node may be tried as long as nothing reached the client and a repeat is safe. */
@@ -342,9 +362,17 @@ export class RequestLife {
     if (this.#services.http.showUpstreamStatus || head.status >= 500) {
       head.headers.push("x-apisix-upstream-status", "X-APISIX-Upstream-Status", x.upstreamStatuses);
     }
-    const pending = this.#headerPhase(x);
-    if (pending === undefined) this.#writeHead(x);
-    else void this.#writeHeadAfter(x, pending);
+    try {
+      const pending = this.#headerPhase(x);
+      if (pending !== undefined) {
+        void this.#writeHeadAfter(x, pending);
+        return;
+      }
+    } catch (error) {
+      this.#failHead(x, error);
+      return;
+    }
+    this.#writeHead(x);
   }
 
   /** Runs the header phases; undefined when they are done, a promise while a plugin waits. */
@@ -362,53 +390,72 @@ export class RequestLife {
     try {
       await pending;
     } catch (error) {
-      this.#services.log.error("plugin failed", { phase: "responseHeaders", error: String(error) });
+      this.#failHead(x, error);
     }
     if (x.ended) return;
     const held = x.held;
     x.held = null;
-    this.#writeHead(x);
+    if (!this.#writeHead(x)) return;
     for (const chunk of held) this.onUpstreamBody(x, chunk);
     if (x.hasUpstreamEnded) this.onUpstreamEnd(x, x.heldTrailers);
     else x.attempt!.transport.resumeBody();
   }
 
-  #writeHead(x: HttpExchange): void {
+  /** False: a plugin made a head of it that cannot be sent, and the exchange ended with an error. */
+  #writeHead(x: HttpExchange): boolean {
     const response = x.response;
     x.filtersBody =
       (x.globalChain !== null && x.globalChain.responseBody !== null) ||
       (x.chain !== null && x.chain.responseBody !== null);
     const hasNoBody = x.head.method === "HEAD" || response.status === 204 || response.status === 304;
     const length = hasNoBody ? 0 : x.filtersBody ? UNKNOWN_LENGTH : x.responseLength;
-    x.transport.writeHead(
-      response.status,
-      response.reason,
-      response.headers,
-      length,
-      // What a plugin would make of the body of a GET is not known here.
-      hasNoBody && !x.filtersBody ? x.declaredLength : null,
-    );
+    try {
+      x.transport.writeHead(
+        response.status,
+        response.reason,
+        response.headers,
+        length,
+        // What a plugin would make of the body of a GET is not known here.
+        hasNoBody && !x.filtersBody ? x.declaredLength : null,
+      );
+      return true;
+    } catch (error) {
+      this.#failHead(x, error);
+      return false;
+    }
   }
 
   onUpstreamBody(x: HttpExchange, chunk: Buffer): boolean {
+    if (x.ended) return true;
     if (x.held !== null) {
       x.held.push(chunk);
       return false;
     }
     if (!x.filtersBody) return x.transport.writeBody(chunk);
-    const passed = this.#filterBody(x, chunk, false);
-    return passed.length === 0 || x.transport.writeBody(passed);
+    try {
+      const passed = this.#filterBody(x, chunk, false);
+      return passed.length === 0 || x.transport.writeBody(passed);
+    } catch (error) {
+      this.#fail(x, error);
+      return true;
+    }
   }
 
   onUpstreamEnd(x: HttpExchange, trailers: HeaderList | null): void {
+    if (x.ended) return;
     if (x.held !== null) {
       x.hasUpstreamEnded = true;
       x.heldTrailers = trailers;
       return;
     }
     if (x.filtersBody) {
-      const last = this.#filterBody(x, NO_BODY, true);
-      if (last.length > 0) x.transport.writeBody(last);
+      try {
+        const last = this.#filterBody(x, NO_BODY, true);
+        if (last.length > 0) x.transport.writeBody(last);
+      } catch (error) {
+        this.#fail(x, error);
+        return;
+      }
     }
     x.attempt!.detach();
     this.#finishAttempt(x, true);
@@ -416,16 +463,12 @@ export class RequestLife {
     this.#end(x);
   }
 
+  /** Throws what a plugin throws: without its share the answer would be another one, and look whole. */
   #filterBody(x: HttpExchange, chunk: Buffer, last: boolean): Buffer {
-    try {
-      const global = x.globalChain === null ? null : x.globalChain.responseBody;
-      const own = x.chain === null ? null : x.chain.responseBody;
-      const passed = global === null ? chunk : filterBody(global, x, chunk, last);
-      return own === null ? passed : filterBody(own, x, passed, last);
-    } catch (error) {
-      this.#services.log.error("plugin failed", { phase: "responseBody", error: String(error) });
-      return NO_BODY;
-    }
+    const global = x.globalChain === null ? null : x.globalChain.responseBody;
+    const own = x.chain === null ? null : x.chain.responseBody;
+    const passed = global === null ? chunk : filterBody(global, x, chunk, last);
+    return own === null ? passed : filterBody(own, x, passed, last);
   }
 
   #switchProtocols(x: HttpExchange, head: ResponseHead): void {
@@ -483,12 +526,14 @@ export class RequestLife {
     }
     try {
       const pending = this.#headerPhase(x);
-      if (pending === undefined) this.#writeAnswer(x, answer);
-      else void this.#writeAnswerAfter(x, answer, pending);
+      if (pending !== undefined) {
+        void this.#writeAnswerAfter(x, answer, pending);
+        return;
+      }
     } catch (error) {
       this.#services.log.error("plugin failed", { phase: "responseHeaders", error: String(error) });
-      this.#writeAnswer(x, answer);
     }
+    this.#writeAnswer(x, answer);
   }
 
   async #writeAnswerAfter(x: HttpExchange, answer: Answer, pending: Promise<void>): Promise<void> {
@@ -502,27 +547,59 @@ export class RequestLife {
 
   #writeAnswer(x: HttpExchange, answer: Answer): void {
     const response = x.response;
-    let body = answers.bodyBytes(answer.body);
-    if (
-      (x.globalChain !== null && x.globalChain.responseBody !== null) ||
-      (x.chain !== null && x.chain.responseBody !== null)
-    ) {
-      body = this.#filterBody(x, typeof body === "string" ? Buffer.from(body) : body, true);
+    try {
+      let body = answers.bodyBytes(answer.body);
+      if (
+        (x.globalChain !== null && x.globalChain.responseBody !== null) ||
+        (x.chain !== null && x.chain.responseBody !== null)
+      ) {
+        body = this.#filterBody(x, typeof body === "string" ? Buffer.from(body) : body, true);
+      }
+      x.transport.writeAnswer(response.status, response.reason, response.headers, body);
+    } catch (error) {
+      this.#failHead(x, error);
+      return;
     }
-    x.transport.writeAnswer(response.status, response.reason, response.headers, body);
     this.#end(x);
   }
 
-  /** A plugin threw, or something of ours did: the request fails, nothing else. */
-  #fail(x: HttpExchange, error: unknown): void {
+  /**
+   * The head of the answer is not written, and what plugins made of it (a line end in a value, say) cannot be: a
+   * bare 500 that no plugin has touched takes its place. Nothing may be thrown here: the caller is often a socket.
+   */
+  #failHead(x: HttpExchange, error: unknown): void {
+    if (x.ended) return;
+    this.#reportFault(x, error);
+    this.#abandonAttempt(x, true);
+    x.held = null;
+    const headers = new HeaderList();
+    headers.push("date", "Date", httpDate());
+    headers.push("server", "Server", this.#services.serverName);
+    headers.push("content-type", "Content-Type", "application/json");
+    x.response.discard();
+    x.response.begin(500, reasonPhrase(500), "gateway", headers);
+    x.transport.writeAnswer(500, x.response.reason, headers, answers.bodyBytes(answers.INTERNAL_ERROR.body));
+    this.#end(x);
+  }
+
+  /** Ends an attempt that runs; `ok`: it is not the node's fault. */
+  #abandonAttempt(x: HttpExchange, ok: boolean): void {
+    if (x.attempt === null || x.upstreamEndedAt !== 0) return;
+    x.attempt.abort();
+    this.#finishAttempt(x, ok);
+  }
+
+  #reportFault(x: HttpExchange, error: unknown): void {
     this.#services.log.error("request failed", {
       route: x.route?.id ?? "",
       error: error instanceof Error ? (error.stack ?? error.message) : String(error),
     });
-    if (x.attempt !== null && x.upstreamEndedAt === 0) {
-      x.attempt.abort();
-      this.#finishAttempt(x, false);
-    }
+  }
+
+  /** A plugin threw, or something of ours did: the request fails, nothing else. */
+  #fail(x: HttpExchange, error: unknown): void {
+    this.#reportFault(x, error);
+    this.#abandonAttempt(x, false);
     if (x.answering) {
       x.transport.abort();
       this.#end(x);
@@ -535,10 +612,7 @@ export class RequestLife {
   onBodyTooLong(x: HttpExchange): void {
     if (x.ended) return;
     x.body!.abort();
-    if (x.attempt !== null && x.upstreamEndedAt === 0) {
-      x.attempt.abort();
-      this.#finishAttempt(x, true);
-    }
+    this.#abandonAttempt(x, true);
     if (x.answering) {
       x.transport.abort();
       this.#end(x);
@@ -549,15 +623,19 @@ export class RequestLife {
 
   // ── end ──────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The client left, or broke the framing of its body. */
-  onClientAbort(x: HttpExchange): void {
+  /** A plugin threw on a part of the request's body. */
+  onBodyFault(x: HttpExchange, error: unknown): void {
+    if (x.ended) return;
+    x.body!.abort();
+    this.#fail(x, error);
+  }
+
+  /** The client left, or broke the framing of its body; what its transport then told it is what is logged. */
+  onClientAbort(x: HttpExchange, reason: AbortReason): void {
     if (x.ended) return;
     x.body?.abort();
-    if (x.attempt !== null && x.upstreamEndedAt === 0) {
-      x.attempt.abort();
-      this.#finishAttempt(x, true);
-    }
-    if (x.response.status === 0) x.response.status = 499;
+    this.#abandonAttempt(x, true);
+    if (x.response.status === 0) x.response.status = ABORT_STATUS[reason];
     x.answering = true;
     this.#end(x);
   }
@@ -597,21 +675,29 @@ class ClientSide implements ClientHandler {
   onBody(chunk: Buffer): boolean {
     const body = this.#exchange.body;
     if (body === null) return true;
-    if (body.receivedBytes + chunk.length <= body.limitBytes) return body.onChunk(chunk);
-    this.#life.onBodyTooLong(this.#exchange);
+    try {
+      if (body.receivedBytes + chunk.length <= body.limitBytes) return body.onChunk(chunk);
+      this.#life.onBodyTooLong(this.#exchange);
+    } catch (error) {
+      this.#life.onBodyFault(this.#exchange, error);
+    }
     return true;
   }
 
   onEnd(trailers: HeaderList | null): void {
-    this.#exchange.body?.onEnd(trailers);
+    try {
+      this.#exchange.body?.onEnd(trailers);
+    } catch (error) {
+      this.#life.onBodyFault(this.#exchange, error);
+    }
   }
 
   onWritable(): void {
     this.#exchange.attempt?.transport.resumeBody();
   }
 
-  onAbort(): void {
-    this.#life.onClientAbort(this.#exchange);
+  onAbort(reason: AbortReason): void {
+    this.#life.onClientAbort(this.#exchange, reason);
   }
 }
 

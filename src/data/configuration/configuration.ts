@@ -33,6 +33,8 @@ export interface RouteEntry {
   bytes: ItemBytes;
   serviceId: string | undefined;
   compiled: CompiledRoute | null;
+  /** Of the upstream that stands inside the route, from the first compilation on: it outlives the next ones. */
+  inlineUpstream: UpstreamReference | null;
   /** `#links` at the time of compilation. */
   compiledAt: number;
 }
@@ -269,7 +271,14 @@ export class Configuration {
   #putRoute(id: string, bytes: ItemBytes): void {
     const route = bytes.parse<PublishedRoute>();
     const previous = this.#routes.get(id);
-    const entry: RouteEntry = { id, bytes, serviceId: route.service_id, compiled: null, compiledAt: 0 };
+    const entry: RouteEntry = {
+      id,
+      bytes,
+      serviceId: route.service_id,
+      compiled: null,
+      inlineUpstream: null,
+      compiledAt: 0,
+    };
     this.#routes.set(id, entry);
     if (previous !== undefined) this.#forget(previous);
     if (route.service_id !== undefined) {
@@ -319,6 +328,7 @@ export class Configuration {
     }
     entry.compiled?.dispose();
     entry.compiled = null;
+    entry.inlineUpstream?.dispose();
   }
 
   #putService(id: string, bytes: ItemBytes): void {
@@ -365,7 +375,7 @@ export class Configuration {
     return new CompiledRoute({
       compiler: this.compiler,
       held: this.compiler.compile(merged),
-      upstream: this.#upstreamOf(route, service),
+      upstream: this.#upstreamOf(entry, route, service),
       timeout: route.timeout ?? null,
       allowsUpgrade: route.enable_websocket ?? service?.item.value.enable_websocket ?? false,
       replacesGlobal: this.#replacedBy(merged),
@@ -410,8 +420,13 @@ export class Configuration {
     return names;
   }
 
-  #upstreamOf(route: PublishedRoute, service: ServiceEntry | undefined): UpstreamReference | null {
-    if (route.upstream !== undefined) return UpstreamReference.inline(this.#createUpstream, route.upstream);
+  #upstreamOf(
+    entry: RouteEntry,
+    route: PublishedRoute,
+    service: ServiceEntry | undefined,
+  ): UpstreamReference | null {
+    if (route.upstream !== undefined)
+      return (entry.inlineUpstream ??= UpstreamReference.inline(this.#createUpstream, route.upstream));
     if (route.upstream_id !== undefined) return this.#upstream(route.upstream_id);
     if (service === undefined) return null;
     if (service.upstream !== null) return service.upstream;

@@ -15,6 +15,7 @@ export class UpstreamReference {
   #config: PublishedUpstream | null = null;
   #current: Upstream | null = null;
   #isStale = false;
+  #isDisposed = false;
 
   constructor(create: UpstreamFactory) {
     this.#create = create;
@@ -42,12 +43,13 @@ export class UpstreamReference {
     this.#current = config === null ? null : this.#create(config, previous);
     this.#isStale = false;
     if (previous !== null && previous !== this.#current) previous.dispose();
+    if (this.#isDisposed) this.#current?.dispose();
     return this.#current;
   }
 
+  /** Nothing new comes here. Requests that run may still ask, and get what they can without anyone listening. */
   dispose(): void {
+    this.#isDisposed = true;
     this.#current?.dispose();
-    this.#current = null;
-    this.#isStale = true;
   }
 }

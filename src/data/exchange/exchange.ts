@@ -218,6 +218,11 @@ class ResponseFacts implements ExchangeResponse {
     return this.status === this.#begunStatus ? this.#reason : reasonPhrase(this.status);
   }
 
+  /** Nothing of the answer so far holds: `begin` takes over nothing. */
+  discard(): void {
+    this.#headers = null;
+  }
+
   /** The answer is here with its own fields: those that plugins set before replace them. */
   begin(status: number, reason: string, source: "upstream" | "gateway", headers: HeaderList): void {
     const early = this.#headers;

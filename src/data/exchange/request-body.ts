@@ -48,6 +48,12 @@ export class RequestBody {
   /** The plugins' `requestBody` phase, if a chain has one. */
   setFilter(filter: ChunkFilter): void {
     this.#filter = filter;
+    if (!this.#started) return;
+    // A plugin has read (some of) it before: that has not passed the filter yet.
+    const unfiltered = this.#chunks.splice(0);
+    this.#keptBytes = 0;
+    for (const chunk of unfiltered) this.#keepUnlessEmpty(filter(chunk, false));
+    if (this.#complete) this.#keepUnlessEmpty(filter(EMPTY, true));
   }
 
   /** Sends what is kept to `target` and lets the rest follow. Only while `isReplayable`. */
@@ -124,6 +130,10 @@ export class RequestBody {
   #start(): void {
     this.#started = true;
     this.#transport.readBody();
+  }
+
+  #keepUnlessEmpty(chunk: Buffer): void {
+    if (chunk.length > 0) this.#keep(chunk);
   }
 
   #keep(chunk: Buffer): void {

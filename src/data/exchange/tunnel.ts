@@ -35,6 +35,8 @@ function join(from: TunnelEnd, to: Socket, idleTimeoutMs: number, onClose: () =>
   });
   to.on("drain", () => source.resume());
   source.on("end", () => to.end());
+  // It ended before anyone listened: a client may, right behind its request.
+  if (source.readableEnded) to.end();
   // Writing counts as life of the other side: the timeout of a socket covers both directions.
   source.on("timeout", () => {
     source.destroy();

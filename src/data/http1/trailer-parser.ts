@@ -21,6 +21,9 @@ const FORBIDDEN = new Set(
   ).split(" "),
 );
 
+/** Who speaks, for whom: what the gateway itself tells upstreams. */
+const FORBIDDEN_PREFIXES = ["x-forwarded-", "x-real-ip", "x-consumer-", "x-credential-"];
+
 export class TrailerParser extends HeadParser {
   /** After a complete section: what it held, or null for nothing. */
   trailers: HeaderList | null = null;
@@ -57,5 +60,5 @@ export class TrailerParser extends HeadParser {
 }
 
 function isForbidden(name: string): boolean {
-  return FORBIDDEN.has(name) || name.startsWith("x-forwarded-") || name === "x-real-ip";
+  return FORBIDDEN.has(name) || FORBIDDEN_PREFIXES.some((prefix) => name.startsWith(prefix));
 }

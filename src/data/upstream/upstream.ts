@@ -49,6 +49,8 @@ export class Upstream {
   #known: Map<string, UpstreamNode>;
   #nodes: readonly UpstreamNode[] = [];
   #balancer: Balancer | null = null;
+  /** The balancer is of addresses that were; attempts that it started still end with it. */
+  #isStale = true;
   #isFirst: boolean;
   #resolution: Resolution | null = null;
 
@@ -116,7 +118,12 @@ export class Upstream {
    * the upstream's own. A failure comes to the handler, never before this returns.
    */
   connect(node: UpstreamNode, handler: UpstreamHandler, timeout?: PublishedTimeout | null): UpstreamAttempt {
+    const attempt = this.#start(node, handler, timeout);
     this.#balancer!.started(node);
+    return attempt;
+  }
+
+  #start(node: UpstreamNode, handler: UpstreamHandler, timeout?: PublishedTimeout | null): UpstreamAttempt {
     const timeouts = timeout == null ? this.#timeouts : overridden(timeout, this.#services.defaults);
     if (this.#connector === null) {
       const attempt = new UpstreamAttempt(null, handler, timeouts, false);
@@ -152,13 +159,14 @@ export class Upstream {
   }
 
   readonly #onAddresses = (): void => {
-    this.#balancer = null;
+    this.#isStale = true;
     if (this.#resolution !== null && !this.isUnresolved) this.#endResolution();
   };
 
   /** Addresses change for upstreams without traffic, too: the work is done at the next request. */
   #refresh(): void {
-    if (this.#balancer !== null) return;
+    if (!this.#isStale) return;
+    this.#isStale = false;
     const config = this.#config;
     const { nodes, known } = expandNodes(config, this.#services.addresses, this.#known);
     this.#nodes = nodes;
