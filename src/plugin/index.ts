@@ -15,3 +15,4 @@ export type {
 } from "./exchange.ts";
 export type { ConsumerIndex, IndexedConsumer, PluginHost, PluginLog } from "./host.ts";
 export { HeaderList } from "../lib/headers.ts";
+export type { MetricFamily, MetricLane } from "../shared/metric-lane.ts";

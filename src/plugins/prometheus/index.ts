@@ -5,8 +5,7 @@
  * The series of a route, consumer and node are looked up once and kept, so that a request costs six additions.
  */
 
-import { definePlugin, Type, type Exchange, type PluginHost } from "../../plugin/index.ts";
-import type { MetricLane } from "../../shared/metric-lane.ts";
+import { definePlugin, Type, type Exchange, type MetricLane, type PluginHost } from "../../plugin/index.ts";
 import { Recorder } from "./recorder.ts";
 import { DEFAULT_BUCKETS_MS, DISABLED_LABELS, type DisabledLabels } from "./metrics.ts";
 

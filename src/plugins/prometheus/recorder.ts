@@ -6,8 +6,7 @@
  * deleted, its series are given back.
  */
 
-import type { Exchange, RouteFacts } from "../../plugin/index.ts";
-import type { MetricFamily, MetricLane } from "../../shared/metric-lane.ts";
+import type { Exchange, MetricFamily, MetricLane, RouteFacts } from "../../plugin/index.ts";
 import { LABELS, type DisabledLabels, type MetricName } from "./metrics.ts";
 
 /** One combination of route, consumer and node, with the indexes of its series. */
