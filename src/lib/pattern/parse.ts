@@ -69,8 +69,7 @@ class Parser {
   constructor(source: string, flags: string) {
     this.#source = source;
     const unknown = /[^imsxUajoudDJ]/.exec(flags);
-    if (unknown)
-      throw new PatternError(`unknown flag "${unknown[0]}" (flags "${flags}")`);
+    if (unknown) throw new PatternError(`unknown flag "${unknown[0]}" (flags "${flags}")`);
     this.#anchored = flags.includes("a");
     this.#flags = {
       ignoreCase: flags.includes("i"),

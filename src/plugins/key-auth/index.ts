@@ -42,8 +42,7 @@ export default definePlugin({
 
     return {
       rewrite(ctx) {
-        const key =
-          ctx.request.headers.get(header) ?? readQueryArgument(ctx.request.query, config.query);
+        const key = ctx.request.headers.get(header) ?? readQueryArgument(ctx.request.query, config.query);
         const consumer =
           key === undefined || isUnresolvedSecret(key) ? null : host.consumers.find(NAME, "key", key);
         if (consumer === null) {
