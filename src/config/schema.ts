@@ -134,6 +134,7 @@ const apisixSection = section(
     ssl: Type.Optional(withoutEffect("TLS listeners.")),
     disable_sync_configuration_during_start: Type.Optional(withoutEffect("Start-up of APISIX's workers.")),
     worker_startup_time_threshold: Type.Optional(withoutEffect("Start-up of APISIX's workers.")),
+    admin_api_version: Type.Optional(withoutEffect("Older place of `deployment.admin.admin_api_version`.")),
     data_encryption: section(
       {
         enable_encrypt_fields: Type.Boolean({

@@ -222,6 +222,10 @@ export class TestNode {
     return this.#url;
   }
 
+  get controlUrl(): string {
+    return this.#controlUrl;
+  }
+
   /** Waits until every worker has what is published now. */
   async settle(): Promise<void> {
     const missing = await this.control.publisher.whenApplied(this.control.publisher.flush(), 10_000);

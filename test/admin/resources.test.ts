@@ -190,6 +190,14 @@ test("invalid JSON is refused and repeated", async () => {
   assert.equal(reply.body.req_body, "{bad");
 });
 
+test("schemas of plugins name their encrypted fields, and consumers' have no _meta", async () => {
+  const { "key-auth": facts } = (await node.call("GET", "/plugins?all=true")).body;
+  assert.deepEqual(facts.consumer_schema.encrypt_fields, ["key"]);
+  assert.equal(facts.consumer_schema.properties._meta, undefined);
+  assert.equal(facts.schema.encrypt_fields, undefined);
+  assert.ok(facts.schema.properties._meta);
+});
+
 test("line ends inside strings are taken as they are", async () => {
   const reply = await node.call("PUT", "/protos/1", '{"content":"syntax = \\"proto3\\";\n\tmessage A {}"}');
   assert.equal(reply.status, 201);

@@ -1,6 +1,7 @@
 /** What the Admin and Control API tell about a plugin, with the field names of APISIX. */
 
 import type { TSchema } from "@sinclair/typebox";
+import { withoutDefaulted } from "../../model/defaults.ts";
 import { pluginSchema } from "../../model/plugin-check.ts";
 import type { PluginRules } from "../../model/resource-type.ts";
 
@@ -29,10 +30,13 @@ export interface PluginFacts {
 
 export function pluginFacts(plugin: DescribedPlugin): PluginFacts {
   const { version, priority, type, scope } = plugin;
-  const facts: PluginFacts = { version, priority, schema: pluginSchema(plugin, "config") };
+  const schema = withEncryptedFields(pluginSchema(plugin, "config"), plugin);
+  const facts: PluginFacts = { version, priority, schema };
   const metadata = metadataSchemaOf(plugin);
   if (metadata !== undefined) facts.metadata_schema = metadata;
-  if (plugin.consumer !== undefined) facts.consumer_schema = pluginSchema(plugin, "consumer");
+  if (plugin.consumer !== undefined) {
+    facts.consumer_schema = withEncryptedFields(withoutDefaulted(plugin.consumer), plugin);
+  }
   if (type !== undefined) facts.type = type;
   if (scope !== undefined) facts.scope = scope;
   return facts;
@@ -40,4 +44,11 @@ export function pluginFacts(plugin: DescribedPlugin): PluginFacts {
 
 export function metadataSchemaOf(plugin: DescribedPlugin): TSchema | undefined {
   return plugin.metadata;
+}
+
+/** Where forms must hide what is typed: the encrypted fields that this schema has. */
+function withEncryptedFields(schema: TSchema, { encrypted }: DescribedPlugin): TSchema {
+  const properties = (schema as { properties?: object }).properties ?? {};
+  const fields = encrypted?.filter((path) => Object.hasOwn(properties, path.split(".", 1)[0])) ?? [];
+  return fields.length === 0 ? schema : { ...schema, encrypt_fields: fields };
 }
