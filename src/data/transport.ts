@@ -63,7 +63,13 @@ export interface ClientTransport {
    * framing is the transport's, from `bodyLength` (`UNKNOWN_LENGTH` = chunked, or close for HTTP/1.0).
    * `keepLength` writes that content-length for HEAD and 304, where no body follows (null: write none).
    */
-  writeHead(status: number, reason: string, headers: HeaderList, bodyLength: number, keepLength: number | null): void;
+  writeHead(
+    status: number,
+    reason: string,
+    headers: HeaderList,
+    bodyLength: number,
+    keepLength: number | null,
+  ): void;
   writeBody(chunk: Buffer): boolean;
   /** Completes the answer. A request body that is still flowing is drained within bounds, or the connection closes. */
   writeEnd(trailers: HeaderList | null): void;
