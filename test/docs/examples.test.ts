@@ -126,5 +126,5 @@ async function clear(node: RealNode): Promise<void> {
 }
 
 function described({ example, code, output, fault }: Outcome): string {
-  return `line ${example.line}: ${fault}\n${example.text}→ ${code}: ${output}`;
+  return `line ${example.line}: ${fault}\n${example.text}→ ${code}: ${output.slice(0, 500)}`;
 }

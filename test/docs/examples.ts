@@ -4,12 +4,14 @@
  * Each ```sh block of a page is run, as one shell session per page, against a node of the test: the default ports
  * are replaced by its own, `$KEY` is its admin key, and `data/` is its data folder. A command is expected to succeed,
  * and a write to the Admin API to be accepted. What follows two spaces and `# ` (or stands below as `# → `) is the
- * expected output; after a colon it may say why. Blocks that cannot be run are marked ```console.
+ * expected output; after a colon it may say why. Blocks that cannot be run are marked ```console. A page that starts a
+ * server itself, with Node.js (`.listen(8000)`), gets a free port for it; what runs in the background ends with the page.
  */
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { globSync, readFileSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
 
 export interface Example {
   /** Of the page, from 1. */
@@ -36,6 +38,7 @@ export interface Surroundings {
 }
 
 const PAGE_TIMEOUT_MS = 30_000;
+const LISTENS = /\.listen\((\d+)/g;
 /** Begins the lines by which a session tells where it is. */
 const MARK = "\u0001";
 
@@ -99,12 +102,15 @@ export async function runExamples(
   examples: readonly Example[],
   surroundings: Surroundings,
 ): Promise<Outcome[]> {
-  const { folder, ports, key } = surroundings;
+  const { folder, key } = surroundings;
+  const ports = await withOwnServers(examples, surroundings.ports);
   const replaced = (text: string): string =>
-    text.replace(/(127\.0\.0\.1|localhost):(\d+)\b/g, (place, host: string, port: string) => {
-      const own = ports.get(port);
-      return own === undefined ? place : `${host}:${own}`;
-    });
+    text
+      .replace(/(127\.0\.0\.1|localhost):(\d+)\b/g, (place, host: string, port: string) => {
+        const own = ports.get(port);
+        return own === undefined ? place : `${host}:${own}`;
+      })
+      .replace(LISTENS, (_, port: string) => `.listen(${ports.get(port)}`);
   const child = spawn("bash", ["-s"], {
     cwd: folder,
     env: { PATH: process.env["PATH"], HOME: folder, KEY: key, LC_ALL: "C.UTF-8" },
@@ -120,7 +126,7 @@ export async function runExamples(
   });
   child.stdin.end(
     session(
-      examples.map((example) => replaced(example.text)),
+      examples.map((example) => replaced(withStatus(example))),
       ports.get("9180")!,
     ),
   );
@@ -134,17 +140,47 @@ export async function runExamples(
   });
 }
 
+async function withOwnServers(
+  examples: readonly Example[],
+  ports: ReadonlyMap<string, number>,
+): Promise<ReadonlyMap<string, number>> {
+  const all = new Map(ports);
+  for (const { text } of examples) {
+    for (const [, port] of text.matchAll(LISTENS)) all.set(port, await freePort());
+  }
+  return all;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** Where a status is expected and curl prints the answer, it prints its status too, on the last line. */
+function withStatus({ text, expected }: Example): string {
+  return tellsStatus(text, expected) ? text.replace(/\bcurl /, "curl -w '\\n%{http_code}' ") : text;
+}
+
+function tellsStatus(text: string, expected: string | null): boolean {
+  return expected !== null && /^\d{3}\b/.test(expected) && /^curl /.test(text) && !/ -w | \| | > /.test(text);
+}
+
 /** After a command that spoke to the Admin API, one more write waits until every worker has all of them. */
 function session(commands: readonly string[], adminPort: number): string {
   const barrier =
     `curl -s -o /dev/null -X PUT -H "X-API-KEY: $KEY" -d '{"plugins":{}}' ` +
     `'http://127.0.0.1:${adminPort}/apisix/admin/consumer_groups/documentation?wait=live' </dev/null\n`;
-  return commands
+  const runs = commands
     .map((text, i) => {
       const run = `printf '${MARK}begin ${i}\\n'\n${text}__code=$?\nprintf '${MARK}end ${i} %s\\n' "$__code"\n`;
       return run + (text.includes(`:${adminPort}`) ? barrier : "");
     })
     .join("");
+  return `${runs}kill $(jobs -p) 2>/dev/null\n`;
 }
 
 function faultOf(
@@ -154,7 +190,8 @@ function faultOf(
 ): string | null {
   if (code !== 0) return `exit code ${code}`;
   if (expected !== null) {
-    const said = output.replaceAll(/\s+/g, " ");
+    const shown = tellsStatus(example.text, expected) ? output.slice(output.lastIndexOf("\n") + 1) : output;
+    const said = shown.replaceAll(/\s+/g, " ");
     return said === expected || expected.startsWith(`${said}:`)
       ? null
       : `expected ${JSON.stringify(expected)}`;
