@@ -2,11 +2,10 @@
 
 import { Type, type Static } from "../../plugin/index.ts";
 import { oneOf } from "../../plugin/schema.ts";
-import { canonicalJson } from "../../lib/content-hash.ts";
 import { LruMap } from "../../lib/lru.ts";
 import { amount } from "./amount.ts";
 import { refusalFields } from "./fields.ts";
-import { checkRedisSettings, redisConditions } from "./redis-settings.ts";
+import { checkRedisSettings, limitVersion, redisConditions } from "./redis-settings.ts";
 
 /** `sync_interval` of a limit that asks Redis for every request. */
 export const NO_DELAYED_SYNC = -1;
@@ -92,7 +91,7 @@ export const CountMetadata = Type.Object({
   }),
 });
 
-/** The settings that a group was first used with; the groups of a node are few. */
+/** The settings that a group was first used with, as `limitVersion`; the groups of a node are few. */
 const MAX_GROUPS = 10_000;
 const groups = new LruMap<string, string>(MAX_GROUPS);
 
@@ -136,7 +135,7 @@ function checkRuleKeys({ rules }: CountConfig): string | null {
 function checkGroup(plugin: string, config: CountConfig): string | null {
   if (config.group === undefined) return null;
   const name = `${plugin}:${config.group}`;
-  const settings = canonicalJson({ ...config, _meta: undefined });
+  const settings = limitVersion({ ...config, _meta: undefined });
   const known = groups.get(name);
   if (known === undefined) groups.set(name, settings);
   return known === undefined || known === settings ? null : "group conf mismatched";

@@ -2,9 +2,10 @@
  * Counting in Redis with a delay (`sync_interval`): a worker decides by what Redis said last, and tells Redis once
  * per interval what it admitted since.
  *
- * The error: in one interval every worker may admit up to what was left at its last exchange, so all together can
- * exceed a limit by that much for each other worker. Between exchanges a request costs no round trip; only the first
- * of a key and the first of a window wait for Redis. While Redis is away, the node counts by itself.
+ * The error: in one interval every worker may admit up to what was left at its last exchange. Workers of one node
+ * count together besides, so a node alone is exact, and of several none admits more than the limit. Between exchanges
+ * a request costs no round trip; only the first of a key and the first of a window wait for Redis. While Redis is
+ * away, the node counts by itself.
  */
 
 import type { PluginHost } from "../../plugin/index.ts";
@@ -14,11 +15,16 @@ import type { CountResult, RedisCounters } from "./redis-counters.ts";
 /** Keys that a configuration remembers; of forgotten ones Redis is asked again. */
 const MAX_KEYS = 10_000;
 
+/** So many names for the ends of windows in the length of one: far enough apart to mean the same end. */
+const WINDOW_NAMES = 4;
+
 interface Entry {
   readonly key: string;
-  limit: number;
-  windowMs: number;
-  isSliding: boolean;
+  /** What the node counts in for this window: workers that learnt of its end a moment apart name it alike. */
+  readonly nodeKey: string;
+  readonly limit: number;
+  readonly windowMs: number;
+  readonly isSliding: boolean;
   /** As of the last exchange. */
   remaining: number;
   resetAt: number;
@@ -61,11 +67,17 @@ export class DelayedCounts {
     }
     const resetMs = Math.max(0, entry.resetAt - this.#host.now());
     const remaining = entry.remaining - entry.untold - cost;
-    if (remaining < 0) return { allowed: false, remaining: Math.max(0, remaining + cost), resetMs };
+    if (remaining < 0 || !this.#fitsNode(entry, cost)) return { allowed: false, remaining: 0, resetMs };
     entry.untold += cost;
     this.#untold.add(entry);
     this.#timer ??= setTimeout(() => void this.#tell(), this.intervalMs);
     return { allowed: true, remaining, resetMs };
+  }
+
+  #fitsNode({ nodeKey, limit, windowMs }: Entry, cost: number): boolean {
+    const { counters } = this.#host;
+    // Without room for the node's count, the worker's own has to do.
+    return counters.increment(nodeKey, cost, limit, windowMs, this.#host.now()) || counters.full;
   }
 
   /** Tells Redis what it does not know yet. */
@@ -87,7 +99,8 @@ export class DelayedCounts {
     // What was not told of a window that is over counts no more.
     const { remaining, resetMs } = await this.#redis.count(key, 0, limit, windowMs, isSliding, true);
     const resetAt = this.#host.now() + resetMs;
-    const entry: Entry = { key, limit, windowMs, isSliding, remaining, resetAt, untold: 0 };
+    const nodeKey = `${key}:${Math.round(resetAt / (windowMs / WINDOW_NAMES))}`;
+    const entry: Entry = { key, nodeKey, limit, windowMs, isSliding, remaining, resetAt, untold: 0 };
     this.#entries.set(key, entry);
     return entry;
   }
