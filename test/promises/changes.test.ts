@@ -28,8 +28,8 @@ async function prepare(t: TestContext, node: RealNode) {
   return { a, b };
 }
 
-function loadOn(node: RealNode): SteadyLoad {
-  return new SteadyLoad(node.port(), { paths: ["/fixed", "/edited"], expects });
+function loadOn(t: TestContext, node: RealNode): SteadyLoad {
+  return new SteadyLoad(t, node.port(), { paths: ["/fixed", "/edited"], expects });
 }
 
 async function check(load: SteadyLoad): Promise<void> {
@@ -44,7 +44,7 @@ test(
   async (t) => {
     const node = await RealNode.start(t);
     const { a, b } = await prepare(t, node);
-    const load = loadOn(node);
+    const load = loadOn(t, node);
     const limit = (count: number) => ({ "limit-count": { count, time_window: 3600 } });
     const change = async (method: string, path: string, body?: unknown) => {
       const { status, text } = await node.admin(method, path, body);
@@ -91,7 +91,7 @@ test(
 test("P3: workers that are drained and replaced lose no request", { timeout: 60_000 }, async (t) => {
   const node = await RealNode.start(t, { launcher: [replacingLauncher, "6"] });
   await prepare(t, node);
-  const load = loadOn(node);
+  const load = loadOn(t, node);
   node.launcher.kill("SIGUSR1");
   await node.logged("all replaced");
   await check(load);
@@ -108,7 +108,7 @@ test(
   async (t) => {
     const node = await RealNode.start(t);
     await prepare(t, node);
-    const load = loadOn(node);
+    const load = loadOn(t, node);
     const pids = [node.pid];
     for (let i = 1; i <= 2; i++) {
       node.launcher.kill("SIGUSR2");

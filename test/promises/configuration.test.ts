@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import { cpSync, rmSync } from "node:fs";
+import { cpSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import * as fc from "fast-check";
@@ -152,15 +152,11 @@ async function publishedOf(node: RealNode): Promise<number> {
   return ((await node.control("/v1/workers")) as { published_revision: number }).published_revision;
 }
 
-/** A node on the folder as it is now, with nothing but the store in it. */
+/** A node with the store of that folder and the keys of its secrets, and nothing else of it. */
 async function coldStart(t: TestContext, folder: string): Promise<RealNode> {
   const copy = temporaryFolder(t);
-  for (const file of ["store.db", "store.db-wal", "store.db-shm"]) {
-    try {
-      cpSync(join(folder, file), join(copy, file));
-    } catch {
-      // SQLite has merged its log into the file.
-    }
+  for (const file of readdirSync(folder)) {
+    if (file.startsWith("store.db") || file === "keyring") cpSync(join(folder, file), join(copy, file));
   }
   return await RealNode.start(t, { folder: copy });
 }

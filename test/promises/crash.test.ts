@@ -73,7 +73,7 @@ for (const { fault, cause } of faults) {
       assert.equal(died["slot"], 0);
       assert.match(String(died["cause"]), cause);
       // Fresh connections, of which some wait in the dead worker's socket for the next one.
-      const load = new SteadyLoad(node.port(), {
+      const load = new SteadyLoad(t, node.port(), {
         paths: ["/b"],
         expects: (_path, status) => status === 200,
         keptAlive: 0,

@@ -59,7 +59,7 @@ test(
     });
     const upstream = upstreamOf(await namedOrigin(t, "origin"));
     await node.put("/routes/plain", { uri: "/plain", upstream });
-    const load = new SteadyLoad(node.port(), {
+    const load = new SteadyLoad(t, node.port(), {
       paths: ["/plain"],
       expects: (_path, status) => status === 200,
       keptAlive: 4,

@@ -43,9 +43,13 @@ export interface NodeOptions {
   worker?: string;
   /** Program that runs instead of the launcher, with its arguments. */
   launcher?: string[];
+  /** Options of V8 for the node: what a test must hold still. */
+  flags?: string;
 }
 
 const PURPOSES: readonly Purpose[] = ["http", "admin", "control", "status", "metrics"];
+
+const SHOWN_LINES = 40;
 
 /** Two workers, free ports, quick heartbeats, no access log. */
 export function promiseConfig(change: (config: StaticConfig) => void = () => {}): StaticConfig {
@@ -61,6 +65,8 @@ export function promiseConfig(change: (config: StaticConfig) => void = () => {})
   }));
   config.supervision = { heartbeatMs: 50, staleAfterMs: 60_000, drainTimeoutMs: 10_000, workerHeapMb: 256 };
   config.accessLog.path = null;
+  // A machine that is busy with other tests makes every loop late; the tests of shedding set it.
+  config.http.shedEventLoopDelayMs = 0;
   config.log.level = "info";
   change(config);
   return config;
@@ -89,6 +95,7 @@ export class RealNode {
     const file = join(temporaryFolder(t), "parts.json");
     writeFileSync(file, JSON.stringify(parts));
     const env: NodeJS.ProcessEnv = { ...process.env, CARDEA_TEST_PARTS: file, CARDEA_DATA: this.folder };
+    if (options.flags !== undefined) env["NODE_OPTIONS"] = options.flags;
     delete env["NODE_TEST_CONTEXT"];
     delete env["CARDEA_ADMIN_KEY"];
     const args = options.launcher ?? [join(ROOT, "bin/cardea"), "start"];
@@ -118,8 +125,14 @@ export class RealNode {
     return node;
   }
 
+  /** Begin and end of the log. */
   transcript(): string {
-    return `${this.lines.map((line) => JSON.stringify(line)).join("\n")}\n${this.errors}`;
+    const lines = this.lines.map((line) => JSON.stringify(line));
+    const shown =
+      lines.length <= 2 * SHOWN_LINES
+        ? lines
+        : [...lines.slice(0, SHOWN_LINES), "...", ...lines.slice(-SHOWN_LINES)];
+    return `${shown.join("\n")}\n${this.errors}`;
   }
 
   /** Waits for the `count`th line with this message. */

@@ -6,6 +6,7 @@
  */
 
 import { Agent, get } from "node:http";
+import type { TestContext } from "node:test";
 
 export interface LoadOptions {
   paths: readonly string[];
@@ -27,9 +28,11 @@ export class SteadyLoad {
   readonly #agents: Agent[] = [];
   #isOver = false;
 
-  constructor(port: number, options: LoadOptions) {
+  /** It ends with the test at the latest. */
+  constructor(t: TestContext, port: number, options: LoadOptions) {
     this.#port = port;
     this.#options = options;
+    t.after(() => this.stop());
     const { keptAlive = 12, fresh = 4 } = options;
     for (let i = 0; i < keptAlive; i++) {
       const agent = new Agent({ keepAlive: true, maxSockets: 1 });
@@ -39,7 +42,7 @@ export class SteadyLoad {
     for (let i = 0; i < fresh; i++) this.#clients.push(this.#run(i, false));
   }
 
-  /** Lets every client finish its request. */
+  /** Lets every client finish its request. Idempotent. */
   async stop(): Promise<void> {
     this.#isOver = true;
     await Promise.all(this.#clients);
