@@ -12,7 +12,6 @@ import { documentationPages, examplesOf, readPage, runExamples, type Outcome } f
 /** In an order in which nothing is in use any more when its turn comes. */
 const TYPES = [
   "routes",
-  "stream_routes",
   "services",
   "upstreams",
   "consumers",
