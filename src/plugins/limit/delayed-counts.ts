@@ -21,7 +21,7 @@ const WINDOW_NAMES = 4;
 interface Entry {
   readonly key: string;
   /** What the node counts in for this window: workers that learnt of its end a moment apart name it alike. */
-  readonly nodeKey: string;
+  nodeKey: string;
   readonly limit: number;
   readonly windowMs: number;
   readonly isSliding: boolean;
@@ -60,7 +60,7 @@ export class DelayedCounts {
     let entry = this.#entries.get(key);
     if (entry === undefined || entry.resetAt <= this.#host.now()) {
       try {
-        entry = await this.#ask(key, limit, windowMs, isSliding);
+        entry = await this.#ask(key, limit, windowMs, isSliding, entry);
       } catch {
         return this.#countHere(key, cost, limit, windowMs, isSliding); // The connection has logged why.
       }
@@ -86,23 +86,44 @@ export class DelayedCounts {
     if (this.#timer !== null) clearTimeout(this.#timer);
   }
 
-  #ask(key: string, limit: number, windowMs: number, isSliding: boolean): Promise<Entry> {
+  #ask(
+    key: string,
+    limit: number,
+    windowMs: number,
+    isSliding: boolean,
+    before: Entry | undefined,
+  ): Promise<Entry> {
     let asking = this.#asking.get(key);
     if (asking === undefined) {
-      asking = this.#askRedis(key, limit, windowMs, isSliding).finally(() => this.#asking.delete(key));
+      asking = this.#askRedis(key, limit, windowMs, isSliding, before).finally(() =>
+        this.#asking.delete(key),
+      );
       this.#asking.set(key, asking);
     }
     return asking;
   }
 
-  async #askRedis(key: string, limit: number, windowMs: number, isSliding: boolean): Promise<Entry> {
-    // What was not told of a window that is over counts no more.
-    const { remaining, resetMs } = await this.#redis.count(key, 0, limit, windowMs, isSliding, true);
-    const resetAt = this.#host.now() + resetMs;
-    const nodeKey = `${key}:${Math.round(resetAt / (windowMs / WINDOW_NAMES))}`;
-    const entry: Entry = { key, nodeKey, limit, windowMs, isSliding, remaining, resetAt, untold: 0 };
-    this.#entries.set(key, entry);
-    return entry;
+  /** What was not told of a fixed window that is over counts no more; a sliding one still needs it. */
+  async #askRedis(
+    key: string,
+    limit: number,
+    windowMs: number,
+    isSliding: boolean,
+    before: Entry | undefined,
+  ): Promise<Entry> {
+    const late = isSliding && before !== undefined ? before.untold : 0;
+    if (before !== undefined) before.untold -= late;
+    try {
+      const { remaining, resetMs } = await this.#redis.count(key, late, limit, windowMs, isSliding, true);
+      const resetAt = this.#host.now() + resetMs;
+      const nodeKey = nodeKeyOf(key, resetAt, windowMs);
+      const entry: Entry = { key, nodeKey, limit, windowMs, isSliding, remaining, resetAt, untold: 0 };
+      this.#entries.set(key, entry);
+      return entry;
+    } catch (error) {
+      if (before !== undefined) before.untold += late;
+      throw error;
+    }
   }
 
   async #tell(): Promise<void> {
@@ -115,12 +136,14 @@ export class DelayedCounts {
 
   async #tellOne(entry: Entry): Promise<void> {
     const { key, untold, limit, windowMs, isSliding } = entry;
-    if (entry.resetAt <= this.#host.now()) return;
+    if (untold === 0 || (!isSliding && entry.resetAt <= this.#host.now())) return;
     try {
       const result = await this.#redis.count(key, untold, limit, windowMs, isSliding, true);
       entry.untold -= untold;
       entry.remaining = result.remaining;
-      entry.resetAt = this.#host.now() + result.resetMs;
+      const resetAt = this.#host.now() + result.resetMs;
+      if (resetAt - entry.resetAt > windowMs / 2) entry.nodeKey = nodeKeyOf(key, resetAt, windowMs);
+      entry.resetAt = resetAt;
     } catch {
       // Redis is away: it is told with the next exchange, as long as the window lasts.
       this.#untold.add(entry);
@@ -136,4 +159,8 @@ export class DelayedCounts {
     if (counters.full) throw new Error("the counters of the node are full");
     return { allowed, remaining: counters.remaining, resetMs: counters.resetMs };
   }
+}
+
+function nodeKeyOf(key: string, resetAt: number, windowMs: number): string {
+  return `${key}:${Math.round(resetAt / (windowMs / WINDOW_NAMES))}`;
 }
