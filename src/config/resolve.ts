@@ -258,6 +258,7 @@ function admin(input: ResolveInput): AdminConfig {
     cors: section.enable_admin_cors,
     serverHeader: serverHeader(filled.cardea.admin.server_header, filled.apisix.enable_server_tokens),
     maxBodyBytes: filled.cardea.admin.max_body_size,
+    streamRoutes: filled.apisix.proxy_mode !== "http",
   };
 }
 

@@ -113,6 +113,8 @@ export interface AdminConfig {
   /** Value of `Server`, which clients of APISIX read; null: no such header. */
   serverHeader: string | null;
   maxBodyBytes: number;
+  /** Whether there are stream routes: else their path says that stream mode is disabled. */
+  streamRoutes?: boolean;
 }
 
 export interface AdminKey {

@@ -211,6 +211,11 @@ export class ConfigurationState {
     return value;
   }
 
+  /** What a client sends may have private keys as it read them, encrypted: `value` gets them plain. */
+  revealPrivateKeys(type: ResourceType, value: JsonObject): void {
+    this.#fields.revealPrivateKeys(type, value);
+  }
+
   /** How a value that passed all checks goes into the store. */
   protect(type: ResourceType, value: JsonObject): JsonObject {
     return this.#fields.protect(type, value);

@@ -55,7 +55,11 @@ export class EncryptedFields {
   reveal(type: ResourceType, value: JsonObject, withPrivateKeys: boolean): void {
     const decrypt = (text: string, place: string) => this.#decrypt(text, place);
     this.#changePlugins(type, value, decrypt);
-    if (!withPrivateKeys) return;
+    if (withPrivateKeys) this.revealPrivateKeys(type, value);
+  }
+
+  /** Changes private keys alone: in what a client had read and sends again. */
+  revealPrivateKeys(type: ResourceType, value: JsonObject): void {
     changePrivateKeys(type, value, (text) =>
       text.startsWith(PEM_START) ? text : this.#decrypt(text, `private key of ${type.title}`),
     );

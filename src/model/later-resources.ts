@@ -4,6 +4,7 @@
  */
 
 import { Type } from "../lib/schema.ts";
+import { unreadableCertificate, unreadablePair } from "./certificate-check.ts";
 import { idText, isObject, refused } from "./resource-type.ts";
 import type { JsonObject, ResourceType, ValidationError } from "./resource-type.ts";
 import {
@@ -169,11 +170,22 @@ export const sslType: ResourceType = {
 };
 
 function checkPairs(value: JsonObject): ValidationError | null {
-  const certs = Array.isArray(value["certs"]) ? value["certs"].length : 0;
-  const keys = Array.isArray(value["keys"]) ? value["keys"].length : 0;
-  return certs === keys
-    ? null
-    : refused("mismatched number of certs and keys", certs > keys ? "/keys" : "/certs");
+  const fault = unreadablePair(value["cert"], value["key"]);
+  if (fault !== null) return refused(fault, fault.includes("key") ? "/key" : "/cert");
+  if (value["type"] === "client") return null;
+  const certs = Array.isArray(value["certs"]) ? (value["certs"] as unknown[]) : [];
+  const keys = Array.isArray(value["keys"]) ? (value["keys"] as unknown[]) : [];
+  if (certs.length !== keys.length) {
+    const pointer = certs.length > keys.length ? "/keys" : "/certs";
+    return refused("mismatched number of certs and keys", pointer);
+  }
+  for (let i = 0; i < certs.length; i++) {
+    const reason = unreadablePair(certs[i], keys[i]);
+    if (reason !== null) return refused(`failed to handle cert-key pair[${i + 1}]: ${reason}`, `/certs/${i}`);
+  }
+  const client = isObject(value["client"]) ? value["client"] : {};
+  const reason = unreadableCertificate(client["ca"]);
+  return reason === null ? null : refused(`failed to validate client_cert: ${reason}`, "/client/ca");
 }
 
 function protocolMismatch(superior: JsonObject, value: JsonObject): string | null {

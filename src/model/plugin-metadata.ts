@@ -22,8 +22,10 @@ export const pluginMetadataType: ResourceType<JsonObject> = {
   methods: ["GET", "PUT", "DELETE"],
   references: [],
   inUse: null,
-  check: (_, context, name) =>
-    name === undefined || context.plugins.get(name) === undefined ? refused("invalid plugin name", "") : null,
+  checkFirst: (_, context, name) => {
+    if (name === undefined) return refused("missing plugin name", "");
+    return context.plugins.get(name) === undefined ? refused("invalid plugin name", "") : null;
+  },
   normalize(name, value, plugins) {
     const schema = metadataSchema(plugins.get(name)?.metadata);
     const filled = schema === undefined ? value : withDefaults(schema, value);

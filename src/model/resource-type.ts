@@ -91,7 +91,7 @@ export interface ResourceType<Published = unknown> {
   /** How a delete is refused while the resource is in use; null: it may always be deleted. */
   inUse: ((referrerTitle: string, referrerId: string) => string) | null;
   /** Faults that APISIX tells before it asks the schema. */
-  checkFirst?(value: JsonObject): ValidationError | null;
+  checkFirst?(value: JsonObject, context: ModelContext, id: string | undefined): ValidationError | null;
   /** What a schema cannot say. Runs after the schema, before plugins and references. */
   check?(value: JsonObject, context: ModelContext, id: string | undefined): ValidationError | null;
   /**

@@ -2,6 +2,7 @@
 
 import { Type } from "../lib/schema.ts";
 import { isIP } from "node:net";
+import { unreadablePair } from "./certificate-check.ts";
 import { normalizeUpstream } from "./normalize-upstream.ts";
 import type { PublishedUpstream } from "./published.ts";
 import { isObject, pointerStep, refused } from "./resource-type.ts";
@@ -123,6 +124,7 @@ export function checkUpstream(upstream: JsonObject, at: string): ValidationError
   return (
     checkNodes(upstream["nodes"], `${at}/nodes`) ??
     checkPassHost(upstream, at) ??
+    checkClientCertificate(upstream, at) ??
     checkBalancer(upstream, at) ??
     null
   );
@@ -155,6 +157,13 @@ function checkNodes(nodes: unknown, at: string): ValidationError | null {
 function checkPassHost(upstream: JsonObject, at: string): ValidationError | null {
   if (upstream["pass_host"] !== "rewrite" || (upstream["upstream_host"] ?? "") !== "") return null;
   return refused("`upstream_host` can't be empty when `pass_host` is `rewrite`", `${at}/upstream_host`);
+}
+
+function checkClientCertificate({ tls }: JsonObject, at: string): ValidationError | null {
+  if (!isObject(tls) || tls["client_cert"] === undefined) return null;
+  const fault = unreadablePair(tls["client_cert"], tls["client_key"]);
+  if (fault === null) return null;
+  return refused(fault, `${at}/tls/client_${fault.includes("key") ? "key" : "cert"}`);
 }
 
 function checkBalancer(upstream: JsonObject, at: string): ValidationError | null {

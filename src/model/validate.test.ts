@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import * as fc from "fast-check";
+import { CERTIFICATE, PRIVATE_KEY } from "./certificate-kit.ts";
 import type { JsonSchema } from "./explain.ts";
 import { MAX_DEPTH } from "./json-limits.ts";
 import { usesOf } from "./references.ts";
@@ -15,6 +16,7 @@ const context: ModelContext = { plugins: samplePlugins };
 const nodes = { "127.0.0.1:80": 1 };
 const upstream = { nodes };
 const PEM = "x".repeat(200);
+const pair = { cert: CERTIFICATE, key: PRIVATE_KEY };
 
 /** A good value of each type, with the id it goes by. */
 const GOOD: Record<string, [id: string, value: JsonObject]> = {
@@ -30,7 +32,7 @@ const GOOD: Record<string, [id: string, value: JsonObject]> = {
   plugin_metadata: ["logger", {}],
   protos: ["1", { content: "syntax" }],
   secrets: ["vault/1", { uri: "http://127.0.0.1:8200", prefix: "kv", token: "t" }],
-  ssls: ["1", { sni: "a.com", cert: PEM, key: PEM }],
+  ssls: ["1", { sni: "a.com", ...pair }],
   stream_routes: ["1", { server_port: 9100 }],
 };
 
@@ -302,7 +304,38 @@ describe("a refusal", () => {
       "/plugins",
     ],
     ["ssls", { cert: PEM, key: PEM }, "invalid configuration: then clause did not match", ""],
-    ["ssls", { cert: PEM, key: PEM, sni: "a", certs: [PEM] }, "mismatched number of certs and keys", "/keys"],
+    [
+      "ssls",
+      { ...pair, sni: "a", cert: PEM },
+      "failed to parse cert: PEM_read_bio_X509_AUX() failed",
+      "/cert",
+    ],
+    [
+      "ssls",
+      { ...pair, sni: "a", key: `---${PEM}` },
+      "failed to parse key: PEM_read_bio_PrivateKey() failed",
+      "/key",
+    ],
+    ["ssls", { ...pair, sni: "a", key: PEM }, "failed to decrypt previous encrypted key", "/key"],
+    [
+      "ssls",
+      { ...pair, sni: "a", certs: [PEM], keys: [PRIVATE_KEY] },
+      "failed to handle cert-key pair[1]: failed to parse cert: PEM_read_bio_X509_AUX() failed",
+      "/certs/0",
+    ],
+    [
+      "ssls",
+      { ...pair, sni: "a", client: { ca: PEM } },
+      "failed to validate client_cert: failed to parse cert: PEM_read_bio_X509_AUX() failed",
+      "/client/ca",
+    ],
+    [
+      "routes",
+      { uri: "/", upstream: { nodes, tls: { client_cert: PEM, client_key: PRIVATE_KEY } } },
+      "failed to parse cert: PEM_read_bio_X509_AUX() failed",
+      "/upstream/tls/client_cert",
+    ],
+    ["ssls", { ...pair, sni: "a", certs: [CERTIFICATE] }, "mismatched number of certs and keys", "/keys"],
     [
       "stream_routes",
       { protocol: { name: "redis", superior_id: 1 } },
@@ -369,7 +402,7 @@ describe("accepted are", () => {
     ["upstreams", { nodes, type: "chash", key: "arg_x" }],
     ["upstreams", { service_name: "a", discovery_type: "dns" }],
     ["ssls", { snis: ["*.a.com"], cert: "$env://C", key: "$secret://vault/1/k" }],
-    ["ssls", { type: "client", cert: PEM, key: PEM }],
+    ["ssls", { type: "client", ...pair }],
     ["secrets", { uri: "http://v", prefix: "p", token: "$ENV://T", id: "vault/1" }],
   ];
   for (const [plural, value] of cases) {

@@ -26,7 +26,7 @@ export function validateResource(
     const given = value === null ? "null" : Array.isArray(value) ? "array" : typeof value;
     return invalid(refused(`wrong type: expected object, got ${given}`, ""));
   }
-  const early = type.checkFirst?.(value) ?? null;
+  const early = type.checkFirst?.(value, context, id) ?? null;
   if (early !== null) return early;
   const misfit = checkSchema(
     schemaFor(type, context, id),

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { CERTIFICATE, PRIVATE_KEY } from "../../src/model/certificate-kit.ts";
 import { TestNode } from "./node.ts";
 
 let node: TestNode;
@@ -11,8 +12,10 @@ before(async () => {
 });
 after(() => node.dispose());
 
-const PEM = `-----BEGIN PRIVATE KEY-----\n${"a-canary-in-a-private-key".repeat(8)}\n-----END PRIVATE KEY-----`;
-const CERT = `-----BEGIN CERTIFICATE-----\n${"x".repeat(200)}\n-----END CERTIFICATE-----`;
+const PEM = PRIVATE_KEY;
+const CERT = CERTIFICATE;
+/** A line of the key. */
+const canary = PEM.split("\n")[1];
 
 async function stored(key: string): Promise<string> {
   return (await node.control.store.get(key))!.value;
@@ -63,7 +66,7 @@ test("private keys are encrypted in the store, never shown, and survive a patch"
     );
   }
   const before = JSON.parse(await stored("/ssls/1"));
-  assert.ok(!JSON.stringify(before).includes("canary"));
+  assert.ok(!JSON.stringify(before).includes(canary));
   assert.equal((await node.call("PATCH", "/ssls/1", { snis: ["b.com"] })).status, 200);
   const after = JSON.parse(await stored("/ssls/1"));
   assert.deepEqual([after.key, after.keys, after.snis], [before.key, before.keys, ["b.com"]]);
@@ -72,7 +75,7 @@ test("private keys are encrypted in the store, never shown, and survive a patch"
 test("the client key of an upstream is encrypted, and what was read can be written again", async () => {
   const tls = { client_cert: CERT, client_key: PEM };
   await node.call("PUT", "/upstreams/1", { scheme: "https", nodes: { "127.0.0.1:1": 1 }, tls });
-  assert.ok(!(await stored("/upstreams/1")).includes("canary"));
+  assert.ok(!(await stored("/upstreams/1")).includes(canary));
   const { create_time: _1, update_time: _2, ...value } = (await node.call("GET", "/upstreams/1")).body.value;
   const again = await node.call("PUT", "/upstreams/1", value);
   assert.equal(again.status, 200, again.text);
@@ -104,8 +107,17 @@ test("the control API, which asks for no key, and the history show nothing plain
     "/v1/quarantine",
   ]) {
     const { text } = await node.callControl("GET", path);
-    assert.ok(!text.includes("canary"), text);
+    assert.ok(!text.includes("canary") && !text.includes(canary), text);
   }
   const history = await node.call("GET", "/history/ssls/1");
-  assert.ok(!history.text.includes("canary") && !history.text.includes('"key":"A'), history.text);
+  assert.ok(!history.text.includes(canary) && !history.text.includes('"key":"A'), history.text);
+});
+
+test("a private key as a read of the store shows it, encrypted, can be sent again, and no other one", async () => {
+  await node.call("PUT", "/ssls/2", { cert: CERT, key: PEM, sni: "a.com" });
+  const { key } = JSON.parse(await stored("/ssls/2")) as { key: string };
+  assert.equal((await node.call("PUT", "/ssls/2", { cert: CERT, key, sni: "b.com" })).status, 200);
+  assert.equal((JSON.parse(await stored("/ssls/2")) as { key: string }).key, key);
+  const wrong = await node.call("PUT", "/ssls/2", { cert: CERT, key: `A${key.slice(1)}`, sni: "b.com" });
+  assert.deepEqual([wrong.status, wrong.pointer], [400, "/key"]);
 });

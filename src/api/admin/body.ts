@@ -13,7 +13,10 @@ import { AnswerError, refuse } from "./answer.ts";
 const ECHO_CHARACTERS = 64 * 1024;
 const YAML_ALIASES = 100;
 
-/** Undefined when there is no body; throws `AnswerError` when it cannot be read. */
+/**
+ * Undefined when there is no body; throws `AnswerError` when it cannot be read. A whole configuration
+ * (`acceptYaml`) is not repeated in that answer.
+ */
 export function readBody(request: FastifyRequest, acceptYaml = false): unknown {
   const text = request.body;
   if (typeof text !== "string" || text === "") return undefined;
@@ -23,9 +26,14 @@ export function readBody(request: FastifyRequest, acceptYaml = false): unknown {
     }
     return parseLenient(text);
   } catch (error) {
-    const message = `invalid request body: ${error instanceof Error ? error.message : String(error)}`;
-    throw new AnswerError(refuse(400, message, { req_body: text.slice(0, ECHO_CHARACTERS) }));
+    if (acceptYaml) throw new AnswerError(refuse(400, `invalid request body: ${reasonOf(error)}`));
+    const echo = { req_body: text.slice(0, ECHO_CHARACTERS) };
+    throw new AnswerError(refuse(400, `invalid request body: ${reasonOf(error)}`, echo));
   }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function parseLenient(text: string): unknown {

@@ -185,6 +185,9 @@ class AdminApi {
     const answer = this.#aboutTypes(request, steps, query);
     if (answer !== null) return { answer };
     const target = targetOf(steps, this.#parts.state.types);
+    if (target?.type.plural === "stream_routes" && this.#parts.config.streamRoutes === false) {
+      return { answer: refuse(400, "stream mode is disabled, can not add stream routes") };
+    }
     if (target === null) return { answer: refuse(404, `Unsupported resource type: ${steps[0]}`) };
     return this.#onResource(request, target, query, identity);
   }
@@ -205,7 +208,7 @@ class AdminApi {
       if (first === "plugins") {
         return second === "list" ? pluginNames(plugins, query) : pluginsAnswer(second, plugins, query);
       }
-      return second === "plugins" && third !== undefined
+      return second === "plugins" && (third !== undefined || lastOf(query["all"]) === "true")
         ? pluginsAnswer(third, plugins, query)
         : schemaOf(second);
     }

@@ -6,7 +6,7 @@
 import type { ConfigurationState } from "../../control/state.ts";
 import { isObject } from "../../model/resource-type.ts";
 import { validateResource } from "../../model/validate.ts";
-import type { Answer } from "./answer.ts";
+import { type Answer, refuse } from "./answer.ts";
 
 interface Finding {
   resource_type: string;
@@ -14,20 +14,18 @@ interface Finding {
   /** Position in its list, from 0. */
   index?: number;
   error: string;
-  /** JSON pointer into the resource. */
-  pointer?: string;
 }
 
 const FINDING_LIMIT = 1000;
 
 export function validateConfigs(document: unknown, state: ConfigurationState): Answer {
-  if (!isObject(document))
-    return { status: 400, body: { error_msg: "invalid request body: expected an object" } };
+  if (document === undefined) return refuse(400, "invalid request body: empty request body");
+  if (!isObject(document)) return refuse(400, "invalid request body: expected an object");
   const findings: Finding[] = [];
   for (const plural of state.types.keys()) {
     const version = document[`${plural}_conf_version`];
     if (version !== undefined && typeof version !== "number") {
-      const error = `${plural}_conf_version must be a number, got ${typeof version}`;
+      const error = `${plural}_conf_version must be a number, got ${typeof version === "object" ? "table" : typeof version}`;
       findings.push({ resource_type: plural, error });
     }
     const items = document[plural];
@@ -46,13 +44,23 @@ function checkItems(plural: string, items: readonly unknown[], state: Configurat
     const id = idOf(item);
     const isCredential = plural === "consumers" && id.includes("/credentials/");
     const type = state.types.get(isCredential ? "credentials" : plural)!;
-    const fault = validateResource(type, item, context, id === "" ? undefined : id);
+    const fault =
+      plural === "secrets" && !id.includes("/")
+        ? `invalid secret id: ${id}`
+        : validateResource(type, item, context, id === "" ? undefined : id)?.message;
     const at = { resource_type: plural, resource_id: id, index };
-    if (fault !== null) findings.push({ ...at, error: fault.message, pointer: fault.pointer });
-    if (id !== "" && ids.has(id)) findings.push({ ...at, error: `found duplicate id ${id} in ${plural}` });
+    if (fault !== undefined) findings.push({ ...at, error: fault });
+    if (id !== "" && ids.has(id)) {
+      findings.push({ ...at, error: `found duplicate ${idName(plural, isCredential)} ${id} in ${plural}` });
+    }
     ids.add(id);
   }
   return findings;
+}
+
+function idName(plural: string, isCredential: boolean): string {
+  if (isCredential) return "credential id";
+  return plural === "consumers" ? "username" : "id";
 }
 
 function idOf(item: unknown): string {

@@ -264,7 +264,9 @@ export class ResourceWriter {
       const error = validateResource(target.type, body, this.#state.context(null, target.parent));
       throw new AnswerError(refuseField(error ?? refused("invalid configuration: expected an object", "")));
     }
-    return { ...body };
+    const value = { ...body };
+    this.#state.revealPrivateKeys(target.type, value);
+    return value;
   }
 
   /** Path and body must agree. Undefined: neither names one. */

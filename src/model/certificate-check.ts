@@ -1,0 +1,40 @@
+/**
+ * Whether certificates and private keys can be read, so that a broken one is refused when it is written and not
+ * found by the first handshake. References to secrets are read later. Whether a key belongs to its certificate is
+ * not asked, as APISIX does not.
+ */
+
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { isSecretReference } from "./explain.ts";
+
+/** Why not, in APISIX's words, which name what failed in OpenSSL; null: both can be read. */
+export function unreadablePair(cert: unknown, key: unknown): string | null {
+  if (isSecretReference(cert) || isSecretReference(key)) return null;
+  return unreadableCertificate(cert) ?? unreadableKey(key);
+}
+
+export function unreadableCertificate(cert: unknown): string | null {
+  if (typeof cert !== "string" || isSecretReference(cert)) return null;
+  return canRead(() => new X509Certificate(cert))
+    ? null
+    : "failed to parse cert: PEM_read_bio_X509_AUX() failed";
+}
+
+function unreadableKey(key: unknown): string | null {
+  if (typeof key !== "string") return null;
+  // Neither PEM nor anything that the keyring could decrypt.
+  if (!key.startsWith("---")) return "failed to decrypt previous encrypted key";
+  return canRead(() => createPrivateKey(key))
+    ? null
+    : "failed to parse key: PEM_read_bio_PrivateKey() failed";
+}
+
+/** Without the reason: OpenSSL's codes say nothing, and no part of a key may reach an answer. */
+function canRead(read: () => object): boolean {
+  try {
+    read();
+    return true;
+  } catch {
+    return false;
+  }
+}
