@@ -298,6 +298,30 @@ test("an upstream hears that a client had ended its side before the protocols we
   await isEven(gateway);
 });
 
+test("no handler of the access phase runs behind the log phase, on paths without a route neither", async (t) => {
+  const calls: string[] = [];
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const gateway = await wired(t, {
+    plugins: [
+      pluginOf({
+        rewrite: () => promise,
+        access: () => void calls.push("access"),
+        log: () => void calls.push("log"),
+      }),
+    ],
+    routes: [],
+  });
+  gateway.put("global_rule", "1", { plugins: { own: {} } });
+  const client = await gateway.connect();
+  client.write(GET);
+  await eventually(() => gateway.inFlight() === 1);
+  client.socket.resetAndDestroy();
+  await eventually(() => gateway.inFlight() === 0);
+  resolve();
+  await new Promise((done) => setImmediate(done));
+  assert.deepEqual(calls, ["log"]);
+});
+
 for (const step of ["before the head", "within the head", "within the body"]) {
   test(`an upstream that resets ${step} leaves nothing behind`, async (t) => {
     const sent = {

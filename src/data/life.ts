@@ -195,9 +195,11 @@ export class RequestLife {
 
   async #unknownRouteAccess(x: HttpExchange, rewritten: PhaseResult): Promise<Answer> {
     const access = x.globalChain?.access ?? null;
-    return (
-      (await rewritten) ?? (access === null ? undefined : await runHandlers(access, x)) ?? answers.NOT_FOUND
-    );
+    const answer = await rewritten;
+    if (answer !== undefined) return answer;
+    // What a handler takes is given back in the log phase, which is over when the client has left meanwhile.
+    if (access === null || x.ended) return answers.NOT_FOUND;
+    return (await runHandlers(access, x)) ?? answers.NOT_FOUND;
   }
 
   /** An authentication plugin found the consumer: its plugins join, and those that only it has rewrite now. */
