@@ -7,6 +7,7 @@ import type { ListenerHandle } from "../shared/messages.ts";
 import type { SharedMemory } from "../shared/shared-memory.ts";
 import type { StaticConfig } from "../config/static-config.ts";
 import type { Log } from "../lib/log.ts";
+import { LimitedLog } from "../lib/limited-log.ts";
 import { AddressSet } from "../lib/address.ts";
 import { PluginCatalog } from "../plugins/catalog.ts";
 import { VERSION } from "../lib/version.ts";
@@ -87,7 +88,7 @@ export class Gateway {
       trusted: config.trustedAddresses.length === 0 ? null : new AddressSet(config.trustedAddresses),
       serverName: config.http.serverTokens ? `cardea/${VERSION}` : "cardea",
       accessLog: this.accessLog,
-      log,
+      log: new LimitedLog(log),
       isOverloaded: () => {
         if (!this.#overload.isOverloaded) return false;
         gauges.add(SHED, 1);
