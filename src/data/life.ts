@@ -323,24 +323,26 @@ export class RequestLife {
       this.#end(x);
       return;
     }
-    const status = failure.endsWith("timeout") ? 504 : 502;
+    const answer = answerFor(failure);
+    const { status } = answer;
     x.upstreamStatuses = x.attempts === 1 ? String(status) : `${x.upstreamStatuses}, ${status}`;
     const isReplayable = x.body === null || x.body.isReplayable;
     const maySend = { method: x.request.method, hasSent: attempt.transport.hasSent, isReplayable };
     if (upstream.mayRetry(x.attempts, performance.now() - x.startedAt, maySend)) {
       x.tried = x.tried === TriedNodes.NONE ? new TriedNodes() : x.tried;
       x.tried.add(attempt.node);
-      this.#retry(x, status);
+      this.#retry(x, answer);
       return;
     }
-    this.respond(x, status === 504 ? answers.GATEWAY_TIMEOUT : answers.BAD_GATEWAY);
+    this.respond(x, answer);
   }
 
-  #retry(x: HttpExchange, status: number): void {
+  /** `failed`: what the failure of the last attempt is answered with when no other can follow. */
+  #retry(x: HttpExchange, failed: Answer): void {
     try {
       const result = this.#tryNode(x);
       if (result instanceof Promise) void this.#resume(x, result);
-      else if (result !== undefined) this.respond(x, status === 504 ? answers.GATEWAY_TIMEOUT : result);
+      else if (result !== undefined) this.respond(x, failed.status === 502 ? result : failed);
     } catch (error) {
       this.#fail(x, error);
     }
@@ -713,6 +715,12 @@ function runHeaderHandlers(
     if (pending instanceof Promise) return pending.then(() => runHeaderHandlers(handlers, x, i + 1));
   }
   return undefined;
+}
+
+/** 504 for whoever took too long, 503 where our own limit of connections was reached, 502 for the rest. */
+function answerFor(failure: UpstreamFailure): Answer {
+  if (failure.endsWith("timeout")) return answers.GATEWAY_TIMEOUT;
+  return failure === "overloaded" ? answers.NO_UPSTREAM : answers.BAD_GATEWAY;
 }
 
 function exceeds(bodyLength: number, limitBytes: number): boolean {
