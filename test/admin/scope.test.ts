@@ -128,6 +128,19 @@ test("refused keys are audited without a name, and no line holds a key or a body
   assert.equal(typeof node.audited[2]["revision"], "number");
 });
 
+test("refused bodies are audited by the place of the fault, without what stands there", async () => {
+  node.audited.length = 0;
+  await node.call("PUT", "/routes/1", { ...route, host: "host canary" });
+  await node.call("PUT", "/routes/1", '{"desc": "body-canary');
+  assert.deepEqual(
+    node.audited.map((line) => [line["status"], line["reason"]]),
+    [
+      [400, "not valid: /host"],
+      [400, "not valid: the request"],
+    ],
+  );
+});
+
 test("the names that a scope may list are those of all resources", () => {
   assert.deepEqual([...RESOURCE_NAMES], RESOURCE_TYPES.map((type) => type.plural).toSorted());
 });

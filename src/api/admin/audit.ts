@@ -32,8 +32,9 @@ export function audit(log: Log, record: AuditRecord, answer: Answer, revision?: 
   log.info("admin write", line);
 }
 
-/** Of a schema's refusal too: it names the field and may repeat a short value, as the answer does. */
+/** What says 400 may repeat a part of the body, which may be a secret: only the place of the fault is told. */
 function reasonOf(answer: Answer): string {
+  if (answer.status === 400) return `not valid: ${answer.headers?.["x-error-pointer"] ?? "the request"}`;
   const { error_msg: message, description } = (answer.body ?? {}) as Record<string, unknown>;
   const parts = [message, description].filter((part) => typeof part === "string");
   return parts.join(": ").slice(0, REASON_CHARACTERS);
