@@ -8,7 +8,6 @@
 
 import { createServer, type RequestListener, type Server } from "node:http";
 import { hostname } from "node:os";
-import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { readOrMakeAdminKey } from "../api/admin/key-file.ts";
 import { createAdminServer } from "../api/admin/server.ts";
@@ -23,16 +22,13 @@ import { VERSION } from "../lib/version.ts";
 import { PluginCatalog } from "../plugins/catalog.ts";
 import type { FromThread, ListenerHandle, ThreadStart, ToThread } from "../shared/messages.ts";
 import { openSharedMemory } from "../shared/shared-memory.ts";
-import { isBusy } from "../store/embedded/database.ts";
-import { EmbeddedStore } from "../store/embedded/store.ts";
+import { FileStore } from "../store/file/store.ts";
 import { Control } from "./control.ts";
 import { openKeyring } from "./keyring.ts";
+import { openStore } from "./open-store.ts";
 import { Resolver } from "./resolver/resolver.ts";
 import { reserveRevisions } from "./revision-reserve.ts";
 import { warmUp } from "./warm-up.ts";
-
-const OPEN_ATTEMPTS = 50;
-const OPEN_RETRY_MS = 100;
 
 const start = workerData as ThreadStart;
 const { config, dataFolder } = start;
@@ -65,7 +61,7 @@ try {
 async function run(): Promise<void> {
   const plugins = new PluginCatalog(config.plugins.enabled);
   const control = new Control({
-    store: await openStore(),
+    store: await openStore(config.store, dataFolder, plugins, log),
     plugins,
     encryption: {
       cipher: openKeyring(dataFolder, config.encryption.keyring),
@@ -105,19 +101,6 @@ async function run(): Promise<void> {
   await loading;
   stopWarmUp = warmUp(state.types.values(), plugins.list());
   log.info("configuration loaded", { revision: feed.revision, published: publisher.revision });
-}
-
-/** The file may be locked for a moment by a process that is being replaced. */
-async function openStore(): Promise<EmbeddedStore> {
-  const { historyRevisions, historyDays } = config.store;
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return new EmbeddedStore({ file: join(dataFolder, "store.db"), historyRevisions, historyDays });
-    } catch (error) {
-      if (!isBusy(error) || attempt === OPEN_ATTEMPTS) throw error;
-      await new Promise((resolve) => setTimeout(resolve, OPEN_RETRY_MS));
-    }
-  }
 }
 
 function adminKeys(): readonly AdminKey[] {
@@ -180,7 +163,7 @@ function areWorkersDraining(): boolean {
   return true;
 }
 
-function facts({ state, feed, publisher }: Control): MetricsFacts {
+function facts({ store, state, feed, publisher }: Control): MetricsFacts {
   const gauge = (name: string, help: string, value: number) => ({
     name,
     type: "gauge" as const,
@@ -199,6 +182,15 @@ function facts({ state, feed, publisher }: Control): MetricsFacts {
       ),
       gauge("store_revision", "Revision of the configuration store that this node holds", feed.revision),
       gauge("published_revision", "Newest configuration revision of this node", publisher.revision),
+      ...(store instanceof FileStore
+        ? [
+            gauge(
+              "configuration_file_refused",
+              "1 while the configuration file is one that cannot be used",
+              store.isRefusing ? 1 : 0,
+            ),
+          ]
+        : []),
     ],
   };
 }

@@ -23,6 +23,7 @@ import type { EncryptedFields } from "../model/encrypted-fields.ts";
 import { validateResource } from "../model/validate.ts";
 import type { PublishedUpstream } from "../model/published.ts";
 import { ConsumerKeys } from "./consumer-keys.ts";
+import { redacted } from "./redact.ts";
 import { ReferenceIndex } from "./reference-index.ts";
 import { addressOf, type ResourceTypes } from "./keys.ts";
 
@@ -291,7 +292,9 @@ export class ConfigurationState {
     }));
     if (fault === null) return null;
     if (fault.error !== null) {
-      this.#quarantine(entry, fault.error.message, fault.error.pointer);
+      // The list of what is in quarantine is shown without a key.
+      const { message, pointer } = fault.error;
+      this.#quarantine(entry, entry.isProtected ? redacted(message, value, pointer) : message, pointer);
       return null;
     }
     return value;

@@ -121,3 +121,12 @@ test("a private key as a read of the store shows it, encrypted, can be sent agai
   const wrong = await node.call("PUT", "/ssls/2", { cert: CERT, key: `A${key.slice(1)}`, sni: "b.com" });
   assert.deepEqual([wrong.status, wrong.pointer], [400, "/key"]);
 });
+
+test("what is in quarantine is told without its secrets", async () => {
+  const plugins = { "key-auth": { key: ["canary-in-a-list"] }, "limit-count": { key_type: "canary" } };
+  const value = JSON.stringify({ username: "broken", plugins });
+  await node.control.store.write([{ type: "put", key: "/consumers/broken", value }]);
+  const { text, body } = await node.callControl("GET", "/v1/quarantine");
+  assert.equal(body.total, 1, text);
+  assert.ok(!text.includes("canary"), text);
+});

@@ -32,8 +32,13 @@ export function readBody(request: FastifyRequest, acceptYaml = false): unknown {
   }
 }
 
+/** V8 and the YAML parser quote the place of the fault, which may hold a secret; reasons are logged. */
+const QUOTED_JSON = /, (?:\.\.\.)?".*is not valid JSON$/s;
+const QUOTED_YAML = /:\n\n.*$/s;
+
 function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof Error)) return "unreadable";
+  return error.message.replace(QUOTED_JSON, " in JSON").replace(QUOTED_YAML, "");
 }
 
 function parseLenient(text: string): unknown {

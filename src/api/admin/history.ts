@@ -116,7 +116,10 @@ export async function versionToRestore(
   const entry = entries[versionOf(entries, revision)!];
   const reason = refusalOf(target, entry, state, scope);
   if (reason !== null) throw new AnswerError(refuseScope(reason));
-  return entry.value === null ? null : (state.plainText(target.type, entry.value) ?? null);
+  if (entry.value === null) return null;
+  const plain = state.plainText(target.type, entry.value);
+  if (plain !== undefined) return plain;
+  throw new AnswerError(refuse(400, `the version of revision ${revision} is not a JSON object`));
 }
 
 function storeKey({ type, id, parent }: Target): string {

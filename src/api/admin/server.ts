@@ -171,7 +171,8 @@ class AdminApi {
     if (statusCode !== undefined && statusCode < 500) return refuse(400, `invalid request: ${message}`);
     this.#parts.log.error("the Admin API failed", {
       method: request.method,
-      url: request.url,
+      // Without the query, which may hold a key.
+      path: request.url.split("?", 1)[0],
       error: String(error),
     });
     return refuse(500, "internal error; see the log of the node");

@@ -313,8 +313,8 @@ export class ResourceWriter {
   #setTimes(value: JsonObject, previous: StateEntry | undefined): void {
     const now = Math.floor(this.#now() / 1000);
     if (value["create_time"] === undefined) {
-      const before =
-        previous === undefined ? undefined : (JSON.parse(previous.text) as JsonObject)["create_time"];
+      // What the store holds may be anything: a write must be able to mend it.
+      const before = previous === undefined ? undefined : this.#state.plain(previous)?.["create_time"];
       value["create_time"] = typeof before === "number" ? before : now;
     }
     if (value["update_time"] === undefined) value["update_time"] = now;

@@ -60,8 +60,8 @@ export function checker(
 function checkerOf(entry: StateEntry, report: HealthReport): CheckerInfo | null {
   // Most resources have none: a look at the text spares the parsing.
   if (!entry.text.includes('"checks"')) return null;
-  const value: unknown = entry.published === null ? JSON.parse(entry.text) : JSON.parse(entry.published);
-  const checks = checksOf(value);
+  // Not the text of the store: it may be anything, and what is not in service is not checked.
+  const checks = entry.published === null ? null : checksOf(JSON.parse(entry.published));
   if (checks === null) return null;
   return { name: `/apisix${entry.key}`, type: typeOf(checks), nodes: report.nodesOf(entry.key) };
 }

@@ -1,0 +1,50 @@
+/** The store that the static configuration asks for, opened. */
+
+import { join } from "node:path";
+import type { StaticConfig } from "../config/static-config.ts";
+import type { Log } from "../lib/log.ts";
+import { type PluginCatalog, refused } from "../model/resource-type.ts";
+import { RESOURCE_TYPES } from "../model/resources.ts";
+import { validateResource } from "../model/validate.ts";
+import type { Store } from "../store/contract.ts";
+import { isBusy } from "../store/embedded/database.ts";
+import { EmbeddedStore } from "../store/embedded/store.ts";
+import type { ItemCheck } from "../store/file/document.ts";
+import { FileStore } from "../store/file/store.ts";
+import { addressOf } from "./keys.ts";
+
+const OPEN_ATTEMPTS = 50;
+const OPEN_RETRY_MS = 100;
+
+export async function openStore(
+  config: StaticConfig["store"],
+  dataFolder: string,
+  plugins: PluginCatalog,
+  log: Log,
+): Promise<Store> {
+  if (config.type === "file") {
+    const { file, format } = config;
+    return new FileStore({ file, format, env: process.env, check: itemCheck(plugins), log });
+  }
+  const { historyRevisions, historyDays } = config;
+  // The file may be locked for a moment by a process that is being replaced.
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return new EmbeddedStore({ file: join(dataFolder, "store.db"), historyRevisions, historyDays });
+    } catch (error) {
+      if (!isBusy(error) || attempt === OPEN_ATTEMPTS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, OPEN_RETRY_MS));
+    }
+  }
+}
+
+/** Whether an item would be quarantined. */
+export function itemCheck(plugins: PluginCatalog): ItemCheck {
+  const types = new Map(RESOURCE_TYPES.map((type) => [type.plural, type]));
+  return (key, value) => {
+    const address = addressOf(key, types);
+    if (address === null) return refused("no resource can have this id", "/id");
+    const { type, id, parent } = address;
+    return validateResource(type, value, { plugins, ...(parent === null ? {} : { parentId: parent }) }, id);
+  };
+}
