@@ -114,6 +114,18 @@ for (const [fault, handlers] of Object.entries(FAULTS)) {
   });
 }
 
+test("a field with a line end fails a switch of protocols with 500", async (t) => {
+  const gateway = await withPlugin(
+    t,
+    FAULTS["a field with a line end, set before there is an answer"],
+    SWITCHED,
+  );
+  const client = await gateway.connect();
+  const answer = await client.write(UPGRADE).until((text) => text.includes("\r\n\r\n"));
+  assert.match(answer, /^HTTP\/1\.1 500 /);
+  await isEven(gateway);
+});
+
 test("a handler of the body phase that throws never makes a part of an answer look whole", async (t) => {
   const gateway = await withPlugin(t, {
     responseBody() {

@@ -484,9 +484,14 @@ export class RequestLife {
       this.respond(x, answers.BAD_GATEWAY);
       return;
     }
-    attempt.detach();
     x.response.begin(101, head.reason, "upstream", head.headers);
-    x.transport.writeHead(101, head.reason, head.headers, 0, null);
+    try {
+      x.transport.writeHead(101, head.reason, head.headers, 0, null);
+    } catch (error) {
+      this.#failHead(x, error);
+      return;
+    }
+    attempt.detach();
     tunnel(
       x.transport.takeSocket(),
       attempt.transport.takeSocket(),
