@@ -208,6 +208,22 @@ const CASES: Record<string, (subject: StoreUnderTest) => Promise<void>> = {
     recorder.stop();
   },
 
+  "any positive time to live is taken, a fraction as well as one without an end": async ({
+    store,
+    reopen,
+  }) => {
+    const writes = [2.3456, 1e-4, 2 ** 53, 1e300, Number.MAX_VALUE].map((ttl, i) =>
+      store.write([{ type: "put", key: `/${i}`, value: "1", ttl }]),
+    );
+    // What is written beside them does not suffer.
+    writes.push(store.write([{ type: "put", key: "/other", value: "1" }]));
+    await Promise.all(writes);
+    const again = await reopen();
+    const keys = new Set((await again.load()).items.map((item) => item.key));
+    for (const key of ["/2", "/3", "/4", "/other"]) assert.ok(keys.has(key), key);
+    await again.write([{ type: "put", key: "/after", value: "1" }]);
+  },
+
   "a write without a time to live takes an earlier one away": async ({ store }) => {
     const recorder = new WatchRecorder(store, (await store.load()).revision);
     await store.write([{ type: "put", key: "/a", value: "1", ttl: 1 }]);

@@ -52,6 +52,10 @@ const BUSY_RETRY_MS = 20;
 /** How often the file is asked for commits of other processes; one call takes about 2 µs. */
 const FOREIGN_CHECK_MS = 200;
 const TIMER_LIMIT_MS = 2_000_000_000;
+/** After a deletion of what expired has failed: the disk may be full for long. */
+const EXPIRY_RETRY_MS = 1000;
+/** The last moment that a `Date` knows (ECMA-262 21.4.1.1): whatever is to live longer lives until then. */
+const LATEST_MS = 8_640_000_000_000_000;
 const HISTORY_LIMIT = 10_000;
 
 interface PendingWrite {
@@ -256,7 +260,7 @@ export class EmbeddedStore implements Store {
         this.#statements.forget.run(previous.mod_revision, change.key);
       }
       if (change.type === "put") {
-        const expires = change.ttl === undefined ? null : now + change.ttl * 1000;
+        const expires = change.ttl === undefined ? null : expiryOf(now, change.ttl);
         this.#statements.put.run(change.key, change.value, createRevision, revision, expires);
       } else {
         this.#statements.remove.run(change.key);
@@ -313,12 +317,12 @@ export class EmbeddedStore implements Store {
     return Number(this.#statements.meta.get("revision")!.value);
   }
 
-  #armExpiry(): void {
+  #armExpiry(leastDelayMs = 0): void {
     if (this.#expiry !== null) clearTimeout(this.#expiry);
     this.#expiry = null;
     const next = this.#statements.nextExpiry.get()?.expires;
     if (typeof next !== "number") return;
-    const delayMs = Math.min(Math.max(next - this.#now(), 0), TIMER_LIMIT_MS);
+    const delayMs = Math.min(Math.max(next - this.#now(), leastDelayMs), TIMER_LIMIT_MS);
     this.#expiry = setTimeout(() => this.#expire(), delayMs).unref();
   }
 
@@ -331,8 +335,12 @@ export class EmbeddedStore implements Store {
       this.write([{ type: "delete", key: row.key }], { expect: { [row.key]: row.mod_revision } }),
     );
     // A conflict means that somebody wrote it again, which is as good; other failures are tried again.
-    void Promise.allSettled(deletions).then(() => {
-      if (!this.#closed && this.#expiry === null) this.#armExpiry();
+    void Promise.allSettled(deletions).then((results) => {
+      if (this.#closed || this.#expiry !== null) return;
+      const failed = results.some(
+        (result) => result.status === "rejected" && result.reason instanceof StoreUnavailableError,
+      );
+      this.#armExpiry(failed ? EXPIRY_RETRY_MS : 0);
     });
   }
 
@@ -381,6 +389,14 @@ function prepare(database: DatabaseSync): Statements {
     nextExpiry: database.prepare("SELECT min(expires) AS expires FROM items WHERE expires IS NOT NULL"),
     dataVersion: database.prepare("PRAGMA data_version"),
   };
+}
+
+/**
+ * Milliseconds since 1970 as a whole number: the column takes no other, and a number beyond 2^53 could be written
+ * but not be read again, not even at the next start.
+ */
+function expiryOf(now: number, ttlSeconds: number): number {
+  return Math.min(Math.ceil(now + ttlSeconds * 1000), LATEST_MS);
 }
 
 function checkBatch(batch: readonly StoreWrite[]): void {
