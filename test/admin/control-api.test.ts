@@ -50,4 +50,10 @@ test("resources with checks are listed with their nodes, as JSON and for browser
 
 test("a reload of plugins is answered", async () => {
   assert.equal((await node.callControl("PUT", "/v1/plugins/reload")).text, "done");
+  const form = await fetch(`${node.controlUrl}/v1/plugins/reload`, {
+    method: "PUT",
+    headers: { "content-type": "application/x-www-form-urlencoded" },
+    body: "any=body",
+  });
+  assert.deepEqual([form.status, await form.text()], [200, "done"]);
 });

@@ -38,10 +38,18 @@ const SLICE_ENTRIES = 500;
 export function createControlServer(parts: ControlApiParts): FastifyInstance {
   const { state, publisher, threads } = parts;
   const server = fastify({ logger: false, bodyLimit: 64 * 1024, forceCloseConnections: true });
-  server.addHook("onRequest", (_request, reply, done) => {
+  server.addHook("onRequest", (request, reply, done) => {
     reply.header("content-type", "application/json");
+    // Browsers name the origin of a page with every POST and PUT: no page may act here on behalf of its reader.
+    if (request.method !== "GET" && request.method !== "HEAD" && request.headers.origin !== undefined) {
+      void reply.code(403).send({ error_msg: "requests of web pages are refused" });
+      return;
+    }
     done();
   });
+  // Bodies are read and ignored, whatever their type.
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser("*", { parseAs: "string" }, (_request, _body, done) => done(null));
   // JSON ends with a line feed, as in APISIX.
   server.addHook("preSerialization", (_request, reply, value, done) => {
     reply.serializer((sent: unknown) => `${JSON.stringify(sent)}\n`);
@@ -59,13 +67,13 @@ export function createControlServer(parts: ControlApiParts): FastifyInstance {
     });
   }
   server.get("/v1/plugin_metadatas", (_request, reply) => {
-    const values = [...state.list("plugin_metadata")].map((entry) => entry.text);
+    const values = [...state.list("plugin_metadata")].map(metadataText);
     return reply.send(`[${values.join(",")}]\n`);
   });
   server.get<{ Params: { id: string } }>("/v1/plugin_metadata/:id", (request, reply) => {
     const { id } = request.params;
     const entry = state.get("plugin_metadata", id);
-    if (entry !== undefined) return reply.send(`${entry.text}\n`);
+    if (entry !== undefined) return reply.send(`${metadataText(entry)}\n`);
     return reply.code(404).send({ error_msg: `plugin metadata[${id}] not found` });
   });
   server.get("/v1/schema", () => schemas(parts.plugins));
@@ -92,12 +100,28 @@ export function createControlServer(parts: ControlApiParts): FastifyInstance {
     return wantsHtml(request) ? reply.type("text/html").send(healthPage([info])) : reply.send(info);
   });
   server.post("/v1/counters/reset", () => ({ reset: parts.counters.reset() }));
+  server.setErrorHandler((error: { statusCode?: number }, _request, reply) => {
+    const status = error.statusCode ?? 500;
+    // The message may quote what the store holds, and this API has no key.
+    return reply.code(status).send({ error_msg: status < 500 ? "invalid request" : "internal error" });
+  });
   server.setNotFoundHandler((_request, reply) => reply.code(404).send({ error_msg: "404 Route Not Found" }));
   return server;
 }
 
 function wantsHtml(request: FastifyRequest): boolean {
   return request.headers.accept?.includes("text/html") === true;
+}
+
+/** What is in quarantine may be no JSON: then it is shown as a text. */
+function metadataText({ text, fault }: StateEntry): string {
+  if (fault === null) return text;
+  try {
+    JSON.parse(text);
+    return text;
+  } catch {
+    return JSON.stringify(text);
+  }
 }
 
 async function listText(entries: Iterable<StateEntry>): Promise<string> {
