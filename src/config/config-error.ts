@@ -19,12 +19,13 @@ export class ConfigError extends Error {
   readonly problems: readonly ConfigProblem[];
 
   constructor(source: string, problems: readonly ConfigProblem[]) {
-    super(problems.map((problem) => problemLine(source, problem)).join("\n"));
+    super(problems.map((problem) => problemText(source, problem)).join("\n"));
     this.problems = problems;
   }
 }
 
-function problemLine(source: string, problem: ConfigProblem): string {
+/** One line: place, key, message. */
+export function problemText(source: string, problem: ConfigProblem): string {
   const place = problem.line === null ? source : `${source}:${problem.line}:${problem.column ?? 1}`;
   return problem.key === "" ? `${place} ${problem.message}` : `${place} ${problem.key}: ${problem.message}`;
 }

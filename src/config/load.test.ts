@@ -138,6 +138,18 @@ describe("a key", () => {
     assert.deepEqual(ports(text), ["http 0.0.0.0:9080 default false", "status 127.0.0.1:7085 default false"]);
   });
 
+  test("makes a data plane, which has no Admin API and its resources beside the file", () => {
+    const dataPlane = (provider: string) =>
+      `deployment: { role: data_plane, role_data_plane: { config_provider: ${provider} } }`;
+    const read = (text: string) => parseStaticConfig("/etc/cardea/config.yaml", text, {}).config;
+    const yaml = read(dataPlane("yaml"));
+    assert.deepEqual(yaml.store, { type: "file", format: "yaml", file: "/etc/cardea/apisix.yaml" });
+    assert.ok(!yaml.admin.enabled);
+    assert.ok(!yaml.listeners.some((listener) => listener.purpose === "admin"));
+    const json = read(`${dataPlane("json")}\ncardea: { store: { file: ../routes.json } }`);
+    assert.deepEqual(json.store, { type: "file", format: "json", file: "/etc/routes.json" });
+  });
+
   test("makes groups with workers and ports of their own", () => {
     const text =
       "cardea: { workers: 2, groups: [{ name: a, workers: 1, listen: [{ port: 90, proxy_protocol: true }] }] }";
@@ -190,9 +202,18 @@ describe("a mistake is told with its line, column and key:", () => {
       /stale_after: given 10000 ms, expected at least twice the heartbeat/,
     ],
     [
-      "deployment: { role: data_plane }",
-      /deployment\.role: given "data_plane", expected traditional \(control_plane and data_plane come later\)/,
+      "deployment: { role: control_plane }",
+      /deployment\.role: given "control_plane", expected traditional or data_plane \(control_plane comes later\)/,
     ],
+    [
+      "deployment: { role: data_plane }",
+      "c.yaml:1:13 deployment.role_data_plane.config_provider: given nothing, expected yaml or json (etcd comes later)",
+    ],
+    [
+      "deployment: { role: data_plane, role_data_plane: { config_provider: etcd } }",
+      /config_provider: given "etcd", expected yaml or json/,
+    ],
+    ["cardea: { store: { file: a.yaml } }", /store\.file: given a file, expected it with .*data_plane only/],
     [
       "deployment: { role_traditional: { config_provider: yaml } }",
       /config_provider: given "yaml", expected etcd .*yaml comes later/,
@@ -345,7 +366,7 @@ describe("keys without effect", () => {
 
   test("that mean an etcd say where the configuration lives instead", () => {
     assert.deepEqual(warnings("deployment:\n  etcd: { host: ['http://127.0.0.1:2379'] }"), [
-      "deployment.etcd (line 2) is not used: the configuration lives in the embedded store of this node",
+      "deployment.etcd (line 2) is not used: the resources of this node are not in an etcd",
     ]);
   });
 });

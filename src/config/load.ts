@@ -4,7 +4,7 @@
  */
 
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { ConfigError } from "./config-error.ts";
 import type { ConfigProblem } from "./config-error.ts";
 import { decode, keyName } from "./decode.ts";
@@ -38,7 +38,7 @@ export function loadStaticConfig(options: LoadOptions): LoadedConfig {
   return parseStaticConfig(file, readText(file), options.env);
 }
 
-/** The same for a text that is already there; `name` stands in messages. */
+/** The same for a text that is already there; `name` stands in messages, other files are looked for beside it. */
 export function parseStaticConfig(name: string, text: string, env: NodeJS.ProcessEnv): LoadedConfig {
   const source = readSource(name, text, env);
   const complete = decode(FileSchema, source, true);
@@ -50,6 +50,7 @@ export function parseStaticConfig(name: string, text: string, env: NodeJS.Proces
     filled: complete.value as ResolveInput["filled"],
     given: decode(FileSchema, source, false).value as ResolveInput["given"],
     env,
+    folder: dirname(name),
     addProblem: (path, message) => problems.push({ ...source.place(path), key: keyName(path), message }),
     addProblemOutside: (problem) => problems.push({ line: null, column: null, ...problem }),
     addWarning: (text) => warnings.push(text),
@@ -73,9 +74,7 @@ function warningsOf(source: ConfigSource, withoutEffect: readonly string[]): str
   if (withoutEffect.some(isEtcd)) {
     const key = withoutEffect.find(isEtcd) ?? "etcd";
     const { line } = source.place(key.split("."), true);
-    warnings.push(
-      `${key} (line ${line}) is not used: the configuration lives in the embedded store of this node`,
-    );
+    warnings.push(`${key} (line ${line}) is not used: the resources of this node are not in an etcd`);
   }
   const others = withoutEffect.filter((key) => !isEtcd(key));
   if (others.length > 0) warnings.push(`keys of APISIX that have no effect yet: ${others.join(", ")}`);

@@ -4,6 +4,7 @@
  */
 
 import { availableParallelism, totalmem } from "node:os";
+import { resolve } from "node:path";
 import type { ConfigProblem } from "./config-error.ts";
 import type { ConfigFile } from "./schema.ts";
 import { DEFAULT_ACCESS_LOG_FORMAT } from "./schema-cardea.ts";
@@ -16,6 +17,7 @@ import type {
   HttpConfig,
   ListenerConfig,
   StaticConfig,
+  StoreConfig,
   SupervisionConfig,
   UpstreamDefaults,
   WorkerGroup,
@@ -33,6 +35,8 @@ export interface ResolveInput {
   /** Without: only what the file says. */
   given: Partly<ConfigFile>;
   env: NodeJS.ProcessEnv;
+  /** Of the file. */
+  folder: string;
   addProblem(path: readonly (string | number)[], message: string): void;
   addProblemOutside(problem: Omit<ConfigProblem, "line" | "column">): void;
   addWarning(text: string): void;
@@ -68,11 +72,7 @@ export function resolveConfig(input: ResolveInput): StaticConfig {
       ipv6: apisix.enable_ipv6,
     },
     admin: admin(input),
-    store: {
-      type: "embedded",
-      historyRevisions: cardea.store.history_revisions,
-      historyDays: cardea.store.history_days,
-    },
+    store: store(input),
     encryption: encryption(input),
     plugins: { enabled: filled.plugins ?? null, attributes: { ...filled.plugin_attr } },
     accessLog: accessLog(input),
@@ -150,7 +150,7 @@ function listeners(input: ResolveInput): ListenerConfig[] {
       add("http", entry.ip, entry.port, path, group.name, entry.proxy_protocol);
     });
   });
-  if (apisix.enable_admin) {
+  if (hasAdmin(filled)) {
     const { ip, port } = deployment.admin.admin_listen;
     add("admin", ip, port, ["deployment", "admin", "admin_listen", "port"]);
   }
@@ -245,13 +245,13 @@ function upstreamDefaults({ filled, given }: ResolveInput): UpstreamDefaults {
 function admin(input: ResolveInput): AdminConfig {
   const { filled, addWarning } = input;
   const section = filled.deployment.admin;
-  if (filled.apisix.enable_admin && !section.admin_key_required) {
+  if (hasAdmin(filled) && !section.admin_key_required) {
     addWarning(
       "deployment.admin.admin_key_required is false: whoever reaches the Admin API may change everything",
     );
   }
   return {
-    enabled: filled.apisix.enable_admin,
+    enabled: hasAdmin(filled),
     keyRequired: section.admin_key_required,
     keys: adminKeys(input),
     allow: section.allow_admin,
@@ -262,10 +262,38 @@ function admin(input: ResolveInput): AdminConfig {
   };
 }
 
+/** A data plane only proxies: its configuration is written elsewhere. */
+function hasAdmin({ apisix, deployment }: ConfigFile): boolean {
+  return apisix.enable_admin && deployment.role !== "data_plane";
+}
+
 /** Without server tokens the name stays and the version goes. */
 function serverHeader(text: string, hasTokens: boolean): string | null {
   if (text === "") return null;
   return hasTokens ? text : text.split("/", 1)[0];
+}
+
+function store({ filled, folder, addProblem }: ResolveInput): StoreConfig {
+  const { history_revisions: historyRevisions, history_days: historyDays, file } = filled.cardea.store;
+  const { role, role_data_plane: dataPlane } = filled.deployment;
+  if (role !== "data_plane") {
+    if (file !== undefined) {
+      addProblem(
+        ["cardea", "store", "file"],
+        "given a file, expected it with deployment.role data_plane only",
+      );
+    }
+    return { type: "embedded", historyRevisions, historyDays };
+  }
+  const format = dataPlane.config_provider;
+  if (format === undefined) {
+    addProblem(
+      ["deployment", "role_data_plane", "config_provider"],
+      "given nothing, expected yaml or json (etcd comes later)",
+    );
+    return { type: "embedded", historyRevisions, historyDays };
+  }
+  return { type: "file", format, file: resolve(folder, file ?? `apisix.${format}`) };
 }
 
 function encryption({ filled, addWarning }: ResolveInput): EncryptionConfig {

@@ -311,6 +311,13 @@ export const cardeaSection = section(
         maximum: 36_500,
         description: "Days that it keeps them; whatever is reached first.",
       }),
+      file: Type.Optional(
+        Type.String({
+          minLength: 1,
+          maxLength: 4096,
+          description: "File with the resources of a data_plane, instead of apisix.yaml or apisix.json.",
+        }),
+      ),
     }),
     admin: section({
       server_header: Type.String({

@@ -346,10 +346,10 @@ const AdminKeyEntry = Type.Object(
 
 const deploymentSection = section(
   {
-    role: choice(["traditional"], {
+    role: choice(["traditional", "data_plane"], {
       default: "traditional",
-      expects: "traditional (control_plane and data_plane come later)",
-      description: "What the node is.",
+      expects: "traditional or data_plane (control_plane comes later)",
+      description: "What the node is. A data_plane has no Admin API and reads its resources from a file.",
     }),
     role_traditional: section({
       config_provider: choice(["etcd"], {
@@ -359,7 +359,15 @@ const deploymentSection = section(
       }),
     }),
     role_control_plane: Type.Optional(withoutEffect("The role control_plane.")),
-    role_data_plane: Type.Optional(withoutEffect("The role data_plane.")),
+    role_data_plane: section({
+      config_provider: Type.Optional(
+        choice(["yaml", "json"], {
+          expects: "yaml or json (etcd comes later)",
+          description:
+            "Where a data_plane has its resources: in apisix.yaml or apisix.json beside this file.",
+        }),
+      ),
+    }),
     admin: section({
       admin_key_required: Type.Boolean({
         default: true,

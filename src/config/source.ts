@@ -12,10 +12,17 @@ import { ConfigError } from "./config-error.ts";
 import type { ConfigProblem } from "./config-error.ts";
 import { substitute, typedText } from "./environment.ts";
 
-/** Far beyond any real file; the parser's memory is a multiple of it. */
-const LONGEST_FILE_BYTES = 1024 * 1024;
-/** Of nodes that aliases may multiply to. */
-const MAX_ALIAS_COUNT = 100;
+export interface SourceRules {
+  /** The parser's memory is a multiple of it. */
+  maxBytes: number;
+  /** Of nodes that aliases may multiply to. */
+  maxAliases: number;
+  /** Whether a variable within quotes stays text; else it becomes a number or boolean when it reads as one. */
+  quotesKeepText: boolean;
+}
+
+/** Far beyond any real static configuration. */
+const STATIC_RULES: SourceRules = { maxBytes: 1024 * 1024, maxAliases: 100, quotesKeepText: false };
 
 export type Path = readonly (string | number)[];
 
@@ -29,9 +36,14 @@ export interface ConfigSource {
 }
 
 /** Throws `ConfigError` with every problem of the syntax and of the variables. */
-export function readSource(name: string, text: string, env: NodeJS.ProcessEnv): ConfigSource {
-  if (Buffer.byteLength(text) > LONGEST_FILE_BYTES) {
-    const message = `the file has more than ${LONGEST_FILE_BYTES} bytes, which no configuration needs`;
+export function readSource(
+  name: string,
+  text: string,
+  env: NodeJS.ProcessEnv,
+  rules: SourceRules = STATIC_RULES,
+): ConfigSource {
+  if (Buffer.byteLength(text) > rules.maxBytes) {
+    const message = `the file has more than ${rules.maxBytes} bytes, which no configuration needs`;
     throw new ConfigError(name, [{ line: null, column: null, key: "", message }]);
   }
   const lines = new LineCounter();
@@ -58,11 +70,11 @@ export function readSource(name: string, text: string, env: NodeJS.ProcessEnv): 
   if (syntaxProblems.length > 0) throw new ConfigError(name, syntaxProblems);
 
   const substituted = new Map<unknown, string>();
-  const problems = prepare(document, env, substituted, at);
+  const problems = prepare(document, env, rules.quotesKeepText, substituted, at);
   if (problems.length > 0) throw new ConfigError(name, problems);
 
   return {
-    data: toData(name, document),
+    data: toData(name, document, rules.maxAliases),
     place: (path, ofKey) => at(offsetOf(document, path, ofKey === true)),
     substitutedText: (path) => substituted.get(resolve(document, document.getIn(path, true))),
   };
@@ -72,6 +84,7 @@ export function readSource(name: string, text: string, env: NodeJS.ProcessEnv): 
 function prepare(
   document: Document,
   env: NodeJS.ProcessEnv,
+  quotesKeepText: boolean,
   substituted: Map<unknown, string>,
   at: (offset: number) => { line: number; column: number },
 ): ConfigProblem[] {
@@ -91,7 +104,8 @@ function prepare(
         const { text, changed, errors } = substitute(node.value, env);
         for (const message of errors) problems.push({ ...at(rangeStart(node)), key: "", message });
         if (!changed) return;
-        node.value = position === "key" ? text : typedText(text);
+        const staysText = position === "key" || (quotesKeepText && node.type !== "PLAIN");
+        node.value = staysText ? text : typedText(text);
         if (position !== "key") substituted.set(node, text);
         else if (text === "__proto__") {
           problems.push({ ...at(rangeStart(node)), key: "__proto__", message: "this key is never allowed" });
@@ -128,10 +142,10 @@ function duplicatesAfterSubstitution(
   return problems;
 }
 
-function toData(name: string, document: Document): Record<string, unknown> {
+function toData(name: string, document: Document, maxAliasCount: number): Record<string, unknown> {
   let data: unknown;
   try {
-    data = document.toJS({ maxAliasCount: MAX_ALIAS_COUNT });
+    data = document.toJS({ maxAliasCount });
   } catch (error) {
     const message = `the file cannot be used: ${error instanceof Error ? error.message : String(error)}`;
     throw new ConfigError(name, [{ line: 1, column: 1, key: "", message }]);

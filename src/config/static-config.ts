@@ -134,11 +134,20 @@ export interface AdminKeyScope {
   uriPrefixes: string[] | null;
 }
 
-export interface StoreConfig {
+export type StoreConfig = EmbeddedStoreConfig | FileStoreConfig;
+
+export interface EmbeddedStoreConfig {
   type: "embedded";
-  /** History of the embedded store: whatever is reached first. */
+  /** History: whatever is reached first. */
   historyRevisions: number;
   historyDays: number;
+}
+
+/** The resources stand in one file, which is only read. */
+export interface FileStoreConfig {
+  type: "file";
+  format: "yaml" | "json";
+  file: string;
 }
 
 export interface EncryptionConfig {
