@@ -13,6 +13,7 @@ import { readOrMakeAdminKey } from "../api/admin/key-file.ts";
 import { createAdminServer } from "../api/admin/server.ts";
 import { createControlServer } from "../api/control/server.ts";
 import type { MetricsFacts } from "../api/metrics/exposition.ts";
+import { MetricsPage } from "../api/metrics/page.ts";
 import { createMetricsServer } from "../api/metrics/server.ts";
 import { createStatusServer } from "../api/status/server.ts";
 import type { AdminKey } from "../config/static-config.ts";
@@ -94,9 +95,10 @@ async function run(): Promise<void> {
   await listen("control", controlApi.routing);
   const status = createStatusServer({ threads, isDraining: () => isDraining || areWorkersDraining() });
   await listen("status", requestListenerOf(status));
+  const page = new MetricsPage(shared, () => facts(control));
+  publisher.renderMetrics = (accept) => page.render(accept);
   if (config.metrics.enabled) {
-    const page = createMetricsServer({ shared, uri: config.metrics.uri, facts: () => facts(control) });
-    await listen("metrics", requestListenerOf(page));
+    await listen("metrics", requestListenerOf(createMetricsServer(page, config.metrics.uri)));
   }
   await loading;
   stopWarmUp = warmUp(state.types.values(), plugins.list());

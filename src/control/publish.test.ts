@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { MessageChannel } from "node:worker_threads";
 import type { Log } from "../lib/log.ts";
 import { type ConfigurationItem, ConfigurationReader } from "../shared/configuration-bytes.ts";
-import type { ControlToWorker } from "../shared/messages.ts";
+import type { ConfigurationMessage } from "../shared/messages.ts";
 import { Threads } from "../shared/threads.ts";
 import { Publisher } from "./publish.ts";
 
@@ -43,7 +43,7 @@ class Bench {
     const types: string[] = [];
     this.threads.begin(slot, 1);
     this.publisher.attach(slot, 1, port1);
-    port2.on("message", (message: ControlToWorker) => {
+    port2.on("message", (message: ConfigurationMessage) => {
       types.push(message.type);
       assert.ok(message.revision > this.threads.applied(slot), "revisions are sent in order");
       if (message.type === "snapshot") held.clear();

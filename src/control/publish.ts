@@ -14,7 +14,7 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Log } from "../lib/log.ts";
 import { type ConfigurationItem, encodeConfiguration, encodeInSteps } from "../shared/configuration-bytes.ts";
-import type { ControlToWorker, WorkerToControl } from "../shared/messages.ts";
+import type { ConfigurationMessage, PageMessage, WorkerToControl } from "../shared/messages.ts";
 import type { Threads } from "../shared/threads.ts";
 
 /** Changes that arrive within it share one delta. */
@@ -52,6 +52,9 @@ export interface Refusal {
 }
 
 export class Publisher {
+  /** Makes the metrics page for clients of workers; null: there is none. */
+  renderMetrics: ((accept: string | undefined) => Promise<Omit<PageMessage, "type" | "request">>) | null =
+    null;
   readonly #threads: Threads;
   readonly #source: SnapshotSource;
   readonly #log: Log;
@@ -62,7 +65,7 @@ export class Publisher {
   #revision: number;
   #snapshot: Snapshot | null = null;
   /** The snapshot that is being made: the changes since it was begun, and who waits for it. */
-  #making: { deltas: ControlToWorker[]; peers: Set<Peer> } | null = null;
+  #making: { deltas: ConfigurationMessage[]; peers: Set<Peer> } | null = null;
   #isClosed = false;
   #isOpen = false;
 
@@ -103,7 +106,7 @@ export class Publisher {
     this.#pending = new Map();
     const bytes = encodeConfiguration(items);
     const revision = this.#advance();
-    const delta: ControlToWorker = { type: "delta", revision, bytes };
+    const delta: ConfigurationMessage = { type: "delta", revision, bytes };
     for (const peer of this.#peers.values()) if (peer.isFed) this.#send(peer, delta);
     this.#making?.deltas.push(delta);
     return revision;
@@ -167,7 +170,15 @@ export class Publisher {
       case "refused":
         this.#remember(peer.slot, message.kind, message.id, message.reason);
         break;
+      case "metrics":
+        void this.#answerMetrics(peer, message.request, message.accept);
+        break;
     }
+  }
+
+  async #answerMetrics(peer: Peer, request: number, accept: string | undefined): Promise<void> {
+    const page = await this.renderMetrics?.(accept);
+    if (page !== undefined) this.#send(peer, { type: "page", request, ...page });
   }
 
   #remember(slot: number, kind: string, id: string, reason: string): void {
@@ -220,7 +231,7 @@ export class Publisher {
     return this.#revision;
   }
 
-  #send(peer: Peer, message: ControlToWorker): void {
+  #send(peer: Peer, message: ConfigurationMessage | PageMessage): void {
     peer.port.postMessage(message);
   }
 }

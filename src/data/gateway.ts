@@ -15,6 +15,7 @@ import { ACTIVE, IN_FLIGHT, REQUESTS, SHED } from "../shared/gauge-lanes.ts";
 import { AccessLog } from "./access-log.ts";
 import { Applier } from "./configuration/applier.ts";
 import { Configuration } from "./configuration/configuration.ts";
+import { ControlPages } from "./control-pages.ts";
 import { Deadlines } from "./deadlines.ts";
 import { HttpListeners } from "./listen/http-listeners.ts";
 import { RequestLife } from "./life.ts";
@@ -40,6 +41,7 @@ export class Gateway {
   readonly applier: Applier;
   readonly life: RequestLife;
   readonly accessLog: AccessLog | null;
+  readonly controlPages = new ControlPages();
   readonly #deadlines = new Deadlines();
   readonly #listeners: HttpListeners;
   readonly #overload: Overload;
@@ -75,6 +77,7 @@ export class Gateway {
         now: Date.now,
         monotonicNow: () => performance.now(),
         log,
+        metricsPage: (accept) => this.controlPages.metrics(accept),
       },
       routerMode: config.router.http,
       createUpstream: (upstream, previous) => new Upstream(upstream, upstreamServices, previous),

@@ -35,6 +35,7 @@ export class Overload {
   readonly #timer: NodeJS.Timeout;
   #expectedAt: number;
   #collectedAt = Number.NEGATIVE_INFINITY;
+  #wasLate = false;
   /** Lateness of the loop at the last measurement. */
   delayMs = 0;
   heapUsedBytes = 0;
@@ -63,7 +64,9 @@ export class Overload {
     this.delayMs = Math.max(0, now - this.#expectedAt);
     const { shedEventLoopDelayMs } = this.#limits;
     const isLate = shedEventLoopDelayMs > 0 && this.delayMs > shedEventLoopDelayMs;
-    this.isOverloaded = this.#isHeapFull(now) || isLate;
+    // Late once may be a pause of the machine, after which everybody's requests come at the same time.
+    this.isOverloaded = this.#isHeapFull(now) || (isLate && this.#wasLate);
+    this.#wasLate = isLate;
     // After a collection: the pause that it took is no lateness.
     this.#expectedAt = this.#now() + CHECK_MS;
     this.#onMeasured(this);

@@ -78,6 +78,7 @@ export async function wired(t: TestContext, options: WiredOptions): Promise<Wire
       now: Date.now,
       monotonicNow: () => performance.now(),
       log,
+      metricsPage: () => Promise.resolve({ status: 200, contentType: "text/plain", body: Buffer.from("") }),
     },
     routerMode: config.router.http,
     createUpstream: (upstream, previous) => {

@@ -71,7 +71,11 @@ parentPort!.on("message", (message: ToThread) => {
 function connectControl(port: MessagePort): void {
   control?.close();
   control = port;
-  port.on("message", (message: ControlToWorker) => gateway.applier.take(message));
+  port.on("message", (message: ControlToWorker) => {
+    if (message.type === "page") gateway.controlPages.take(message);
+    else gateway.applier.take(message);
+  });
+  gateway.controlPages.send = (message) => port.postMessage(message);
   port.postMessage({ type: "hello", revision: shared.threads.applied(slot) } satisfies WorkerToControl);
 }
 

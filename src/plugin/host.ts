@@ -34,7 +34,15 @@ export interface PluginHost<Metadata = unknown> {
   /** Wall clock, milliseconds since 1970, and monotonic milliseconds; virtual in tests. */
   now(): number;
   monotonicNow(): number;
+  /** The node's metrics page, made by control. Never rejects. */
+  metricsPage(accept: string | undefined): Promise<HostPage>;
   log: PluginLog;
+}
+
+export interface HostPage {
+  status: number;
+  contentType: string;
+  body: Buffer;
 }
 
 export interface ConsumerIndex {

@@ -52,10 +52,24 @@ export type WorkerToControl =
   /** First message after start or after a new control: what the worker has (0: nothing). */
   | { type: "hello"; revision: number }
   /** One item could not be compiled here, although control had accepted it. */
-  | { type: "refused"; kind: string; id: string; reason: string };
+  | { type: "refused"; kind: string; id: string; reason: string }
+  /** A client of a route with `public-api` asks for the metrics page. Answered with `page`. */
+  | { type: "metrics"; request: number; accept: string | undefined };
 
-/** Control → worker. Applied revisions are acknowledged in shared memory (`Threads.acknowledge`). */
-export type ControlToWorker =
+/** Control → worker. */
+export type ControlToWorker = ConfigurationMessage | PageMessage;
+
+/** Applied revisions are acknowledged in shared memory (`Threads.acknowledge`). */
+export type ConfigurationMessage =
   /** Everything: the worker diffs it against what it has. Items that are not in it are deleted. */
   | { type: "snapshot"; revision: number; bytes: SharedArrayBuffer }
   | { type: "delta"; revision: number; bytes: SharedArrayBuffer };
+
+/** The answer to `metrics`. */
+export interface PageMessage {
+  type: "page";
+  request: number;
+  status: number;
+  contentType: string;
+  body: Uint8Array;
+}

@@ -74,6 +74,8 @@ export function testGateway(options: TestGatewayOptions = {}): TestGateway {
       now: options.now ?? Date.now,
       monotonicNow: () => performance.now(),
       log,
+      metricsPage: () =>
+        Promise.resolve({ status: 200, contentType: "text/plain", body: Buffer.from("metrics\n") }),
     },
     routerMode: config.router.http,
     createUpstream: (upstream) => memoryUpstream(upstream, answer),

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import * as fc from "fast-check";
 import { readOrMakeAdminKey } from "../../src/api/admin/key-file.ts";
+import { MetricsPage } from "../../src/api/metrics/page.ts";
 import { createMetricsServer } from "../../src/api/metrics/server.ts";
 import { createStatusServer } from "../../src/api/status/server.ts";
 import { reserveRevisions } from "../../src/control/revision-reserve.ts";
@@ -233,7 +234,7 @@ test("the node is ready once every worker serves a configuration", async () => {
 test("a scrape shows the metrics of the node at the configured path only", async () => {
   await withNode(async (node) => {
     const facts = () => ({ prefix: "apisix_", hostname: "h", version: "1" });
-    const server = createMetricsServer({ shared: node.shared, uri: "/metrics", facts }).listen(
+    const server = createMetricsServer(new MetricsPage(node.shared, facts), "/metrics").listen(
       0,
       "127.0.0.1",
     );

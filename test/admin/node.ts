@@ -21,7 +21,7 @@ import type { Log } from "../../src/lib/log.ts";
 import type { PublishedAddress } from "../../src/model/published.ts";
 import { PluginCatalog } from "../../src/plugins/catalog.ts";
 import { ConfigurationReader } from "../../src/shared/configuration-bytes.ts";
-import type { ControlToWorker } from "../../src/shared/messages.ts";
+import type { ConfigurationMessage } from "../../src/shared/messages.ts";
 import { createSharedMemory, openSharedMemory, type SharedMemory } from "../../src/shared/shared-memory.ts";
 import { EmbeddedStore } from "../../src/store/embedded/store.ts";
 
@@ -41,7 +41,7 @@ const silent: Log = {
 /** Applies what control sends, as a worker does; it can be told to hold its acknowledgements back. */
 export class StandInWorker {
   readonly items = new Map<string, unknown>();
-  readonly messages: ControlToWorker[] = [];
+  readonly messages: ConfigurationMessage[] = [];
   isHolding = false;
   readonly #shared: SharedMemory;
   readonly #slot: number;
@@ -55,7 +55,7 @@ export class StandInWorker {
   }
 
   connect(port: MessagePort): void {
-    port.on("message", (message: ControlToWorker) => this.#take(message));
+    port.on("message", (message: ConfigurationMessage) => this.#take(message));
     port.unref();
     port.postMessage({ type: "hello", revision: this.#revision });
   }
@@ -64,7 +64,7 @@ export class StandInWorker {
     return this.#revision;
   }
 
-  #take(message: ControlToWorker): void {
+  #take(message: ConfigurationMessage): void {
     if (message.revision <= this.#revision) throw new Error("the published revision did not grow");
     this.messages.push(message);
     if (message.type === "snapshot") this.items.clear();

@@ -7,7 +7,7 @@
  * the same is not touched, and what it does not hold is removed.
  */
 
-import type { ControlToWorker } from "../../shared/messages.ts";
+import type { ConfigurationMessage } from "../../shared/messages.ts";
 import type { Configuration } from "./configuration.ts";
 import { ConfigurationReader, KINDS } from "../../shared/configuration-bytes.ts";
 
@@ -17,7 +17,7 @@ const SLICE_MS = 1;
 
 export class Applier {
   readonly #configuration: Configuration;
-  readonly #queue: ControlToWorker[] = [];
+  readonly #queue: ConfigurationMessage[] = [];
   #reader: ConfigurationReader | null = null;
   #next = 0;
   #isScheduled = false;
@@ -29,7 +29,7 @@ export class Applier {
     this.#configuration = configuration;
   }
 
-  take(message: ControlToWorker): void {
+  take(message: ConfigurationMessage): void {
     this.#queue.push(message);
     if (!this.#isScheduled) this.#run();
   }
@@ -58,7 +58,7 @@ export class Applier {
     }
   };
 
-  #begin(message: ControlToWorker): void {
+  #begin(message: ConfigurationMessage): void {
     this.#reader = new ConfigurationReader(message.bytes);
     this.#next = 0;
     if (message.type === "snapshot") this.#removeMissing(this.#reader);

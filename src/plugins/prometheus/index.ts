@@ -5,9 +5,19 @@
  * The series of a route, consumer and node are looked up once and kept, so that a request costs six additions.
  */
 
-import { definePlugin, Type, type Exchange, type MetricLane, type PluginHost } from "../../plugin/index.ts";
+import {
+  definePlugin,
+  Type,
+  type Answer,
+  type Exchange,
+  type MetricLane,
+  type PluginHost,
+} from "../../plugin/index.ts";
 import { Recorder } from "./recorder.ts";
 import { DEFAULT_BUCKETS_MS, DISABLED_LABELS, type DisabledLabels } from "./metrics.ts";
+
+/** Where the page stands, on the metrics port and behind `public-api`. */
+const DEFAULT_EXPORT_URI = "/apisix/prometheus/metrics";
 
 export default definePlugin({
   name: "prometheus",
@@ -21,6 +31,15 @@ export default definePlugin({
     }),
   }),
   metadata: Type.Object({ disabled_labels: Type.Optional(DISABLED_LABELS) }),
+  apis(host) {
+    const uri =
+      typeof host.attributes.export_uri === "string" ? host.attributes.export_uri : DEFAULT_EXPORT_URI;
+    const handle = async (ctx: Exchange): Promise<Answer> => {
+      const page = await host.metricsPage(ctx.request.headers.get("accept"));
+      return ctx.answer(page.status, page.body, { "Content-Type": page.contentType });
+    };
+    return [{ methods: ["GET"], uri, handle }];
+  },
   compile(config, host) {
     const recorder = recorderFor(host, config.prefer_name);
     return {
