@@ -7,7 +7,7 @@
  */
 
 import type { Log } from "../lib/log.ts";
-import type { Store, StoreChange, StoreEvent, StoreState } from "../store/contract.ts";
+import type { Store, StoreChange, StoredItem, StoreEvent, StoreState } from "../store/contract.ts";
 import type { ConfigurationState } from "./state.ts";
 
 /** Work in one turn of the event loop. */
@@ -87,7 +87,7 @@ export class StoreFeed {
     const gone = new Set(this.#state.keys());
     for (const item of loaded.items) {
       gone.delete(item.key);
-      this.#state.put(item);
+      this.#put(item);
       if (performance.now() < end) continue;
       this.#hooks.onSlice();
       await new Promise((resolve) => setImmediate(resolve));
@@ -146,8 +146,17 @@ export class StoreFeed {
   }
 
   #take(event: StoreEvent): void {
-    if (event.type === "put") this.#state.put(event.item);
+    if (event.type === "put") this.#put(event.item);
     else this.#state.delete(event.key);
+  }
+
+  /** The state throws for nothing that a store may hold; were it to, the items behind must not wait for ever. */
+  #put(item: StoredItem): void {
+    try {
+      this.#state.put(item);
+    } catch (error) {
+      this.#log.error("an item of the store could not be taken", { key: item.key, error: String(error) });
+    }
   }
 
   #reached(revision: number): void {

@@ -1,5 +1,6 @@
 /** Takes a refused value out of the text that refuses it, where the value may be a secret. */
 
+import { MAX_DEPTH } from "../model/json-limits.ts";
 import { isObject } from "../model/resource-type.ts";
 
 /** `pointer` (RFC 6901) says where the value stands in `resource`. */
@@ -17,11 +18,11 @@ export function redacted(reason: string, resource: unknown, pointer: string): st
   return text;
 }
 
-/** Longer texts first, since one may be part of another. */
-function textsOf(value: unknown): string[] {
+/** Longer texts first, since one may be part of another. What lies deeper than a resource may be is in no reason. */
+function textsOf(value: unknown, depth = 0): string[] {
   if (typeof value === "string") return value === "" ? [] : [value];
-  if (typeof value !== "object" || value === null) return [];
+  if (typeof value !== "object" || value === null || depth > MAX_DEPTH) return [];
   return Object.values(value)
-    .flatMap(textsOf)
+    .flatMap((inner) => textsOf(inner, depth + 1))
     .toSorted((a, b) => b.length - a.length);
 }

@@ -317,12 +317,8 @@ export class ConfigurationState {
 
   #refreshConsumer(username: string): void {
     const entry = this.get(CONSUMERS, username);
-    if (entry === undefined || entry.fault !== null) return;
-    const value = this.plain(entry)!;
-    const consumer = this.#attempt(entry, () =>
-      entry.type.normalize!(username, value, this.#plugins, entry.createRevision),
-    );
-    if (consumer === null) return;
+    const consumer = entry === undefined ? null : this.#consumerOf(entry);
+    if (entry === undefined || consumer === null) return;
     const credentials: unknown[] = [];
     for (const credential of this.list(CREDENTIALS, username)) {
       if (credential.fault !== null || credential.type.normalize === null) continue;
@@ -332,9 +328,23 @@ export class ConfigurationState {
       );
       if (normal !== null) credentials.push(normal);
     }
-    this.#setPublished(
+    this.#setPublished(entry, credentials.length === 0 ? consumer : { ...consumer, credentials });
+  }
+
+  /**
+   * What workers get of a consumer, without its credentials; null: nothing new. In quarantine it is the version in
+   * service, since a credential that is deleted meanwhile must not go on to be good.
+   */
+  #consumerOf(entry: StateEntry): JsonObject | null {
+    if (entry.fault !== null) {
+      if (entry.published === null) return null;
+      const { credentials: _, ...former } = JSON.parse(entry.published) as JsonObject;
+      return former;
+    }
+    const value = this.plain(entry)!;
+    return this.#attempt(
       entry,
-      credentials.length === 0 ? consumer : { ...(consumer as JsonObject), credentials },
+      () => entry.type.normalize!(entry.id, value, this.#plugins, entry.createRevision) as JsonObject,
     );
   }
 
