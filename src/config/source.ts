@@ -24,6 +24,9 @@ export interface SourceRules {
 /** Far beyond any real static configuration. */
 const STATIC_RULES: SourceRules = { maxBytes: 1024 * 1024, maxAliases: 100, quotesKeepText: false };
 
+/** The parser quotes what it did not expect, which may be a secret. */
+const QUOTED_SOURCE = /(?<= token in YAML stream|Not a YAML token): .*$/s;
+
 export type Path = readonly (string | number)[];
 
 export interface ConfigSource {
@@ -65,7 +68,8 @@ export function readSource(
     return { line: Math.max(1, position.line), column: Math.max(1, position.col) };
   };
   const syntaxProblems = document.errors.map((error): ConfigProblem => {
-    return { ...at(error.pos[0]), key: "", message: `not valid YAML or JSON: ${error.message}` };
+    const reason = error.message.replace(QUOTED_SOURCE, "");
+    return { ...at(error.pos[0]), key: "", message: `not valid YAML or JSON: ${reason}` };
   });
   if (syntaxProblems.length > 0) throw new ConfigError(name, syntaxProblems);
 

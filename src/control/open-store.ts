@@ -3,7 +3,13 @@
 import { join } from "node:path";
 import type { StaticConfig } from "../config/static-config.ts";
 import type { Log } from "../lib/log.ts";
-import { type PluginCatalog, refused } from "../model/resource-type.ts";
+import {
+  isObject,
+  type JsonObject,
+  type PluginCatalog,
+  refused,
+  type ResourceType,
+} from "../model/resource-type.ts";
 import { RESOURCE_TYPES } from "../model/resources.ts";
 import { validateResource } from "../model/validate.ts";
 import type { Store } from "../store/contract.ts";
@@ -12,6 +18,7 @@ import { EmbeddedStore } from "../store/embedded/store.ts";
 import type { ItemCheck } from "../store/file/document.ts";
 import { FileStore } from "../store/file/store.ts";
 import { addressOf } from "./keys.ts";
+import { redacted } from "./redact.ts";
 
 const OPEN_ATTEMPTS = 50;
 const OPEN_RETRY_MS = 100;
@@ -38,13 +45,21 @@ export async function openStore(
   }
 }
 
-/** Whether an item would be quarantined. */
+/** Whether an item would be quarantined. What is said about it goes into the log and repeats no secret. */
 export function itemCheck(plugins: PluginCatalog): ItemCheck {
   const types = new Map(RESOURCE_TYPES.map((type) => [type.plural, type]));
   return (key, value) => {
     const address = addressOf(key, types);
     if (address === null) return refused("no resource can have this id", "/id");
     const { type, id, parent } = address;
-    return validateResource(type, value, { plugins, ...(parent === null ? {} : { parentId: parent }) }, id);
+    const context = { plugins, ...(parent === null ? {} : { parentId: parent }) };
+    const fault = validateResource(type, value, context, id);
+    if (fault === null || !hasSecrets(type, value, plugins)) return fault;
+    return refused(redacted(fault.message, value, fault.pointer), fault.pointer);
   };
+}
+
+function hasSecrets(type: ResourceType, { plugins: own }: JsonObject, plugins: PluginCatalog): boolean {
+  if (type.privateKeys !== undefined) return true;
+  return isObject(own) && Object.keys(own).some((name) => plugins.get(name)?.encrypted !== undefined);
 }

@@ -66,7 +66,7 @@ test(
       change: ({ memory, supervision, store }) => {
         memory.limitCounters = 4096;
         supervision.workerHeapMb = 96;
-        store.historyRevisions = 500;
+        if (store.type === "embedded") store.historyRevisions = 500;
       },
     });
     const origin = await namedOrigin(t, "origin");

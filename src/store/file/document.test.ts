@@ -57,9 +57,9 @@ describe("the key of a resource", () => {
   }
 });
 
-test("a resource is taken as it stands, without the index of another mode", () => {
+test("a resource is taken as it stands; an index of another mode is left out, a plugin without configuration has an empty one", () => {
   const text = "routes:\n  - { id: 1, uri: /a, modifiedIndex: 9, plugins: { key-auth: } }";
-  assert.deepEqual(items(text), [["/routes/1", { id: 1, uri: "/a", plugins: { "key-auth": null } }]]);
+  assert.deepEqual(items(text), [["/routes/1", { id: 1, uri: "/a", plugins: { "key-auth": {} } }]]);
 });
 
 test("anchors and merge keys may be used as often as there are routes", () => {
@@ -126,9 +126,16 @@ describe("the whole file is refused:", () => {
   });
 
   test("JSON that is empty or was cut off", () => {
-    for (const text of ["", '{ "routes": [', "routes: []"]) {
-      assert.match(refusal(text, "json"), /^apisix\.yaml not valid JSON: /);
+    assert.equal(refusal("", "json"), "apisix.yaml the file is empty");
+    assert.equal(refusal("routes: []", "json"), "apisix.yaml the file is YAML, expected JSON");
+    assert.match(refusal('{ "routes": [', "json"), /^apisix\.yaml:1:14 not valid YAML or JSON: /);
+  });
+
+  test("without repeating what may be a secret", () => {
+    for (const text of ["a: [1] canary", 'a: [1] "canary"', "a: canary: b", "a: |x canary"]) {
+      assert.doesNotMatch(refusal(text), /canary/);
     }
+    assert.doesNotMatch(refusal('{ "a": [1] "canary" }', "json"), /canary/);
   });
 
   test("a file beyond the limit", () => {

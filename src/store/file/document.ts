@@ -45,6 +45,8 @@ export interface FileDocument {
 /** The parser holds the thread for some 0.7 s per MiB: a greater file would cost heartbeats. */
 const LONGEST_FILE_BYTES = 4 * 1024 * 1024;
 const MAX_ALIASES = 10_000;
+/** Of text at the end in which the mark is looked for. */
+const END_LENGTH = 100;
 const END_MARK = /#END\s*$/;
 const CREDENTIAL_ID = /^([^/]+)\/credentials\/([^/]+)$/;
 const LISTS: ReadonlySet<string> = new Set(RESOURCE_NAMES.filter((name) => name !== "credentials"));
@@ -55,43 +57,52 @@ const VERSION_SUFFIX = "_conf_version";
 /** Throws `ConfigError` with every problem of the file as a whole. */
 export function readDocument(input: DocumentInput): FileDocument {
   const { name, text, format, env, check } = input;
-  requireWhole(name, text, format);
+  if (format === "yaml") requireEndMark(name, text);
   const rules: SourceRules = {
     maxBytes: LONGEST_FILE_BYTES,
     maxAliases: MAX_ALIASES,
     // JSON has no text without quotes.
     quotesKeepText: format === "yaml",
   };
-  const reading = new Reading(readSource(name, text, env, rules), check);
+  const source = readSource(name, text, env, rules);
+  if (format === "json") requireJson(name, text);
+  const reading = new Reading(source, format, check);
   const document = reading.read();
   if (reading.problems.length > 0) throw new ConfigError(name, reading.problems);
   return document;
 }
 
 /** A file that is being written must not pass for a shorter one. */
-function requireWhole(name: string, text: string, format: FileFormat): void {
-  if (format === "yaml") {
-    if (END_MARK.test(text.slice(-100))) return;
-    const message = "the file does not end with #END: it is not complete, or is being written";
-    throw new ConfigError(name, [{ line: null, column: null, key: "", message }]);
-  }
+function requireEndMark(name: string, text: string): void {
+  if (END_MARK.test(text.slice(-END_LENGTH))) return;
+  refuse(name, "the file does not end with #END: it is not complete, or is being written");
+}
+
+/** The other reader knows the places of mistakes, and takes YAML and an empty file as well. */
+function requireJson(name: string, text: string): void {
   try {
     JSON.parse(text);
-  } catch (error) {
-    const message = `not valid JSON: ${error instanceof Error ? error.message : String(error)}`;
-    throw new ConfigError(name, [{ line: null, column: null, key: "", message }]);
+  } catch {
+    // The engine's message quotes the file, which may hold secrets.
+    refuse(name, text.trim() === "" ? "the file is empty" : "the file is YAML, expected JSON");
   }
+}
+
+function refuse(name: string, message: string): never {
+  throw new ConfigError(name, [{ line: null, column: null, key: "", message }]);
 }
 
 class Reading {
   readonly problems: ConfigProblem[] = [];
   readonly #source: ConfigSource;
+  readonly #format: FileFormat;
   readonly #check: ItemCheck;
   readonly #seen = new Set<string>();
   readonly #document: FileDocument = { items: [], faults: new Map(), warnings: [] };
 
-  constructor(source: ConfigSource, check: ItemCheck) {
+  constructor(source: ConfigSource, format: FileFormat, check: ItemCheck) {
     this.#source = source;
+    this.#format = format;
     this.#check = check;
   }
 
@@ -119,6 +130,7 @@ class Reading {
 
   #readItem(plural: string, index: number, item: JsonObject): void {
     const { modifiedIndex: _ofAnotherMode, ...value } = item;
+    if (this.#format === "yaml" && isObject(value["plugins"])) value["plugins"] = filled(value["plugins"]);
     const key = keyOf(plural, index, value);
     if (this.#seen.has(key)) {
       this.#add([plural, index], key, "the resource is given twice, expected an id of its own");
@@ -159,6 +171,12 @@ function keyOf(plural: string, index: number, { id, username }: JsonObject): str
   const name = plural === "consumers" ? (username ?? id) : id;
   const isName = (typeof name === "string" && name !== "") || typeof name === "number";
   return `/${plural}/${isName ? name : `arr_${index + 1}`}`;
+}
+
+/** `key-auth:` with nothing behind it is a plugin with an empty configuration, as APISIX reads YAML. */
+function filled(plugins: JsonObject): JsonObject {
+  const entries = Object.entries(plugins).map(([name, config]) => [name, config ?? {}] as const);
+  return Object.fromEntries(entries);
 }
 
 /** Steps of a JSON pointer (RFC 6901), numbers where lists may be meant. */
