@@ -48,6 +48,17 @@ test("resources with checks are listed with their nodes, as JSON and for browser
   assert.match(page.text, /<td>127\.0\.0\.1:1<\/td><td>unhealthy<\/td><td>1<\/td><td>3<\/td>/);
 });
 
+test("resources are shown as they are held: with defaults, nodes as a list, the id as text", async () => {
+  await node.call("PUT", "/routes/7", { id: 7, uri: "/held", upstream, plugins: { "key-auth": {} } });
+  const { key, value } = (await node.callControl("GET", "/v1/route/7")).body;
+  assert.deepEqual([key, value.id, value.priority, value.status], ["/apisix/routes/7", "7", 0, 1]);
+  assert.deepEqual(value.upstream.nodes, [{ host: "127.0.0.1", port: 1, weight: 1 }]);
+  assert.deepEqual([value.upstream.type, value.upstream.hash_on], ["roundrobin", "vars"]);
+  assert.equal(value.plugins["key-auth"].header, "apikey");
+  const all = (await node.callControl("GET", "/v1/routes")).body as { key: string; value: object }[];
+  assert.deepEqual(all.find((item) => item.key === key)?.value, value);
+});
+
 test("a reload of plugins is answered", async () => {
   assert.equal((await node.callControl("PUT", "/v1/plugins/reload")).text, "done");
   const form = await fetch(`${node.controlUrl}/v1/plugins/reload`, {

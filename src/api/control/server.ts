@@ -10,8 +10,8 @@ import { RESOURCE_TYPES } from "../../model/resources.ts";
 import type { LimitCounters } from "../../shared/limit-counters.ts";
 import { monotonicMs, type Threads } from "../../shared/threads.ts";
 import { type PluginList, pluginFacts } from "../admin/plugin-facts.ts";
-import { entryText } from "../admin/reading.ts";
 import { checker, checkers, healthPage, type HealthReport } from "./health.ts";
+import { heldText } from "./held.ts";
 
 export interface ControlApiParts {
   state: ConfigurationState;
@@ -57,12 +57,12 @@ export function createControlServer(parts: ControlApiParts): FastifyInstance {
   });
   for (const [plural, singular] of SHOWN) {
     server.get(`/v1/${plural}`, (_request, reply) =>
-      listText(state.list(plural)).then((text) => reply.send(text)),
+      listText(state.list(plural), parts.plugins).then((text) => reply.send(text)),
     );
     server.get<{ Params: { id: string } }>(`/v1/${singular}/:id`, (request, reply) => {
       const { id } = request.params;
       const entry = state.get(plural, id);
-      if (entry !== undefined) return reply.send(`${entryText(entry, null)}\n`);
+      if (entry !== undefined) return reply.send(`${heldText(entry, parts.plugins)}\n`);
       return reply.code(404).send({ error_msg: `${singular}[${id}] not found` });
     });
   }
@@ -124,10 +124,10 @@ function metadataText({ text, fault }: StateEntry): string {
   }
 }
 
-async function listText(entries: Iterable<StateEntry>): Promise<string> {
+async function listText(entries: Iterable<StateEntry>, plugins: PluginList): Promise<string> {
   const parts: string[] = [];
   for (const entry of entries) {
-    parts.push(entryText(entry, null));
+    parts.push(heldText(entry, plugins));
     if (parts.length % SLICE_ENTRIES === 0) await new Promise((resolve) => setImmediate(resolve));
   }
   return `[${parts.join(",")}]\n`;
