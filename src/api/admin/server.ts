@@ -72,6 +72,7 @@ export function createAdminServer(parts: AdminParts): FastifyInstance {
   server.route({
     method: [...METHODS],
     url: `${PREFIX}/*`,
+    onRequest: (request, reply, done) => api.authenticate(request, reply, done),
     handler: (request, reply) => api.handle(request, reply),
   });
   server.setNotFoundHandler((_request, reply) => send(reply, NOT_FOUND));
@@ -92,6 +93,7 @@ class AdminApi {
   readonly #parts: AdminParts;
   readonly #access: AdminAccess;
   readonly #writer: ResourceWriter;
+  readonly #identities = new WeakMap<FastifyRequest, Identity>();
 
   constructor(parts: AdminParts) {
     this.#parts = parts;
@@ -122,7 +124,8 @@ class AdminApi {
     done();
   }
 
-  async handle(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  /** Before the body is read: who has no key must not make the node hold bodies. */
+  authenticate(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
     const query = request.query as Query;
     const identity = this.#access.identify({
       method: request.method,
@@ -132,8 +135,16 @@ class AdminApi {
     });
     if ("status" in identity) {
       if (request.method !== "GET") this.#audit(request, null, { answer: identity });
-      return send(reply, identity);
+      void send(reply, identity);
+      return;
     }
+    this.#identities.set(request, identity);
+    done();
+  }
+
+  async handle(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const query = request.query as Query;
+    const identity = this.#identities.get(request)!;
     const outcome = await this.#outcomeOf(request, query, identity);
     if (outcome.isWrite === true) this.#audit(request, identity, outcome);
     reply.header("x-api-version", "v3");

@@ -1,0 +1,32 @@
+/** What a client without a key can make the Admin API do: nothing that costs. */
+
+import assert from "node:assert/strict";
+import { connect } from "node:net";
+import { after, before, test } from "node:test";
+import { TestNode } from "./node.ts";
+
+let node: TestNode;
+
+before(async () => {
+  node = await new TestNode().start();
+});
+after(() => node.dispose());
+
+test("a request without a key is refused before its body is read", async () => {
+  const { hostname, port } = new URL(node.url);
+  const socket = connect(Number(port), hostname);
+  try {
+    socket.write(
+      "PUT /apisix/admin/routes/1 HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{",
+    );
+    const { promise, resolve } = Promise.withResolvers<string>();
+    socket.once("data", (bytes) => resolve(bytes.toString("latin1")));
+    assert.match(await promise, /^HTTP\/1\.1 401 /);
+  } finally {
+    socket.destroy();
+  }
+  assert.deepEqual(
+    node.audited.map((line) => [line["method"], line["author"], line["status"]]),
+    [["PUT", null, 401]],
+  );
+});
