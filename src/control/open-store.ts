@@ -6,6 +6,7 @@ import type { Log } from "../lib/log.ts";
 import {
   isObject,
   type JsonObject,
+  type ModelContext,
   type PluginCatalog,
   refused,
   type ResourceType,
@@ -45,14 +46,18 @@ export async function openStore(
   }
 }
 
-/** Whether an item would be quarantined. What is said about it goes into the log and repeats no secret. */
+/** Whether an item is valid, and what it refers to is there. What is said about it goes into the log and repeats no secret. */
 export function itemCheck(plugins: PluginCatalog): ItemCheck {
   const types = new Map(RESOURCE_TYPES.map((type) => [type.plural, type]));
-  return (key, value) => {
+  return (key, value, get) => {
     const address = addressOf(key, types);
     if (address === null) return refused("no resource can have this id", "/id");
     const { type, id, parent } = address;
-    const context = { plugins, ...(parent === null ? {} : { parentId: parent }) };
+    if (parent !== null && get(`/${type.parent}/${parent}`) === undefined) {
+      return refused(`the resource that it belongs to is missing: ${type.parent} ${parent}`, "/id");
+    }
+    const context: ModelContext = { plugins, get: (plural, other) => get(`/${plural}/${other}`) };
+    if (parent !== null) context.parentId = parent;
     const fault = validateResource(type, value, context, id);
     if (fault === null || !hasSecrets(type, value, plugins)) return fault;
     return refused(redacted(fault.message, value, fault.pointer), fault.pointer);

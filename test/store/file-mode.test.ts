@@ -35,7 +35,7 @@ test("a data plane serves its file, takes new versions, and keeps the one before
   const file = join(temporaryFolder(t), "apisix.yaml");
   const route = (id: string, path: string, plugins = "{}") =>
     `  - { id: ${id}, uri: ${path}, plugins: ${plugins}, upstream: { nodes: { "127.0.0.1:${port}": 1 } } }`;
-  replace(file, `routes:\n${route("1", "/one")}\n${route("2", "/two", "{ no-such-plugin: {} }")}`);
+  replace(file, `routes:\n${route("1", "/one")}\n  - { id: 2, uri: /two, priority: high }`);
   const node = await RealNode.start(t, {
     change: (config) => {
       config.store = { type: "file", format: "yaml", file };

@@ -92,6 +92,17 @@ test("a fault is told with the line of the field and the resource, and the item 
   assert.equal(all.length, 2);
 });
 
+test("a check may look at every other resource, wherever it stands", () => {
+  const seen: unknown[] = [];
+  const text = "routes: [{ id: 1 }]\nupstreams: [{ id: u, type: ewma }]\n#END";
+  const look: ItemCheck = (key, _value, get) => {
+    if (key === "/routes/1") seen.push(get("/upstreams/u"), get("/upstreams/v"));
+    return null;
+  };
+  readDocument({ name: "apisix.yaml", text, format: "yaml", env: {}, check: look });
+  assert.deepEqual(seen, [{ id: "u", type: "ewma" }, undefined]);
+});
+
 test("a list of plugins has no effect and says so", () => {
   assert.match(read("plugins:\n  - name: cors").warnings.join(), /^plugins has no effect/);
 });

@@ -15,8 +15,12 @@ import { isObject, type JsonObject, type ValidationError } from "../../model/res
 
 export type FileFormat = "yaml" | "json";
 
-/** What is wrong with the value of a key ("/routes/1"); null: nothing. */
-export type ItemCheck = (key: string, value: JsonObject) => ValidationError | null;
+/** What is wrong with the value of a key ("/routes/1"); null: nothing. `get` gives the value of another key. */
+export type ItemCheck = (
+  key: string,
+  value: JsonObject,
+  get: (key: string) => JsonObject | undefined,
+) => ValidationError | null;
 
 export interface DocumentInput {
   /** Stands in messages. */
@@ -92,12 +96,19 @@ function refuse(name: string, message: string): never {
   throw new ConfigError(name, [{ line: null, column: null, key: "", message }]);
 }
 
+interface FoundItem {
+  value: JsonObject;
+  plural: string;
+  /** From 0, in its list. */
+  index: number;
+}
+
 class Reading {
   readonly problems: ConfigProblem[] = [];
   readonly #source: ConfigSource;
   readonly #format: FileFormat;
   readonly #check: ItemCheck;
-  readonly #seen = new Set<string>();
+  readonly #found = new Map<string, FoundItem>();
   readonly #document: FileDocument = { items: [], faults: new Map(), warnings: [] };
 
   constructor(source: ConfigSource, format: FileFormat, check: ItemCheck) {
@@ -113,6 +124,7 @@ class Reading {
         this.#document.warnings.push(`${name} has no effect: the plugins of a node stand in its config.yaml`);
       } else if (!isVersion(name)) this.#refuseName(name);
     }
+    if (this.problems.length === 0) this.#checkItems();
     return this.#document;
   }
 
@@ -132,17 +144,24 @@ class Reading {
     const { modifiedIndex: _ofAnotherMode, ...value } = item;
     if (this.#format === "yaml" && isObject(value["plugins"])) value["plugins"] = filled(value["plugins"]);
     const key = keyOf(plural, index, value);
-    if (this.#seen.has(key)) {
+    if (this.#found.has(key)) {
       this.#add([plural, index], key, "the resource is given twice, expected an id of its own");
       return;
     }
-    this.#seen.add(key);
-    const fault = this.#check(key, value);
-    if (fault !== null) {
-      const place = this.#source.place([plural, index, ...stepsOf(fault.pointer)]);
-      this.#document.faults.set(key, { ...place, key, message: fault.message });
+    this.#found.set(key, { value, plural, index });
+  }
+
+  /** When all are known, since they refer to each other in any order. */
+  #checkItems(): void {
+    const get = (key: string) => this.#found.get(key)?.value;
+    for (const [key, { value, plural, index }] of this.#found) {
+      const fault = this.#check(key, value, get);
+      if (fault !== null) {
+        const place = this.#source.place([plural, index, ...stepsOf(fault.pointer)]);
+        this.#document.faults.set(key, { ...place, key, message: fault.message });
+      }
+      this.#document.items.push({ key, value: JSON.stringify(value), position: index + 1 });
     }
-    this.#document.items.push({ key, value: JSON.stringify(value), position: index + 1 });
   }
 
   #refuseName(name: string): void {

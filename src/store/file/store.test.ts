@@ -156,7 +156,7 @@ test("a file that is gone leaves the version before in service, and coming back 
 test("the first version is taken with what is broken in it, and does not hold up later ones", async (t) => {
   const subject = new Subject(t, "routes: [{ id: 1 }, { id: 2, bad: true }]");
   assert.deepEqual(await subject.keys(), ["/routes/1", "/routes/2"]);
-  assert.match(subject.errors.join(), /a resource is not in service: .*\/routes\/2: it is bad/);
+  assert.match(subject.errors.join(), /a fault in the configuration file: .*\/routes\/2: it is bad/);
   await subject.change("routes: [{ id: 3 }, { id: 2, bad: true }]");
   assert.deepEqual(await subject.keys(), ["/routes/3", "/routes/2"]);
   await subject.change("routes: [{ id: 3, bad: true }, { id: 2, bad: true }]");

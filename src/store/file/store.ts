@@ -156,7 +156,7 @@ export class FileStore implements Store {
       this.#refuse(lines);
       return;
     }
-    for (const line of lines.slice(0, FAULTS_TOLD)) log.error(`a resource is not in service: ${line}`);
+    for (const line of lines.slice(0, FAULTS_TOLD)) log.error(`a fault in the configuration file: ${line}`);
     this.#isRefusing = false;
     this.#broken = new Set(faults.keys());
     this.#take(document);
