@@ -19,6 +19,16 @@ for (const { config, target, status, location } of [
     status: 302,
     location: "/hello/test/ajsonc",
   },
+  { config: { uri: "$uri/" }, target: "/%5Cevil.com", status: 302, location: "/%5Cevil.com/" },
+  { config: { uri: "/$arg_to" }, target: "/a?to=/evil.com", status: 302, location: "/evil.com" },
+  { config: { uri: "/$arg_to" }, target: "/a?to=///%5Cevil.com", status: 302, location: "/%5Cevil.com" },
+  { config: { uri: "//b.com$uri" }, target: "/a", status: 302, location: "//b.com/a" },
+  {
+    config: { regex_uri: ["^/old(.*)$", "$1"] },
+    target: "/old/%5Cevil.com",
+    status: 302,
+    location: "/%5Cevil.com",
+  },
   { config: { uri: "/foo$$uri" }, target: "/hello", status: 302, location: "/foo$/hello" },
   {
     config: { uri: "\\$uri/foo$uri\\$uri/bar" },

@@ -1,6 +1,9 @@
 /**
  * `redirect`: sends the client elsewhere: to a fixed or composed URI, to one made from the path by a pattern, or
  * to HTTPS. A path that the pattern does not match is proxied.
+ *
+ * A path of the request never becomes a host: only a configuration that begins with `//` leads to another one in
+ * that way.
  */
 
 import { definePlugin, Type, type Exchange } from "../../plugin/index.ts";
@@ -16,6 +19,8 @@ const URI_PATTERN = "(\\\\\\$[0-9a-zA-Z_]+)|\\$\\{([0-9a-zA-Z_]+)\\}|\\$([0-9a-z
 const BARE_VARIABLE = /(?<!\\)\$([0-9a-zA-Z_]+)/g;
 
 const HTTPS_PORT = 443;
+const SLASH = 47;
+const BACKSLASH = 92;
 
 export default definePlugin({
   name: "redirect",
@@ -59,6 +64,7 @@ export default definePlugin({
   },
   compile(config, host) {
     const compose = compileTarget(config.uri, config.regex_uri);
+    const namesHost = (config.uri ?? config.regex_uri?.[1] ?? "").startsWith("//");
     const secure =
       config.http_to_https === true
         ? compileTemplate(`https://$host${portSuffix(host.attributes.https_port)}\${request_uri}`)
@@ -79,6 +85,7 @@ export default definePlugin({
         }
         const { query } = ctx.request;
         if (config.append_query_string && query !== "") uri += (question === -1 ? "?" : "&") + query;
+        if (!namesHost) uri = onSameHost(uri);
         return ctx.answer(config.ret_code, undefined, { Location: encodeUnfit(uri) });
       },
     };
@@ -98,6 +105,15 @@ function compileTarget(
   const pattern = compilePattern(regexUri[0]);
   const replacement = compileReplacement(regexUri[1]);
   return ({ request: { path } }) => (pattern.test(path) ? pattern.replace(path, replacement) : null);
+}
+
+/** Browsers take `//name` for a host, and a backslash for a slash there (WHATWG URL, relative slash state). */
+function onSameHost(uri: string): string {
+  if (uri.charCodeAt(0) !== SLASH) return uri;
+  let last = 0;
+  while (uri.charCodeAt(last + 1) === SLASH) last++;
+  if (uri.charCodeAt(last + 1) === BACKSLASH) return `/%5C${uri.slice(last + 2)}`;
+  return last === 0 ? uri : uri.slice(last);
 }
 
 /** What a proxy in front says counts, if it may be trusted: what others say of it is dropped before. */
