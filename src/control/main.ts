@@ -7,25 +7,22 @@
  */
 
 import { createServer, type RequestListener, type Server } from "node:http";
-import { hostname } from "node:os";
 import { parentPort, workerData } from "node:worker_threads";
 import { readOrMakeAdminKey } from "../api/admin/key-file.ts";
 import { createAdminServer } from "../api/admin/server.ts";
 import { createControlServer } from "../api/control/server.ts";
-import type { MetricsFacts } from "../api/metrics/exposition.ts";
 import { MetricsPage } from "../api/metrics/page.ts";
 import { createMetricsServer } from "../api/metrics/server.ts";
 import { createStatusServer } from "../api/status/server.ts";
 import type { AdminKey } from "../config/static-config.ts";
 import { compactHeap } from "../lib/compact-heap.ts";
 import { createLog } from "../lib/log.ts";
-import { VERSION } from "../lib/version.ts";
 import { PluginCatalog } from "../plugins/catalog.ts";
 import type { FromThread, ListenerHandle, ThreadStart, ToThread } from "../shared/messages.ts";
 import { openSharedMemory } from "../shared/shared-memory.ts";
-import { FileStore } from "../store/file/store.ts";
 import { Control } from "./control.ts";
 import { openKeyring } from "./keyring.ts";
+import { metricsFacts } from "./metrics-facts.ts";
 import { openStore } from "./open-store.ts";
 import { Resolver } from "./resolver/resolver.ts";
 import { reserveRevisions } from "./revision-reserve.ts";
@@ -95,7 +92,7 @@ async function run(): Promise<void> {
   await listen("control", controlApi.routing);
   const status = createStatusServer({ threads, isDraining: () => isDraining || areWorkersDraining() });
   await listen("status", requestListenerOf(status));
-  const page = new MetricsPage(shared, () => facts(control));
+  const page = new MetricsPage(shared, () => metricsFacts(control, config.metrics.prefix));
   publisher.renderMetrics = (accept) => page.render(accept);
   if (config.metrics.enabled) {
     await listen("metrics", requestListenerOf(createMetricsServer(page, config.metrics.uri)));
@@ -163,38 +160,6 @@ function areWorkersDraining(): boolean {
   const { threads } = shared;
   for (let slot = 0; slot < threads.workers; slot++) if (threads.state(slot) !== "draining") return false;
   return true;
-}
-
-function facts({ store, state, feed, publisher }: Control): MetricsFacts {
-  const gauge = (name: string, help: string, value: number) => ({
-    name,
-    type: "gauge" as const,
-    help,
-    samples: [{ value }],
-  });
-  return {
-    prefix: config.metrics.prefix,
-    hostname: hostname(),
-    version: VERSION,
-    families: [
-      gauge(
-        "quarantined_resources",
-        "Resources in the store that are not in service",
-        [...state.quarantined()].length,
-      ),
-      gauge("store_revision", "Revision of the configuration store that this node holds", feed.revision),
-      gauge("published_revision", "Newest configuration revision of this node", publisher.revision),
-      ...(store instanceof FileStore
-        ? [
-            gauge(
-              "configuration_file_refused",
-              "1 while the configuration file is one that cannot be used",
-              store.isRefusing ? 1 : 0,
-            ),
-          ]
-        : []),
-    ],
-  };
 }
 
 function tell(message: FromThread): void {

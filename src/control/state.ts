@@ -36,6 +36,8 @@ export interface StateEntry {
   text: string;
   /** Some plugin of it has encrypted fields. */
   isProtected: boolean;
+  /** In service as a refusal, since it never was in service as itself. */
+  isClosed: boolean;
   createRevision: number;
   modRevision: number;
   /** What workers have, as JSON text; null: nothing. */
@@ -60,6 +62,12 @@ const CONSUMERS = "consumers";
 const CREDENTIALS = "credentials";
 const FIRST_ADDRESS = /^[\d.]+$|:/;
 
+/** Types whose plugins guard requests. A global rule is not among them: closed, it would stop all traffic. */
+const CLOSABLE = new Set(["routes", "services", "plugin_configs"]);
+
+/** No plugin has this name: workers refuse requests of a chain that names an unknown one. */
+const QUARANTINED = "(in quarantine)";
+
 export class ConfigurationState {
   readonly types: ResourceTypes;
   readonly #plugins: PluginCatalog;
@@ -74,6 +82,8 @@ export class ConfigurationState {
   readonly #hostsOf = new Map<string, string[]>();
   readonly #hostUses = new Map<string, number>();
   readonly #quarantined = new Map<string, StateEntry>();
+  /** By plural; deletions do not take it back. */
+  readonly #newest = new Map<string, number>();
   hostsChanged = false;
 
   constructor(
@@ -95,6 +105,7 @@ export class ConfigurationState {
     const address = addressOf(item.key, this.types);
     if (address === null) return;
     const { type, id, parent } = address;
+    this.#newest.set(type.plural, Math.max(this.newestRevision(type.plural), item.modRevision));
     const entries = this.#entriesOf(type.plural);
     const name = parent === null ? id : `${parent}/${id}`;
     let entry = entries.get(name);
@@ -107,6 +118,7 @@ export class ConfigurationState {
         key,
         text: value,
         isProtected: false,
+        isClosed: false,
         createRevision,
         modRevision,
         published: null,
@@ -154,6 +166,11 @@ export class ConfigurationState {
   list(plural: string, parent: string | null = null): Iterable<StateEntry> {
     if (parent !== null) return this.#children.get(`${plural}/${parent}`)?.values() ?? [];
     return this.#byType.get(plural)?.values() ?? [];
+  }
+
+  /** Revision of the store at which a resource of this type was written last; 0: never. */
+  newestRevision(plural: string): number {
+    return this.#newest.get(plural) ?? 0;
   }
 
   count(plural: string): number {
@@ -259,6 +276,8 @@ export class ConfigurationState {
   #refresh(entry: StateEntry): void {
     const { type, id, key } = entry;
     const value = this.#check(entry);
+    if (value !== null) entry.isClosed = false;
+    if (value === null) this.#closeInstead(entry);
     if (type.plural === CONSUMERS) this.#consumerKeys.set(key, id, value);
     if (type.plural === CREDENTIALS) {
       this.#consumerKeys.set(key, entry.parent!, value);
@@ -271,6 +290,27 @@ export class ConfigurationState {
       );
       if (normal !== null) this.#setPublished(entry, normal);
     }
+  }
+
+  /**
+   * What is in quarantine for its plugins alone and was never in service is published closed: it answers 503. If it
+   * were left out, its requests would fall to a wider route that may protect less.
+   */
+  #closeInstead(entry: StateEntry): void {
+    const { type, id, fault, createRevision } = entry;
+    if (fault === null || (entry.published !== null && !entry.isClosed) || !CLOSABLE.has(type.plural)) return;
+    if (!fault.pointer.startsWith("/plugins")) return;
+    const value = this.plain(entry);
+    if (value === undefined) return;
+    const open = { ...value, plugins: {} };
+    const normal = this.#attempt(entry, () =>
+      validateResource(type, open, { plugins: this.#plugins }, id) === null
+        ? type.normalize!(id, open, this.#plugins, createRevision)
+        : null,
+    );
+    if (normal === null) return;
+    this.#setPublished(entry, { ...(normal as object), plugins: { [QUARANTINED]: {} } });
+    entry.isClosed = true;
   }
 
   /** The parsed value if it is valid; else null, and the entry is in quarantine. */

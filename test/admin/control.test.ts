@@ -116,6 +116,31 @@ test("names of upstream nodes are watched while they are used, and their address
   });
 });
 
+test("a route, service or plugin config that was never in service and whose plugins are broken answers 503, not as if it were not there", async () => {
+  await withNode(async (node) => {
+    const unknown = { plugins: { "no-such-plugin": {} }, upstream: upstream(1) };
+    const broken = { plugins: { "ip-restriction": { whitelist: "10.0.0.1" } }, upstream: upstream(1) };
+    await node.control.store.write([
+      { type: "put", key: "/routes/unknown", value: JSON.stringify({ uri: "/a", ...unknown }) },
+      { type: "put", key: "/routes/broken", value: JSON.stringify({ uri: "/b", ...broken }) },
+      { type: "put", key: "/services/s", value: JSON.stringify(unknown) },
+      { type: "put", key: "/routes/worse", value: JSON.stringify({ uri: 5, ...unknown }) },
+      { type: "put", key: "/global_rules/g", value: JSON.stringify({ id: "g", plugins: unknown.plugins }) },
+    ]);
+    await node.settle();
+    const published = Object.fromEntries(contentOf(node)) as Record<string, { plugins: object }>;
+    assert.deepEqual(Object.keys(published).sort(), ["route/broken", "route/unknown", "service/s"]);
+    for (const { plugins } of Object.values(published)) assert.deepEqual(plugins, { "(in quarantine)": {} });
+    const { list } = (await node.callControl("GET", "/v1/quarantine")).body;
+    assert.deepEqual(
+      list.map((item: Record<string, unknown>) => item["serving"]),
+      ["503", "503", "503", "nothing", "nothing"],
+    );
+    await node.call("PUT", "/routes/unknown?wait=live", { uri: "/a", upstream: upstream(1) });
+    assert.equal("plugins" in (node.workers[0].items.get("route/unknown") as object), false);
+  });
+});
+
 test("a bad item in the store is quarantined alone, and its earlier version stays in service", async () => {
   await withNode(async (node) => {
     await node.call("PUT", "/routes/good", { uri: "/good", upstream: upstream(1) });

@@ -161,9 +161,9 @@ function workers(threads: Threads, publisher: Publisher): object {
 /** What is in the store but not in service, and why. */
 function quarantine(state: ConfigurationState, publisher: Publisher): object {
   const list: object[] = [];
-  for (const { key, fault, published, modRevision } of state.quarantined()) {
+  for (const { key, fault, published, isClosed, modRevision } of state.quarantined()) {
     const { reason, pointer, since } = fault!;
-    const serving = published === null ? "nothing" : "previous version";
+    const serving = published === null ? "nothing" : isClosed ? "503" : "previous version";
     list.push({
       key: `/apisix${key}`,
       source: "control",
