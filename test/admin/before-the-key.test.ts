@@ -1,9 +1,9 @@
-/** What a client without a key can make the Admin API do: nothing that costs. */
+/** What a client without a key, or a page in the browser of one that has it, can make the Admin API do: nothing. */
 
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { after, before, test } from "node:test";
-import { TestNode } from "./node.ts";
+import { KEY, TestNode } from "./node.ts";
 
 let node: TestNode;
 
@@ -29,4 +29,17 @@ test("a request without a key is refused before its body is read", async () => {
     node.audited.map((line) => [line["method"], line["author"], line["status"]]),
     [["PUT", null, 401]],
   );
+});
+
+test("a page of another origin cannot write with the cookie of its reader", async () => {
+  const post = async (origin: string): Promise<number> => {
+    const headers = { cookie: `x_api_key=${KEY}`, origin, "content-type": "text/plain" };
+    const body = JSON.stringify({ uri: "/a", upstream: { nodes: { "127.0.0.1:1": 1 } } });
+    const response = await fetch(`${node.url}/apisix/admin/routes`, { method: "POST", headers, body });
+    await response.text();
+    return response.status;
+  };
+  assert.equal(await post("http://127.0.0.1:5555"), 401);
+  assert.equal(await post("null"), 401);
+  assert.equal(await post(node.url), 201);
 });

@@ -2,7 +2,8 @@
  * Who may use the Admin API: the address must be in the allow list, and the key must be known.
  *
  * Keys are compared by their digests, in a time that depends neither on the key nor on which one matches.
- * A viewer may only read.
+ * A viewer may only read. A cookie, which browsers send on their own, counts for writes only when no page of another
+ * origin asks.
  */
 
 import { createHash, timingSafeEqual } from "node:crypto";
@@ -20,6 +21,10 @@ export interface Credentials {
   header: string | undefined;
   /** Header `Cookie`. */
   cookie: string | undefined;
+  /** Header `Origin`: the page that asks; browsers name it with every write. */
+  origin: string | undefined;
+  /** Header `Host`. */
+  host: string | undefined;
 }
 
 /** Who asks. */
@@ -58,7 +63,7 @@ export class AdminAccess {
   /** Whose key it is, or the answer that refuses. */
   identify(credentials: Credentials): Identity | Answer {
     if (!this.#keyRequired) return ANONYMOUS;
-    const given = credentials.query ?? credentials.header ?? cookieOf(credentials.cookie);
+    const given = credentials.query ?? credentials.header ?? cookieFor(credentials);
     if (given === undefined || given === "") return unauthorized("missing apikey");
     const digest = digestOf(given);
     let found: KnownKey | null = null;
@@ -66,7 +71,7 @@ export class AdminAccess {
       if (timingSafeEqual(candidate.digest, digest) && found === null) found = candidate;
     }
     if (found === null) return unauthorized("wrong apikey");
-    if (found.key.role === "viewer" && credentials.method !== "GET" && credentials.method !== "HEAD") {
+    if (found.key.role === "viewer" && !isRead(credentials.method)) {
       return unauthorized("invalid method for role viewer");
     }
     return found.identity;
@@ -81,6 +86,16 @@ function unauthorized(description: string): Answer {
 
 function digestOf(key: string): Buffer {
   return createHash("sha256").update(key).digest();
+}
+
+function isRead(method: string): boolean {
+  return method === "GET" || method === "HEAD";
+}
+
+/** A form of any page can post text here without a preflight, and the browser adds the cookie. */
+function cookieFor({ method, cookie, origin, host }: Credentials): string | undefined {
+  const isForeign = origin !== undefined && !origin.endsWith(`://${host ?? ""}`);
+  return isForeign && !isRead(method) ? undefined : cookieOf(cookie);
 }
 
 function cookieOf(header: string | undefined): string | undefined {

@@ -132,6 +132,8 @@ class AdminApi {
       query: lastOf(query["api_key"]),
       header: lastOf(request.headers["x-api-key"]),
       cookie: request.headers.cookie,
+      origin: request.headers.origin,
+      host: request.headers.host,
     });
     if ("status" in identity) {
       if (request.method !== "GET") this.#audit(request, null, { answer: identity });
