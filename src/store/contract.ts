@@ -63,7 +63,7 @@ export interface Store {
   get(key: string): Promise<StoredItem | null>;
   /** All or nothing, durable before it resolves; gives the new revision. */
   write(batch: StoreWrite[], options?: WriteOptions): Promise<number>;
-  /** Newest first, at most `limit`. */
+  /** Newest first, at most `limit`; fewer where values are so large that they would not fit into memory. */
   history(key: string, limit: number): Promise<HistoryEntry[]>;
   close(): Promise<void>;
 }

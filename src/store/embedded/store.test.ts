@@ -73,6 +73,19 @@ describe("embedded store", () => {
     remove();
   });
 
+  test("gives the newest versions of a large item, as many as fit into memory", async () => {
+    const { file, remove } = newFolder();
+    const store = new EmbeddedStore({ file, ...bounds });
+    const filling = "x".repeat(1024 * 1024);
+    for (let i = 0; i < 40; i++) await store.write([{ type: "put", key: "/k", value: `${i}${filling}` }]);
+    const entries = await store.history("/k", 100);
+    assert.equal(entries.length, 31);
+    assert.equal(entries[0].revision, 40);
+    assert.equal((await store.history("/k", 3)).length, 3);
+    await store.close();
+    remove();
+  });
+
   test("two processes on one file see each other's writes in order", async () => {
     const { file, remove } = newFolder();
     const one = new EmbeddedStore({ file, ...bounds });

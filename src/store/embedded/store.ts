@@ -57,6 +57,8 @@ const EXPIRY_RETRY_MS = 1000;
 /** The last moment that a `Date` knows (ECMA-262 21.4.1.1): whatever is to live longer lives until then. */
 const LATEST_MS = 8_640_000_000_000_000;
 const HISTORY_LIMIT = 10_000;
+/** Of all values that one call gives: hundreds of versions of a large resource do not fit into the heap. */
+const HISTORY_CHARACTERS = 32 * 1024 * 1024;
 
 interface PendingWrite {
   batch: StoreWrite[];
@@ -172,11 +174,17 @@ export class EmbeddedStore implements Store {
 
   async history(key: string, limit: number): Promise<HistoryEntry[]> {
     this.#assertOpen();
-    const rows = this.#statements.historyOf.all(
-      key,
-      Math.min(limit, HISTORY_LIMIT),
-    ) as unknown as HistoryRow[];
-    return rows.map(({ revision, time, author, value }) => ({ revision, time, author, value }));
+    const rows = this.#statements.historyOf.iterate(key, Math.min(limit, HISTORY_LIMIT));
+    const entries: HistoryEntry[] = [];
+    let characters = 0;
+    for (const row of rows as Iterable<unknown> as Iterable<HistoryRow>) {
+      const { revision, time, author, value } = row;
+      characters += value?.length ?? 0;
+      // The diff of two neighbours is always possible.
+      if (characters > HISTORY_CHARACTERS && entries.length >= 2) break;
+      entries.push({ revision, time, author, value });
+    }
+    return entries;
   }
 
   async close(): Promise<void> {
