@@ -24,6 +24,11 @@ export function lowerName(name: string): string {
 }
 
 export class HeaderList {
+  /**
+   * Every field came from a parser or is the gateway's own, so a serialiser need not look for characters that would
+   * split the message. `add` and `set`, which plugins use, end that; so must whoever writes into the arrays.
+   */
+  isChecked = true;
   /** Lower-case names; index i belongs to `rawNames[i]` and `values[i]`. Read freely, change by methods. */
   readonly names: string[] = [];
   readonly rawNames: string[] = [];
@@ -67,12 +72,11 @@ export class HeaderList {
 
   /** Appends a field, keeping others of the same name. */
   add(rawName: string, value: string): void {
-    this.names.push(lowerName(rawName));
-    this.rawNames.push(rawName);
-    this.values.push(value);
+    this.isChecked = false;
+    this.push(lowerName(rawName), rawName, value);
   }
 
-  /** Appends a field whose lower-case name is already known; for parsers. */
+  /** Appends a field that is known to be fit for the wire; for parsers and the gateway's own. */
   push(name: string, rawName: string, value: string): void {
     this.names.push(name);
     this.rawNames.push(rawName);
@@ -81,7 +85,12 @@ export class HeaderList {
 
   /** Replaces the first field of that name and drops the rest, or appends. */
   set(rawName: string, value: string): void {
-    const name = lowerName(rawName);
+    this.isChecked = false;
+    this.put(lowerName(rawName), rawName, value);
+  }
+
+  /** As `set`, for a field that is known to be fit for the wire. */
+  put(name: string, rawName: string, value: string): void {
     const at = this.names.indexOf(name);
     if (at === -1) {
       this.push(name, rawName, value);
@@ -105,6 +114,7 @@ export class HeaderList {
 
   clone(): HeaderList {
     const copy = new HeaderList();
+    copy.isChecked = this.isChecked;
     for (let i = 0; i < this.names.length; i++) copy.push(this.names[i], this.rawNames[i], this.values[i]);
     return copy;
   }

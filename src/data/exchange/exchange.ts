@@ -116,7 +116,7 @@ export class HttpExchange implements Exchange {
   setConsumer(consumer: ConsumerFacts): void {
     this.consumer = consumer;
     const { headers } = this.request;
-    headers.set("X-Consumer-Username", consumer.username);
+    headers.put("x-consumer-username", "X-Consumer-Username", consumer.username);
     if (consumer.credentialId !== undefined) headers.set("X-Credential-Identifier", consumer.credentialId);
     else headers.delete("x-credential-identifier");
     const customId = consumer.labels?.custom_id;

@@ -50,8 +50,13 @@ function judge(x: HttpExchange, name: string, variable: string, isBelieved: bool
  * `-Port` are told as seen here unless a trusted peer or a plugin set them; an empty one is left out.
  */
 export function upstreamHeaders(x: HttpExchange, host: string): HeaderList {
-  const { names, rawNames, values } = x.request.headers;
+  const { names, rawNames, values, isChecked } = x.request.headers;
   const headers = new HeaderList();
+  // The client's own host and address are fit for the wire; those of a plugin or of configuration may not be.
+  headers.isChecked =
+    isChecked &&
+    host === x.head.authority &&
+    x.client.address === (x.transport.connection.proxyProtocolAddress ?? x.client.peerAddress);
   headers.push("host", "Host", host);
   let forwardedFor = "";
   let forwardedProto: string | null = null;
@@ -97,7 +102,7 @@ export function upstreamHeaders(x: HttpExchange, host: string): HeaderList {
 export function clientHeaders(headers: HeaderList, server: string): void {
   stripHopByHop(headers);
   headers.delete("content-length");
-  headers.set("Server", server);
+  headers.put("server", "Server", server);
   if (!headers.has("date")) headers.push("date", "Date", httpDate());
 }
 

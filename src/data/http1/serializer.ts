@@ -76,10 +76,16 @@ export function lastChunkText(trailers: HeaderList | null): string {
   return trailers === null ? "0\r\n\r\n" : `0\r\n${fieldsText(trailers)}\r\n`;
 }
 
-/** Field lines of a list, each ended by CRLF. */
+/** Field lines of a list, each ended by CRLF. What is not known to be fit for the wire is looked through first. */
 export function fieldsText(headers: HeaderList): string {
   const { names, rawNames, values } = headers;
   let text = "";
+  if (headers.isChecked) {
+    for (let i = 0; i < names.length; i++) {
+      if (!isTransports(names[i])) text += `${rawNames[i]}: ${values[i]}\r\n`;
+    }
+    return text;
+  }
   for (let i = 0; i < names.length; i++) {
     const name = names[i];
     if (isTransports(name)) continue;
