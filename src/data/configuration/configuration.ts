@@ -20,7 +20,7 @@ import type { Catalog, HostServices, MergedPlugin } from "../pipeline/compiler.t
 import type { RouterMode } from "../route/route-pattern.ts";
 import { Router } from "../route/router.ts";
 import { PluginCompiler, type HeldChain } from "../pipeline/compiler.ts";
-import { mergeConsumer, mergePlugins } from "../pipeline/merge.ts";
+import { mergeConsumer, mergePlugins, type PluginSource } from "../pipeline/merge.ts";
 import type { PluginChain } from "../pipeline/chain.ts";
 import { namesBodyVariable } from "../exchange/body/body-variables.ts";
 import { CompiledRoute } from "./compiled-route.ts";
@@ -141,13 +141,11 @@ export class Configuration {
     if (consumer === null) return compiled.chain;
     const group = consumer.groupId === undefined ? undefined : this.#consumerGroups.get(consumer.groupId);
     const own = this.#withoutAuth(consumer.plugins);
-    if (own === undefined && group === undefined) return compiled.chain;
+    if (own === undefined && consumer.groupId === undefined) return compiled.chain;
     return compiled.chainFor(username, consumer.version * 65_536 + (this.#groupVersion % 65_536), () =>
       this.compiler.compile(
         mergeConsumer(this.#mergedOf(this.#publishedRoute(route)), [
-          group === undefined
-            ? null
-            : { owner: `consumer_group#${consumer.groupId!}`, plugins: group.value.plugins },
+          sourceOf("consumer_group", consumer.groupId, group?.value),
           { owner: `consumer#${username}`, plugins: own },
         ]),
       ),
@@ -401,12 +399,8 @@ export class Configuration {
     const pluginConfig =
       route.plugin_config_id === undefined ? undefined : this.#pluginConfigs.get(route.plugin_config_id);
     return mergePlugins([
-      service === undefined
-        ? null
-        : { owner: `service#${route.service_id!}`, plugins: service.item.value.plugins },
-      pluginConfig === undefined
-        ? null
-        : { owner: `plugin_config#${route.plugin_config_id!}`, plugins: pluginConfig.value.plugins },
+      sourceOf("service", route.service_id, service?.item.value),
+      sourceOf("plugin_config", route.plugin_config_id, pluginConfig?.value),
       { owner: `route#${route.id}`, plugins: route.plugins },
     ]);
   }
@@ -425,9 +419,9 @@ export class Configuration {
     route: PublishedRoute,
     service: ServiceEntry | undefined,
   ): UpstreamReference | null {
+    if (route.upstream_id !== undefined) return this.#upstream(route.upstream_id);
     if (route.upstream !== undefined)
       return (entry.inlineUpstream ??= UpstreamReference.inline(this.#createUpstream, route.upstream));
-    if (route.upstream_id !== undefined) return this.#upstream(route.upstream_id);
     if (service === undefined) return null;
     if (service.upstream !== null) return service.upstream;
     const id = service.item.value.upstream_id;
@@ -467,3 +461,16 @@ export class Configuration {
 }
 
 type ConfigurationPlugins = Record<string, Record<string, unknown>> | undefined;
+
+/** Stands for the plugins of a resource that is not there: no plugin has this name, so the chain refuses. */
+const MISSING = { "(missing)": {} };
+
+/** The plugins that a reference brings. One that leads nowhere closes: what it would have brought may be a guard. */
+function sourceOf(
+  kind: string,
+  id: string | undefined,
+  resource: { plugins?: ConfigurationPlugins } | undefined,
+): PluginSource | null {
+  if (id === undefined) return null;
+  return { owner: `${kind}#${id}`, plugins: resource === undefined ? MISSING : resource.plugins };
+}
