@@ -11,7 +11,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   lib: [],
   model: ["lib", "plugin"],
   config: ["lib", "model"],
-  store: ["lib"],
+  store: ["lib", "config", "model"],
   shared: ["lib", "config"],
   plugin: ["lib", "shared", "model"],
   plugins: ["lib", "plugin"],
