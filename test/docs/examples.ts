@@ -110,6 +110,10 @@ export async function runExamples(
         const own = ports.get(port);
         return own === undefined ? place : `${host}:${own}`;
       })
+      .replace(/("port": )(\d+)\b/g, (place, field: string, port: string) => {
+        const own = ports.get(port);
+        return own === undefined ? place : `${field}${own}`;
+      })
       .replace(LISTENS, (_, port: string) => `.listen(${ports.get(port)}`);
   const child = spawn("bash", ["-s"], {
     cwd: folder,
