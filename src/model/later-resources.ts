@@ -154,7 +154,6 @@ export const sslType: ResourceType = {
       }),
     },
     if: { properties: { type: { enum: ["server"] } } },
-    // oxlint-disable-next-line unicorn/no-thenable -- the keyword of JSON Schema
     then: { oneOf: [{ required: ["sni", "key", "cert"] }, { required: ["snis", "key", "cert"] }] },
     else: { required: ["key", "cert"] },
     additionalProperties: false,

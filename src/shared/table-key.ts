@@ -77,7 +77,6 @@ export class TableKey {
 }
 
 function shorten(key: string): string {
-  // eslint-disable-next-line no-control-regex -- the range is that of Latin-1
   const readable = key.slice(0, READABLE_CHARS).replaceAll(/[^\u0000-\u00ff]/g, "?");
   return `${readable}\n${hash("sha256", key, "base64url")}`;
 }

@@ -8,9 +8,9 @@
  * Here each server is closed in the same turn of the loop in which it began to listen, before it can accept. It
  * touches `server._handle`, as `cluster` does.
  *
- * What was measured for this on Node 24.21, with the launcher on 20.20 and on 24.21 alike: 48 clients on fresh
- * connections, two workers of which one is replaced every 0.7 s for 8 s: draining loses 0 of 109,486, `terminate()`
- * about 20 of 8,000 each time (exchanges that were accepted already). A thread's fd is closed with it.
+ * What was measured for this on Node 24.21, with the launcher on 20.20 (not repeated with the launcher on 24.21):
+ * 48 clients on fresh connections, two workers of which one is replaced every 0.7 s for 8 s: draining loses 0 of
+ * 109,486, `terminate()` about 20 of 8,000 each time (exchanges that were accepted already). A thread's fd is closed with it.
  *
  * Two processes can listen on one `reusePort` port without an error, so a port is probed without it first: a
  * second node on the same port is an error that names the port, and not a silent half of the traffic. Two that

@@ -43,7 +43,6 @@ export interface RouteQuery {
 
 const NO_TEXTS: readonly string[] = [];
 
-// oxlint-disable no-unnecessary-type-parameters -- the type of the value is what callers of a match read
 /** Where `Router.match` writes; reusable. Its fields mean something only after a match. */
 export class RouteMatch<T> {
   value: T | null = null;
