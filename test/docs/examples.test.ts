@@ -6,6 +6,7 @@ import { readFileSync, symlinkSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { RealNode, ROOT, temporaryFolder } from "../promises/real-node.ts";
 import { documentationPages, examplesOf, readPage, runExamples, type Outcome } from "./examples.ts";
 
@@ -45,8 +46,7 @@ test("every example of the documentation does what it says", async (t) => {
       upstream: { nodes: { [`127.0.0.1:${ports.get("8000")}`]: 1 } },
     });
     assert.equal((await node.get("/")).status, 200);
-    const page = await (await fetch(`${node.url("metrics")}/apisix/prometheus/metrics`)).text();
-    const names = [...page.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name);
+    const names = [...(await pageWithTraffic(node)).matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name);
     const rows = readFileSync(`${ROOT}/docs/operations.md`, "utf8").matchAll(/^\| (`apisix_[^|]+)\|/gm);
     const told = [...rows].flatMap(([, cell]) => [...cell.matchAll(/`([^`]+)`/g)].map(([, name]) => name));
     assert.deepEqual(told.sort(), names.sort());
@@ -62,6 +62,17 @@ test("every example of the documentation does what it says", async (t) => {
     });
   }
 });
+
+/** The metrics page, once the worker has counted the last byte of a request: it does so behind its answer. */
+async function pageWithTraffic(node: RealNode): Promise<string> {
+  const deadline = Date.now() + 5_000;
+  for (;;) {
+    const page = await (await fetch(`${node.url("metrics")}/apisix/prometheus/metrics`)).text();
+    const counted = page.includes("apisix_http_status{") && page.includes('apisix_bandwidth{type="egress"');
+    if (counted || Date.now() > deadline) return page;
+    await setTimeout(20);
+  }
+}
 
 test("an example that does not do what it says is found", async (t) => {
   const folder = temporaryFolder(t);
