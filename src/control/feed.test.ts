@@ -9,6 +9,7 @@ import { PluginCatalog } from "../plugins/catalog.ts";
 import {
   type HistoryEntry,
   type Store,
+  type StoreContact,
   type StoredItem,
   type StoreListener,
   type StoreState,
@@ -35,6 +36,10 @@ class CutStore implements Store {
 
   constructor(inner: EmbeddedStore) {
     this.#inner = inner;
+  }
+
+  contact(): StoreContact {
+    return { ...this.#inner.contact(), isReachable: !this.isDown };
   }
 
   async load(): Promise<StoreState> {

@@ -50,10 +50,23 @@ export interface HistoryEntry {
   value: string | null;
 }
 
+/** How a store and what it is made of get on, as the last exchange showed; nothing is sent to learn it. */
+export interface StoreContact {
+  /** Whether it answers: reads, writes and the watch are expected to work. */
+  isReachable: boolean;
+  /** Milliseconds since 1970 of the last moment of which the watch is known to have delivered everything; null: never. */
+  lastAt: number | null;
+}
+
 export interface Store {
-  /** Differs between two stores that do not share a history (a random id made with the embedded file). */
+  /**
+   * Differs between two stores that do not share a history (a random id made with the embedded file). Of a remote store
+   * it is known after the first `load`; "" before.
+   */
   readonly identity: string;
-  /** Whole content at one revision. */
+  /** Cheap, and never throws. */
+  contact(): StoreContact;
+  /** Whole content at one revision. Rejects with `StoreUnavailableError` when it does not answer in time. */
   load(): Promise<StoreState>;
   /**
    * Calls `onChange` for every change after `from`, in order and without a gap, or `onResync` when that
@@ -61,7 +74,10 @@ export interface Store {
    */
   watch(from: number, listener: StoreListener, signal: AbortSignal): void;
   get(key: string): Promise<StoredItem | null>;
-  /** All or nothing, durable before it resolves; gives the new revision. */
+  /**
+   * All or nothing, durable before it resolves; gives the new revision. Rejects with `StoreUnavailableError` when the
+   * store does not answer in time.
+   */
   write(batch: StoreWrite[], options?: WriteOptions): Promise<number>;
   /** Newest first, at most `limit`; fewer where values are so large that they would not fit into memory. */
   history(key: string, limit: number): Promise<HistoryEntry[]>;
@@ -87,7 +103,7 @@ export class StoreConflictError extends Error {
   }
 }
 
-/** The store cannot take or give anything now; nothing was changed. */
+/** The store cannot take or give anything now. Whoever wrote hears 503. */
 export class StoreUnavailableError extends Error {
   override name = "StoreUnavailableError";
 }

@@ -6,7 +6,13 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Store, type StoreChange, StoreConflictError, type StoreListener } from "./contract.ts";
+import {
+  type Store,
+  type StoreChange,
+  StoreConflictError,
+  type StoreListener,
+  StoreUnavailableError,
+} from "./contract.ts";
 
 export interface StoreUnderTest {
   store: Store;
@@ -73,6 +79,23 @@ const CASES: Record<string, (subject: StoreUnderTest) => Promise<void>> = {
     assert.notEqual(store.identity, "");
     assert.deepEqual((await store.load()).items, []);
     assert.equal(await store.get("/routes/1"), null);
+  },
+
+  "a store that answers says so, and since when nothing newer is known": async ({ store }) => {
+    const before = Date.now();
+    await store.load();
+    await store.write([{ type: "put", key: "/a", value: "1" }]);
+    const { isReachable, lastAt } = store.contact();
+    assert.equal(isReachable, true);
+    assert.ok(lastAt !== null && lastAt >= before);
+  },
+
+  "a store that is closed is unavailable": async ({ store }) => {
+    await store.close();
+    assert.equal(store.contact().isReachable, false);
+    await assert.rejects(store.load(), StoreUnavailableError);
+    await assert.rejects(store.get("/a"), StoreUnavailableError);
+    await assert.rejects(store.write([{ type: "put", key: "/a", value: "1" }]), StoreUnavailableError);
   },
 
   "what was written is read, with its revisions": async ({ store }) => {

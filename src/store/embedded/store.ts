@@ -19,6 +19,7 @@ import {
   type Store,
   type StoreChange,
   StoreConflictError,
+  type StoreContact,
   type StoreEvent,
   type StoredItem,
   type StoreListener,
@@ -119,6 +120,10 @@ export class EmbeddedStore implements Store {
 
   get compacted(): number {
     return this.#compaction.compacted;
+  }
+
+  contact(): StoreContact {
+    return { isReachable: !this.#closed, lastAt: this.#now() };
   }
 
   async load(): Promise<StoreState> {

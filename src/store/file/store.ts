@@ -20,6 +20,7 @@ import {
   type HistoryEntry,
   type Store,
   type StoreChange,
+  type StoreContact,
   type StoreEvent,
   type StoredItem,
   type StoreListener,
@@ -59,6 +60,8 @@ export class FileStore implements Store {
   #looking: Promise<void> | null = null;
   #watches = new Set<Watch>();
   #isRefusing = false;
+  #isReadable = false;
+  #lastAt: number | null = null;
   #isClosed = false;
 
   constructor(options: FileStoreOptions) {
@@ -70,6 +73,11 @@ export class FileStore implements Store {
   /** Whether the file as it is now was refused. */
   get isRefusing(): boolean {
     return this.#isRefusing;
+  }
+
+  /** Reachable: the file can be read. The configuration grows old while the file is one that is refused. */
+  contact(): StoreContact {
+    return { isReachable: this.#isReadable && !this.#isClosed, lastAt: this.#lastAt };
   }
 
   /** Takes the file over if it has changed. Never rejects. */
@@ -126,10 +134,15 @@ export class FileStore implements Store {
     try {
       const { ino, size, mtimeNs, ctimeNs } = await stat(file, { bigint: true });
       const stamp = `${ino} ${size} ${mtimeNs} ${ctimeNs}`;
-      if (stamp === this.#stamp) return;
+      this.#isReadable = true;
+      if (stamp === this.#stamp) {
+        if (!this.#isRefusing) this.#lastAt = Date.now();
+        return;
+      }
       text = await readFile(file, "utf8");
       this.#stamp = stamp;
     } catch (error) {
+      this.#isReadable = false;
       const reason = error instanceof Error ? error.message : String(error);
       if (this.#stamp !== reason) this.#refuse([`${file} cannot be read: ${reason}`]);
       this.#stamp = reason;
@@ -158,6 +171,7 @@ export class FileStore implements Store {
     }
     for (const line of lines.slice(0, FAULTS_TOLD)) log.error(`a fault in the configuration file: ${line}`);
     this.#isRefusing = false;
+    this.#lastAt = Date.now();
     this.#broken = new Set(faults.keys());
     this.#take(document);
   }
