@@ -91,6 +91,7 @@ export function resolveConfig(input: ResolveInput): StaticConfig {
     supervision: supervision(input, workers),
     log: { level: given.cardea?.log?.level ?? logLevel(filled.nginx_config?.error_log_level) },
     trustedAddresses: apisix.trusted_addresses,
+    privateHosts: cardea.private_hosts,
   };
 }
 

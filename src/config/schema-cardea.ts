@@ -348,6 +348,18 @@ export const cardeaSection = section(
         }),
       ),
     }),
+    private_hosts: Type.Array(
+      Type.String({
+        pattern: "^(?:\\*|(?:\\*\\.)?[0-9a-zA-Z_.-]{1,253})$",
+        expects: "a host name, *.name or *",
+      }),
+      {
+        default: [],
+        maxItems: 256,
+        description:
+          "Host names (`a.com`, `*.a.com`, or `*` for all) under which the Control API and the metrics page may be asked, beside addresses, `localhost` and the machine's name; others get 403.",
+      },
+    ),
     access_log: Type.Object(AccessLogKeys, {
       default: {},
       additionalProperties: false,

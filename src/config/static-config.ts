@@ -27,6 +27,8 @@ export interface StaticConfig {
   log: { level: "debug" | "info" | "warn" | "error" };
   /** CIDRs whose X-Forwarded-* headers are believed. */
   trustedAddresses: string[];
+  /** Names under which APIs without a key may be asked, beside addresses and localhost. */
+  privateHosts: string[];
 }
 
 /** Workers that share listeners; a tenant with its own listeners may have its own group. */

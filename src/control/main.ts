@@ -13,6 +13,7 @@ import { createAdminServer } from "../api/admin/server.ts";
 import { createControlServer } from "../api/control/server.ts";
 import { MetricsPage } from "../api/metrics/page.ts";
 import { createMetricsServer } from "../api/metrics/server.ts";
+import { HostCheck } from "../api/host-check.ts";
 import { createStatusServer } from "../api/status/server.ts";
 import type { AdminKey } from "../config/static-config.ts";
 import { compactHeap } from "../lib/compact-heap.ts";
@@ -78,16 +79,17 @@ async function run(): Promise<void> {
   const loading = control.start();
 
   const { store, state, feed, publisher } = control;
+  const hosts = new HostCheck(config.privateHosts);
   if (config.admin.enabled) {
     const audit = createLog("audit", "info");
-    const parts = { store, state, feed, publisher, plugins, log, audit };
+    const parts = { store, state, feed, publisher, plugins, hosts, log, audit };
     const admin = { ...parts, config: config.admin, keys: adminKeys() };
     const server = createAdminServer(admin);
     await server.ready();
     await listen("admin", server.routing);
   }
   const { threads, counters } = shared;
-  const controlApi = createControlServer({ state, publisher, plugins, threads, counters });
+  const controlApi = createControlServer({ state, publisher, plugins, threads, counters, hosts });
   await controlApi.ready();
   await listen("control", controlApi.routing);
   const status = createStatusServer({ threads, isDraining: () => isDraining || areWorkersDraining() });
@@ -95,7 +97,7 @@ async function run(): Promise<void> {
   const page = new MetricsPage(shared, () => metricsFacts(control, config.metrics.prefix));
   publisher.renderMetrics = (accept) => page.render(accept);
   if (config.metrics.enabled) {
-    await listen("metrics", requestListenerOf(createMetricsServer(page, config.metrics.uri)));
+    await listen("metrics", requestListenerOf(createMetricsServer(page, config.metrics.uri, hosts)));
   }
   await loading;
   stopWarmUp = warmUp(state.types.values(), plugins.list());

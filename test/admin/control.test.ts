@@ -8,6 +8,7 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 import { readOrMakeAdminKey } from "../../src/api/admin/key-file.ts";
 import { MetricsPage } from "../../src/api/metrics/page.ts";
+import { HostCheck } from "../../src/api/host-check.ts";
 import { createMetricsServer } from "../../src/api/metrics/server.ts";
 import { createStatusServer } from "../../src/api/status/server.ts";
 import { reserveRevisions } from "../../src/control/revision-reserve.ts";
@@ -259,10 +260,8 @@ test("the node is ready once every worker serves a configuration", async () => {
 test("a scrape shows the metrics of the node at the configured path only", async () => {
   await withNode(async (node) => {
     const facts = () => ({ prefix: "apisix_", hostname: "h", version: "1" });
-    const server = createMetricsServer(new MetricsPage(node.shared, facts), "/metrics").listen(
-      0,
-      "127.0.0.1",
-    );
+    const page = new MetricsPage(node.shared, facts);
+    const server = createMetricsServer(page, "/metrics", new HostCheck([])).listen(0, "127.0.0.1");
     await once(server, "listening");
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     const pages = await Promise.all(

@@ -11,6 +11,7 @@ import { MessageChannel, type MessagePort } from "node:worker_threads";
 import type { FastifyInstance } from "fastify";
 import { createAdminServer } from "../../src/api/admin/server.ts";
 import { createControlServer } from "../../src/api/control/server.ts";
+import { HostCheck } from "../../src/api/host-check.ts";
 import type { HealthReport } from "../../src/api/control/health.ts";
 import type { AdminConfig, AdminKey } from "../../src/config/static-config.ts";
 import type { HostResolver } from "../../src/control/addresses.ts";
@@ -175,7 +176,9 @@ export class TestNode {
       ...this.#keys,
     ];
     const audit: Log = { ...silent, info: (_message, fields) => void this.audited.push({ ...fields }) };
-    const parts = { config: this.#config, keys, store, state, feed, publisher, plugins, log: silent, audit };
+    const hosts = new HostCheck([]);
+    const config = this.#config;
+    const parts = { config, keys, store, state, feed, publisher, plugins, hosts, log: silent, audit };
     this.#admin = createAdminServer(parts);
     this.#controlApi = createControlServer({
       state,
@@ -183,6 +186,7 @@ export class TestNode {
       plugins,
       threads,
       counters: { reset: () => 0 },
+      hosts,
       health: this.#health,
     });
     await this.#admin.listen({ host: "127.0.0.1", port: 0 });

@@ -13,6 +13,7 @@ import type { Publisher } from "../../control/publish.ts";
 import type { ConfigurationState } from "../../control/state.ts";
 import type { Log } from "../../lib/log.ts";
 import { type Store, StoreUnavailableError } from "../../store/contract.ts";
+import type { HostCheck } from "../host-check.ts";
 import { AdminAccess, type Identity } from "./access.ts";
 import { type Answer, AnswerError, plainText, refuse, refuseScope } from "./answer.ts";
 import { audit } from "./audit.ts";
@@ -34,6 +35,8 @@ export interface AdminParts {
   publisher: Publisher;
   plugins: PluginList;
   log: Log;
+  /** Asked where no key is. */
+  hosts: HostCheck;
   /** Of writes; must not be silenced. */
   audit: Log;
   now?: () => number;
@@ -103,10 +106,15 @@ class AdminApi {
 
   /** Headers of every answer, the allow list, and preflights. */
   admit(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
-    const { cors, serverHeader, allow } = this.#parts.config;
+    const { cors, serverHeader, allow, keyRequired } = this.#parts.config;
     if (serverHeader !== null) reply.header("server", serverHeader);
     if (!this.#access.allowsAddress(request.ip, allow.length === 0)) {
       void send(reply, refuse(403, `the address ${request.ip} is not in allow_admin`));
+      return;
+    }
+    const foreign = keyRequired ? null : this.#parts.hosts.refusalOf(request.headers.host);
+    if (foreign !== null) {
+      void send(reply, refuse(403, foreign));
       return;
     }
     if (cors) {

@@ -1,6 +1,6 @@
 /**
  * The Control API: what this node holds and how its threads are. Without keys, on the loopback by default: so
- * fields that are encrypted in the store are encrypted here too.
+ * fields that are encrypted in the store are encrypted here too, and pages in browsers can neither write nor read.
  */
 
 import { fastify, type FastifyInstance, type FastifyRequest } from "fastify";
@@ -10,6 +10,7 @@ import { RESOURCE_TYPES } from "../../model/resources.ts";
 import type { LimitCounters } from "../../shared/limit-counters.ts";
 import { monotonicMs, type Threads } from "../../shared/threads.ts";
 import { type PluginList, pluginFacts } from "../admin/plugin-facts.ts";
+import type { HostCheck } from "../host-check.ts";
 import { checker, checkers, healthPage, type HealthReport } from "./health.ts";
 import { heldText } from "./held.ts";
 
@@ -19,6 +20,7 @@ export interface ControlApiParts {
   plugins: PluginList;
   threads: Threads;
   counters: Pick<LimitCounters, "reset">;
+  hosts: HostCheck;
   /** Absent: nothing is checked. */
   health?: HealthReport;
 }
@@ -40,6 +42,11 @@ export function createControlServer(parts: ControlApiParts): FastifyInstance {
   const server = fastify({ logger: false, bodyLimit: 64 * 1024, forceCloseConnections: true });
   server.addHook("onRequest", (request, reply, done) => {
     reply.header("content-type", "application/json");
+    const foreign = parts.hosts.refusalOf(request.headers.host);
+    if (foreign !== null) {
+      void reply.code(403).send({ error_msg: foreign });
+      return;
+    }
     // Browsers name the origin of a page with every POST and PUT: no page may act here on behalf of its reader.
     if (request.method !== "GET" && request.method !== "HEAD" && request.headers.origin !== undefined) {
       void reply.code(403).send({ error_msg: "requests of web pages are refused" });
