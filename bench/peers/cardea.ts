@@ -41,6 +41,7 @@ export async function startCardea(processes: Processes, options: CardeaOptions):
       node_listen: [{ ip: "127.0.0.1", port }],
       control: { ip: "127.0.0.1", port: controlPort },
       status: { ip: "127.0.0.1", port: statusPort },
+      ssl: { enable: false },
       router: { http: router },
     },
     deployment: { admin: { admin_listen: { ip: "127.0.0.1", port: adminPort } } },

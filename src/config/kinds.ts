@@ -110,6 +110,16 @@ export function choice<const T extends readonly string[]>(
   return Type.Unsafe<T[number]>({ type: "string", enum: values, ...options });
 }
 
+/** Versions of TLS by their names, with spaces between them. */
+export function tlsVersions(options: SchemaOptions = {}): TUnsafe<string> {
+  return Type.Unsafe<string>({
+    type: "string",
+    pattern: "^ *TLSv1\\.[123](?: +TLSv1\\.[123])* *$",
+    expects: "some of TLSv1.1 TLSv1.2 TLSv1.3, with spaces between them",
+    ...options,
+  });
+}
+
 /** A key of APISIX without effect here (yet): accepted in any form and named in one warning. */
 export function withoutEffect(description: string): TUnsafe<unknown> {
   return Type.Unsafe<unknown>({ effect: "none", description });

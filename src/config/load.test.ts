@@ -38,6 +38,7 @@ describe("a file with nothing in it", () => {
   test("gives the default listeners", () => {
     assert.deepEqual(ports(""), [
       "http 0.0.0.0:9080 default false",
+      "https 0.0.0.0:9443 default false",
       "admin 127.0.0.1:9180 default false",
       "control 127.0.0.1:9090 default false",
       "metrics 127.0.0.1:9091 default false",
@@ -134,7 +135,7 @@ describe("a key", () => {
 
   test("switches a listener off", () => {
     const text =
-      "apisix: { enable_admin: false, enable_control: false }\nplugin_attr: { prometheus: { enable_export_server: false } }";
+      "apisix: { enable_admin: false, enable_control: false, ssl: { enable: false } }\nplugin_attr: { prometheus: { enable_export_server: false } }";
     assert.deepEqual(ports(text), ["http 0.0.0.0:9080 default false", "status 127.0.0.1:7085 default false"]);
   });
 
@@ -152,13 +153,32 @@ describe("a key", () => {
 
   test("makes groups with workers and ports of their own", () => {
     const text =
-      "cardea: { workers: 2, groups: [{ name: a, workers: 1, listen: [{ port: 90, proxy_protocol: true }] }] }";
+      "cardea: { workers: 2, groups: [{ name: a, workers: 1, listen: [{ port: 90, proxy_protocol: true }, { port: 91, tls: true }] }] }";
     assert.equal(config(text).workers, 3);
     assert.deepEqual(config(text).groups, [
       { name: "default", workers: 2 },
       { name: "a", workers: 1 },
     ]);
-    assert.equal(ports(text)[1], "http 0.0.0.0:90 a true");
+    assert.deepEqual(ports(text).slice(2, 4), ["http 0.0.0.0:90 a true", "https 0.0.0.0:91 a false"]);
+  });
+
+  test("names ports and rules for TLS", () => {
+    assert.deepEqual(
+      ports(
+        "apisix: { ssl: { listen: [{ ip: '::1', port: 443 }, {}] }, proxy_protocol: { listen_https_port: 9182 } }",
+      ).filter((each) => each.startsWith("https")),
+      ["https ::1:443 default false", "https 0.0.0.0:9443 default false", "https 0.0.0.0:9182 default true"],
+    );
+    const { tls } = config(
+      "apisix: { ssl: { ssl_protocols: ' TLSv1.3  TLSv1.2', ssl_ciphers: AES128-SHA, fallback_sni: A.com. } }",
+    );
+    assert.deepEqual(tls.versions, ["TLSv1.2", "TLSv1.3"]);
+    assert.match(tls.ciphers, /^TLS_AES_256_GCM_SHA384:.*:AES128-SHA$/);
+    assert.equal(tls.fallbackServerName, "a.com");
+    assert.match(
+      fault("apisix: { ssl: { ssl_protocols: SSLv3 } }"),
+      /ssl_protocols: given "SSLv3", expected some of TLSv1\.1/,
+    );
   });
 });
 
@@ -359,8 +379,12 @@ describe("an admin key", () => {
 describe("keys without effect", () => {
   test("are named in one warning", () => {
     assert.deepEqual(
-      warnings("apisix: { tracing: true, ssl: { enable: 1 } }\nnginx_config: { user: root }"),
-      ["keys of APISIX that have no effect yet: apisix.tracing, apisix.ssl, nginx_config.user"],
+      warnings(
+        "apisix: { tracing: true, ssl: { listen: [{ enable_http3: true }] } }\nnginx_config: { user: root }",
+      ),
+      [
+        "keys of APISIX that have no effect yet: apisix.tracing, apisix.ssl.listen[0].enable_http3, nginx_config.user",
+      ],
     );
   });
 

@@ -4,8 +4,8 @@
  */
 
 import { availableParallelism, totalmem } from "node:os";
-import { resolve } from "node:path";
 import type { ConfigProblem } from "./config-error.ts";
+import { hasAdmin, hasTraffic, store, survival } from "./roles.ts";
 import type { ConfigFile } from "./schema.ts";
 import { DEFAULT_ACCESS_LOG_FORMAT } from "./schema-cardea.ts";
 import { PUBLIC_KEYS, WELL_KNOWN_KEYS } from "./well-known-keys.ts";
@@ -17,11 +17,11 @@ import type {
   HttpConfig,
   ListenerConfig,
   StaticConfig,
-  StoreConfig,
   SupervisionConfig,
   UpstreamDefaults,
   WorkerGroup,
 } from "./static-config.ts";
+import { tlsConfig } from "./tls.ts";
 
 type Partly<T> = T extends object
   ? T extends readonly unknown[]
@@ -53,11 +53,13 @@ export function resolveConfig(input: ResolveInput): StaticConfig {
   const cardea = filled.cardea;
   const groups = workerGroups(input);
   const workers = groups.reduce((sum, group) => sum + group.workers, 0);
+  const storeConfig = store(input);
   return {
     workers,
     groups,
     listeners: listeners(input),
     http: http(input),
+    tls: tlsConfig(apisix.ssl),
     upstream: upstreamDefaults(input),
     router: {
       http: apisix.router.http,
@@ -72,7 +74,8 @@ export function resolveConfig(input: ResolveInput): StaticConfig {
       ipv6: apisix.enable_ipv6,
     },
     admin: admin(input),
-    store: store(input),
+    store: storeConfig,
+    survival: survival(input, storeConfig),
     encryption: encryption(input),
     plugins: { enabled: filled.plugins ?? null, attributes: { ...filled.plugin_attr } },
     accessLog: accessLog(input),
@@ -96,6 +99,8 @@ export function resolveConfig(input: ResolveInput): StaticConfig {
 }
 
 function workerGroups({ filled, addProblem }: ResolveInput): WorkerGroup[] {
+  // It carries no traffic, but compiles what is written as the data planes do, and says what cannot be used.
+  if (!hasTraffic(filled)) return [{ name: DEFAULT_GROUP, workers: 1 }];
   const wish = filled.cardea.workers ?? filled.nginx_config?.worker_processes ?? "auto";
   const cores = availableParallelism();
   const count = filled.apisix.enable_dev_mode ? 1 : wish === "auto" ? cores : wish;
@@ -145,10 +150,20 @@ function listeners(input: ResolveInput): ListenerConfig[] {
   if (proxyPort !== undefined) {
     add("http", undefined, proxyPort, ["apisix", "proxy_protocol", "listen_http_port"], DEFAULT_GROUP, true);
   }
+  if (apisix.ssl.enable) {
+    apisix.ssl.listen.forEach((entry, i) => {
+      add("https", entry.ip, entry.port, ["apisix", "ssl", "listen", i]);
+    });
+  }
+  const proxyTlsPort = apisix.proxy_protocol?.listen_https_port;
+  if (proxyTlsPort !== undefined && apisix.ssl.enable) {
+    const path = ["apisix", "proxy_protocol", "listen_https_port"];
+    add("https", undefined, proxyTlsPort, path, DEFAULT_GROUP, true);
+  }
   filled.cardea.groups.forEach((group, i) => {
     group.listen.forEach((entry, j) => {
       const path = ["cardea", "groups", i, "listen", j];
-      add("http", entry.ip, entry.port, path, group.name, entry.proxy_protocol);
+      add(entry.tls ? "https" : "http", entry.ip, entry.port, path, group.name, entry.proxy_protocol);
     });
   });
   if (hasAdmin(filled)) {
@@ -263,38 +278,10 @@ function admin(input: ResolveInput): AdminConfig {
   };
 }
 
-/** A data plane only proxies: its configuration is written elsewhere. */
-function hasAdmin({ apisix, deployment }: ConfigFile): boolean {
-  return apisix.enable_admin && deployment.role !== "data_plane";
-}
-
 /** Without server tokens the name stays and the version goes. */
 function serverHeader(text: string, hasTokens: boolean): string | null {
   if (text === "") return null;
   return hasTokens ? text : text.split("/", 1)[0];
-}
-
-function store({ filled, folder, addProblem }: ResolveInput): StoreConfig {
-  const { history_revisions: historyRevisions, history_days: historyDays, file } = filled.cardea.store;
-  const { role, role_data_plane: dataPlane } = filled.deployment;
-  if (role !== "data_plane") {
-    if (file !== undefined) {
-      addProblem(
-        ["cardea", "store", "file"],
-        "given a file, expected it with deployment.role data_plane only",
-      );
-    }
-    return { type: "embedded", historyRevisions, historyDays };
-  }
-  const format = dataPlane.config_provider;
-  if (format === undefined) {
-    addProblem(
-      ["deployment", "role_data_plane", "config_provider"],
-      "given nothing, expected yaml or json (etcd comes later)",
-    );
-    return { type: "embedded", historyRevisions, historyDays };
-  }
-  return { type: "file", format, file: resolve(folder, file ?? `apisix.${format}`) };
 }
 
 function encryption({ filled, addWarning }: ResolveInput): EncryptionConfig {

@@ -58,8 +58,9 @@ const GroupListen = Type.Object(
       default: false,
       description: "Whether every connection must speak the PROXY protocol.",
     }),
+    tls: Type.Boolean({ default: false, description: "Whether it takes HTTPS traffic." }),
   },
-  { additionalProperties: false, expects: "{ ip, port, proxy_protocol }" },
+  { additionalProperties: false, expects: "{ ip, port, proxy_protocol, tls }" },
 );
 
 const Group = Type.Object(
@@ -318,6 +319,25 @@ export const cardeaSection = section(
           description: "File with the resources of a data_plane, instead of apisix.yaml or apisix.json.",
         }),
       ),
+      snapshot: Type.Optional(
+        Type.Boolean({
+          description:
+            "Whether the last good configuration is kept in the data folder, to start from when the store does not " +
+            "answer. Default: true where the store is elsewhere, false for a file; the embedded store needs none.",
+        }),
+      ),
+      snapshot_interval: duration({
+        default: "10s",
+        minimum: 100,
+        maximum: DAY_MS,
+        description: "Least time between two writes of the snapshot.",
+      }),
+      max_age: duration({
+        default: 0,
+        maximum: 365 * DAY_MS,
+        description:
+          "A node whose configuration was not confirmed by the store for longer is not ready. 0: age does not matter.",
+      }),
     }),
     admin: section({
       server_header: Type.String({

@@ -8,7 +8,19 @@ import { Type } from "../lib/schema.ts";
 import type { Static, TSchema } from "@sinclair/typebox";
 import { RESOURCE_NAMES } from "../model/resource-names.ts";
 import { AccessLogKeys, cardeaSection } from "./schema-cardea.ts";
-import { address, choice, cidr, duration, nameServer, port, section, size, withoutEffect } from "./kinds.ts";
+import {
+  address,
+  choice,
+  cidr,
+  duration,
+  nameServer,
+  port,
+  section,
+  size,
+  tlsVersions,
+  withoutEffect,
+} from "./kinds.ts";
+import { DEFAULT_CIPHERS } from "./tls.ts";
 
 const ListenEntry = Type.Object(
   {
@@ -17,6 +29,54 @@ const ListenEntry = Type.Object(
     enable_http2: Type.Optional(withoutEffect("HTTP/2 per listener.")),
   },
   { additionalProperties: false, expects: "{ ip, port }" },
+);
+
+const tlsSection = section(
+  {
+    enable: Type.Boolean({ default: true, description: "Whether there are TLS listeners." }),
+    listen: Type.Array(
+      Type.Object(
+        {
+          ip: Type.Optional(address({ description: "Default: 0.0.0.0" })),
+          port: port({ default: 9443 }),
+          enable_http2: Type.Optional(withoutEffect("HTTP/2 per listener.")),
+          enable_http3: Type.Optional(withoutEffect("HTTP/3.")),
+        },
+        { additionalProperties: false, expects: "{ ip, port }" },
+      ),
+      {
+        default: [{ port: 9443 }],
+        minItems: 1,
+        maxItems: 256,
+        description: "Ports of the default group that take HTTPS traffic.",
+      },
+    ),
+    ssl_protocols: tlsVersions({
+      default: "TLSv1.2 TLSv1.3",
+      description: "Versions of TLS that clients may speak; `ssl_protocols` of a certificate goes before it.",
+    }),
+    ssl_ciphers: Type.String({
+      default: DEFAULT_CIPHERS,
+      minLength: 1,
+      maxLength: 4096,
+      description:
+        "Ciphers in OpenSSL's notation, the best first. Those of TLS 1.3 (`TLS_...`) need not be named.",
+    }),
+    ssl_session_tickets: Type.Boolean({
+      default: false,
+      description:
+        "Whether clients may resume sessions by tickets. Their key is the node's, new at every start.",
+    }),
+    fallback_sni: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 255,
+        description: "Server name of clients that send none.",
+      }),
+    ),
+    ssl_trusted_certificate: Type.Optional(withoutEffect("Authorities for connections to upstreams.")),
+  },
+  { description: "TLS for clients. Certificates are resources (`ssls`)." },
 );
 
 const EncryptionKey = Type.String({
@@ -51,7 +111,9 @@ const apisixSection = section(
           listen_http_port: Type.Optional(
             port({ description: "A port on which every connection speaks the PROXY protocol." }),
           ),
-          listen_https_port: Type.Optional(withoutEffect("PROXY protocol before TLS.")),
+          listen_https_port: Type.Optional(
+            port({ description: "The same for TLS: the PROXY header comes before the handshake." }),
+          ),
           enable_tcp_pp: Type.Optional(withoutEffect("PROXY protocol on stream ports.")),
           enable_tcp_pp_to_upstream: Type.Optional(withoutEffect("PROXY protocol to stream upstreams.")),
         },
@@ -131,7 +193,7 @@ const apisixSection = section(
     max_post_args_readable_size: Type.Optional(withoutEffect("Cap for `post_arg.*` conditions.")),
     stream_proxy: Type.Optional(withoutEffect("TCP and UDP listeners.")),
     enable_resolv_search_opt: Type.Optional(withoutEffect("Search domains of resolv.conf.")),
-    ssl: Type.Optional(withoutEffect("TLS listeners.")),
+    ssl: tlsSection,
     disable_sync_configuration_during_start: Type.Optional(withoutEffect("Start-up of APISIX's workers.")),
     worker_startup_time_threshold: Type.Optional(withoutEffect("Start-up of APISIX's workers.")),
     admin_api_version: Type.Optional(withoutEffect("Older place of `deployment.admin.admin_api_version`.")),
@@ -346,19 +408,22 @@ const AdminKeyEntry = Type.Object(
 
 const deploymentSection = section(
   {
-    role: choice(["traditional", "data_plane"], {
+    role: choice(["traditional", "control_plane", "data_plane"], {
       default: "traditional",
-      expects: "traditional or data_plane (control_plane comes later)",
-      description: "What the node is. A data_plane has no Admin API and reads its resources from a file.",
+      description:
+        "What the node is. A control_plane has the Admin API and no traffic, a data_plane traffic and no Admin API.",
     }),
     role_traditional: section({
-      config_provider: choice(["etcd"], {
+      config_provider: choice(["etcd", "yaml"], {
         default: "etcd",
-        expects: "etcd (read as: the embedded store) or no such key; yaml comes later",
-        description: "Read as the embedded store; an etcd as the store comes later.",
+        description:
+          "etcd is read as the embedded store; an etcd as the store comes later. yaml: the resources are one document " +
+          "that is put through the Admin API (with `apisix.enable_admin: false`, apisix.yaml beside this file).",
       }),
     }),
-    role_control_plane: Type.Optional(withoutEffect("The role control_plane.")),
+    role_control_plane: section({
+      config_provider: choice(["etcd"], { default: "etcd", description: "Where a control_plane writes." }),
+    }),
     role_data_plane: section({
       config_provider: Type.Optional(
         choice(["yaml", "json"], {

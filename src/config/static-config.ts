@@ -13,11 +13,13 @@ export interface StaticConfig {
   groups: WorkerGroup[];
   listeners: ListenerConfig[];
   http: HttpConfig;
+  tls: TlsConfig;
   upstream: UpstreamDefaults;
   router: RouterConfig;
   resolver: ResolverConfig;
   admin: AdminConfig;
   store: StoreConfig;
+  survival: SurvivalConfig;
   encryption: EncryptionConfig;
   plugins: PluginsConfig;
   accessLog: AccessLogConfig;
@@ -79,6 +81,19 @@ export interface HttpConfig {
   shedHeapShare: number;
 }
 
+export type TlsVersion = "TLSv1.1" | "TLSv1.2" | "TLSv1.3";
+
+/** TLS for clients; certificates are resources. */
+export interface TlsConfig {
+  /** At least one, the oldest first. */
+  versions: TlsVersion[];
+  /** OpenSSL's notation, those of TLS 1.3 included. */
+  ciphers: string;
+  sessionTickets: boolean;
+  /** Server name of clients that send none; lower case. Null: there is none. */
+  fallbackServerName: string | null;
+}
+
 export interface UpstreamDefaults {
   connectTimeoutMs: number;
   sendTimeoutMs: number;
@@ -136,7 +151,7 @@ export interface AdminKeyScope {
   uriPrefixes: string[] | null;
 }
 
-export type StoreConfig = EmbeddedStoreConfig | FileStoreConfig;
+export type StoreConfig = EmbeddedStoreConfig | FileStoreConfig | ApiStoreConfig;
 
 export interface EmbeddedStoreConfig {
   type: "embedded";
@@ -150,6 +165,21 @@ export interface FileStoreConfig {
   type: "file";
   format: "yaml" | "json";
   file: string;
+}
+
+/** The resources are one document, put as a whole through the Admin API and kept in the data folder. */
+export interface ApiStoreConfig {
+  type: "api";
+}
+
+/** What a node does while its store does not answer. */
+export interface SurvivalConfig {
+  /** Whether the last good configuration is kept in the data folder, to start from. */
+  hasSnapshot: boolean;
+  /** Least time between two writes of it. */
+  snapshotIntervalMs: number;
+  /** A node whose configuration was not confirmed for longer is not ready; 0: age does not matter. */
+  maxAgeMs: number;
 }
 
 export interface EncryptionConfig {

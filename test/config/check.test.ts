@@ -73,11 +73,11 @@ describe("cardea check", () => {
     const { code, out, err } = await check(file, { ADMIN_KEY: "a-key-of-our-own-000" });
     assert.equal(err.trimEnd().split("\n").length, 2, err);
     assert.match(err, /^warning: deployment\.etcd \(line \d+\) is not used/m);
-    assert.match(err, /^warning: keys of APISIX .*apisix\.proxy_cache, apisix\.ssl, nginx_config\./m);
+    assert.match(err, /^warning: keys of APISIX .*apisix\.proxy_cache, nginx_config\./m);
     assert.equal(code, 0);
     assert.match(
       out,
-      /2 workers, http 0\.0\.0\.0:9080, http 127\.0\.0\.2:9082, admin 0\.0\.0\.0:9180, control 0\.0\.0\.0:9092/,
+      /2 workers, http 0\.0\.0\.0:9080, http 127\.0\.0\.2:9082, https 0\.0\.0\.0:9443, admin 0\.0\.0\.0:9180, control 0\.0\.0\.0:9092/,
     );
   });
 
