@@ -151,6 +151,23 @@ describe("a key", () => {
     assert.deepEqual(json.store, { type: "file", format: "json", file: "/etc/routes.json" });
   });
 
+  test("makes a traditional node whose resources are one document of the Admin API", () => {
+    const text = "deployment: { role_traditional: { config_provider: yaml } }";
+    const made = config(text);
+    assert.deepEqual([made.store, made.admin.enabled], [{ type: "api" }, true]);
+    const without = parseStaticConfig("/etc/c/config.yaml", `${text}\napisix: { enable_admin: false }`, {});
+    assert.deepEqual(without.config.store, { type: "file", format: "yaml", file: "/etc/c/apisix.yaml" });
+  });
+
+  test("keeps a snapshot of what is not on this machine already", () => {
+    const none = { hasSnapshot: false, snapshotIntervalMs: 10_000, maxAgeMs: 0 };
+    assert.deepEqual(config("cardea: { store: { snapshot: true } }").survival, none);
+    const file = "deployment: { role: data_plane, role_data_plane: { config_provider: yaml } }\n";
+    assert.deepEqual(config(file).survival, none);
+    const asked = config(`${file}cardea: { store: { snapshot: true, snapshot_interval: 1s, max_age: 1h } }`);
+    assert.deepEqual(asked.survival, { hasSnapshot: true, snapshotIntervalMs: 1000, maxAgeMs: 3_600_000 });
+  });
+
   test("makes groups with workers and ports of their own", () => {
     const text =
       "cardea: { workers: 2, groups: [{ name: a, workers: 1, listen: [{ port: 90, proxy_protocol: true }, { port: 91, tls: true }] }] }";
@@ -222,8 +239,8 @@ describe("a mistake is told with its line, column and key:", () => {
       /stale_after: given 10000 ms, expected at least twice the heartbeat/,
     ],
     [
-      "deployment: { role: control_plane }",
-      /deployment\.role: given "control_plane", expected traditional or data_plane \(control_plane comes later\)/,
+      "deployment: { role: standalone }",
+      'c.yaml:1:21 deployment.role: given "standalone", expected one of traditional, control_plane, data_plane',
     ],
     [
       "deployment: { role: data_plane }",
@@ -233,10 +250,17 @@ describe("a mistake is told with its line, column and key:", () => {
       "deployment: { role: data_plane, role_data_plane: { config_provider: etcd } }",
       /config_provider: given "etcd", expected yaml or json/,
     ],
-    ["cardea: { store: { file: a.yaml } }", /store\.file: given a file, expected it with .*data_plane only/],
     [
-      "deployment: { role_traditional: { config_provider: yaml } }",
-      /config_provider: given "yaml", expected etcd .*yaml comes later/,
+      "cardea: { store: { file: a.yaml } }",
+      /store\.file: given a file, expected it where config_provider is/,
+    ],
+    [
+      "deployment: { role_traditional: { config_provider: yaml } }\ncardea: { store: { file: a.yaml } }",
+      /store\.file: given a file, expected it with .*data_plane only: here the Admin API brings/,
+    ],
+    [
+      "deployment: { role_traditional: { config_provider: xds } }",
+      /config_provider: given "xds", expected one of etcd, yaml/,
     ],
     ["deployment: { admin: { https_admin: true } }", /https_admin: given true, expected false/],
     [

@@ -134,6 +134,7 @@ function listeners(input: ResolveInput): ListenerConfig[] {
     group = DEFAULT_GROUP,
     proxyProtocol = false,
   ): void => {
+    if (!hasTraffic(filled) && (purpose === "http" || purpose === "https")) return;
     all.push({ listener: { purpose, address: ip ?? "0.0.0.0", port, proxyProtocol, group }, path });
   };
 

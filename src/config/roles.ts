@@ -39,11 +39,10 @@ export function store(input: ResolveInput): StoreConfig {
   }
   if (provider === "yaml" || provider === "json") return fileStore(input, provider);
   if (role === "data_plane") {
-    if (provider === undefined) {
-      const message = "given nothing, expected yaml or json (etcd comes later)";
-      addProblem(["deployment", "role_data_plane", "config_provider"], message);
-    }
-    return sharedStore(input, "role_data_plane");
+    if (provider !== undefined) return sharedStore(input, "role_data_plane");
+    const message = "given nothing, expected yaml or json (etcd comes later)";
+    addProblem(["deployment", "role_data_plane", "config_provider"], message);
+    return { type: "embedded", historyRevisions: 0, historyDays: 0 };
   }
   refuseFile(input, "where config_provider is yaml or json only");
   return sharedStore(input, "role_traditional");
