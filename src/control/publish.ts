@@ -14,7 +14,13 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Log } from "../lib/log.ts";
 import { type ConfigurationItem, encodeConfiguration, encodeInSteps } from "../shared/configuration-bytes.ts";
-import type { ConfigurationMessage, PageMessage, WorkerToControl } from "../shared/messages.ts";
+import type {
+  ConfigurationMessage,
+  ControlToWorker,
+  ExplainMessage,
+  PageMessage,
+  WorkerToControl,
+} from "../shared/messages.ts";
 import type { Threads } from "../shared/threads.ts";
 
 /** Changes that arrive within it share one delta. */
@@ -55,6 +61,8 @@ export class Publisher {
   /** Makes the metrics page for clients of workers; null: there is none. */
   renderMetrics: ((accept: string | undefined) => Promise<Omit<PageMessage, "type" | "request">>) | null =
     null;
+  /** Hears what workers answer to `ask`. */
+  onExplained: ((message: Extract<WorkerToControl, { type: "explained" }>) => void) | null = null;
   readonly #threads: Threads;
   readonly #source: SnapshotSource;
   readonly #log: Log;
@@ -150,6 +158,16 @@ export class Publisher {
     return missing;
   }
 
+  /** Asks a worker that serves; false when there is none. */
+  ask(question: ExplainMessage): boolean {
+    for (const peer of this.#peers.values()) {
+      if (!peer.isFed || this.#threads.state(peer.slot) !== "ready") continue;
+      this.#send(peer, question);
+      return true;
+    }
+    return false;
+  }
+
   refusals(): Iterable<Refusal> {
     return this.#refusals.values();
   }
@@ -172,6 +190,9 @@ export class Publisher {
         break;
       case "metrics":
         void this.#answerMetrics(peer, message.request, message.accept);
+        break;
+      case "explained":
+        this.onExplained?.(message);
         break;
     }
   }
@@ -231,7 +252,7 @@ export class Publisher {
     return this.#revision;
   }
 
-  #send(peer: Peer, message: ConfigurationMessage | PageMessage): void {
+  #send(peer: Peer, message: ControlToWorker): void {
     peer.port.postMessage(message);
   }
 }

@@ -17,6 +17,7 @@ import { Applier } from "./configuration/applier.ts";
 import { Configuration } from "./configuration/configuration.ts";
 import { ControlPages } from "./control-pages.ts";
 import { Deadlines } from "./deadlines.ts";
+import { Explainer } from "./explain/explain.ts";
 import { HttpListeners } from "./listen/http-listeners.ts";
 import { RequestLife } from "./life.ts";
 import { Overload } from "./overload.ts";
@@ -42,6 +43,7 @@ export class Gateway {
   readonly life: RequestLife;
   readonly accessLog: AccessLog | null;
   readonly controlPages = new ControlPages();
+  readonly explainer: Explainer;
   readonly #deadlines = new Deadlines();
   readonly #listeners: HttpListeners;
   readonly #overload: Overload;
@@ -84,11 +86,19 @@ export class Gateway {
       setAddresses: (host, addresses) => upstreamServices.addresses.set(host, addresses),
     });
     this.applier = new Applier(this.configuration);
+    const trusted = config.trustedAddresses.length === 0 ? null : new AddressSet(config.trustedAddresses);
+    this.explainer = new Explainer({
+      configuration: this.configuration,
+      router: config.router,
+      trusted,
+      slot,
+      revision: () => threads.applied(slot),
+    });
     this.life = new RequestLife({
       configuration: this.configuration,
       http: config.http,
       pathRules: config.router,
-      trusted: config.trustedAddresses.length === 0 ? null : new AddressSet(config.trustedAddresses),
+      trusted,
       serverName: config.http.serverTokens ? `cardea/${VERSION}` : "cardea",
       accessLog: this.accessLog,
       log: new LimitedLog(log),

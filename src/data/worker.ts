@@ -9,6 +9,7 @@ import { parentPort, workerData, type MessagePort } from "node:worker_threads";
 import { join } from "node:path";
 import type {
   ControlToWorker,
+  ExplainMessage,
   FromThread,
   ThreadStart,
   ToThread,
@@ -73,10 +74,16 @@ function connectControl(port: MessagePort): void {
   control = port;
   port.on("message", (message: ControlToWorker) => {
     if (message.type === "page") gateway.controlPages.take(message);
+    else if (message.type === "explain") explain(port, message);
     else gateway.applier.take(message);
   });
   gateway.controlPages.send = (message) => port.postMessage(message);
   port.postMessage({ type: "hello", revision: shared.threads.applied(slot) } satisfies WorkerToControl);
+}
+
+function explain(port: MessagePort, { question, request }: ExplainMessage): void {
+  const explanation = gateway.explainer.explain(request);
+  port.postMessage({ type: "explained", question, explanation } satisfies WorkerToControl);
 }
 
 async function drain(timeoutMs: number): Promise<void> {

@@ -5,6 +5,7 @@
 
 import type { MessagePort } from "node:worker_threads";
 import type { StaticConfig } from "../config/static-config.ts";
+import type { DescribedRequest, Explanation, ExplanationFailure } from "./explanation.ts";
 import type { SharedBuffers } from "./shared-memory.ts";
 
 /** `workerData` of every thread. */
@@ -54,10 +55,19 @@ export type WorkerToControl =
   /** One item could not be compiled here, although control had accepted it. */
   | { type: "refused"; kind: string; id: string; reason: string }
   /** A client of a route with `public-api` asks for the metrics page. Answered with `page`. */
-  | { type: "metrics"; request: number; accept: string | undefined };
+  | { type: "metrics"; request: number; accept: string | undefined }
+  /** The answer to `explain`. */
+  | { type: "explained"; question: number; explanation: Explanation | ExplanationFailure };
 
 /** Control → worker. */
-export type ControlToWorker = ConfigurationMessage | PageMessage;
+export type ControlToWorker = ConfigurationMessage | PageMessage | ExplainMessage;
+
+/** What would become of this request? Answered with `explained`; nothing is sent anywhere. */
+export interface ExplainMessage {
+  type: "explain";
+  question: number;
+  request: DescribedRequest;
+}
 
 /** Applied revisions are acknowledged in shared memory (`Threads.acknowledge`). */
 export type ConfigurationMessage =

@@ -158,6 +158,44 @@ export class Configuration {
   }
 
   /** True when `bytes` is what this item already is. */
+  // For explanations, which compile nothing.
+
+  /** Enabled or not. */
+  routeOf(id: string): RouteEntry | undefined {
+    return this.#routes.get(id);
+  }
+
+  /** Its own hosts, or those of its service; undefined: any. */
+  hostsOf(entry: RouteEntry): readonly string[] | undefined {
+    const service = entry.serviceId === undefined ? undefined : this.#serviceEntries.get(entry.serviceId);
+    return this.#publishedRoute(entry).hosts ?? service?.item.value.hosts;
+  }
+
+  get catalog(): Catalog {
+    return this.#services.catalog;
+  }
+
+  /** Where the plugins of a route come from, weakest first. */
+  pluginSources(entry: RouteEntry): (PluginSource | null)[] {
+    return this.#sourcesOf(this.#publishedRoute(entry));
+  }
+
+  /** Those of a consumer, weakest first, without its credentials; null for an unknown one. */
+  consumerSources(username: string): (PluginSource | null)[] | null {
+    const consumer = this.consumers.pluginsOf(username);
+    if (consumer === null) return null;
+    const group = consumer.groupId === undefined ? undefined : this.#consumerGroups.get(consumer.groupId);
+    return [
+      sourceOf("consumer_group", consumer.groupId, group?.value),
+      { owner: `consumer#${username}`, plugins: this.#withoutAuth(consumer.plugins) },
+    ];
+  }
+
+  globalSources(): PluginSource[] {
+    const rules = [...this.#globalRules];
+    return rules.map(([id, rule]) => ({ owner: `global_rule#${id}`, plugins: rule.value.plugins }));
+  }
+
   holds(kind: Kind, id: string, bytes: ItemBytes): boolean {
     return this.#bytesOf(kind, id)?.equals(bytes) === true;
   }
@@ -402,11 +440,15 @@ export class Configuration {
       sourceOf("service", route.service_id, service?.item.value),
       sourceOf("plugin_config", route.plugin_config_id, pluginConfig?.value),
       { owner: `route#${route.id}`, plugins: route.plugins },
-    ]);
+    ];
   }
 
   #replacedBy(merged: ReadonlyMap<string, MergedPlugin>): string {
     let names = "";
+    return mergePlugins(this.#sourcesOf(route));
+  }
+
+  #sourcesOf(route: PublishedRoute): (PluginSource | null)[] {
     for (const name of merged.keys()) {
       if (this.#services.catalog.get(name)?.runPolicy === "prefer_route")
         names += names === "" ? name : `,${name}`;

@@ -30,6 +30,12 @@ import type { RouteMatch, RoutePattern, RouteQuery, RouterMode } from "./route-p
 /** No method bit was looked up yet for the request under way. */
 const UNKNOWN_METHOD = -1;
 
+/** A route on the way of a search, and the `hosts` entry under which it was found ("" for none). */
+export interface RouteCandidate<T> {
+  readonly entry: RouteEntry<T>;
+  readonly host: string;
+}
+
 export class Router<T> {
   readonly #hasHostTree: boolean;
   readonly #withParameters: boolean;
@@ -118,6 +124,16 @@ export class Router<T> {
     return this.#matchPaths(this.#hostless, query, result);
   }
 
+  /**
+   * Every route whose host and path fit, in the order in which they are tried, whatever else they ask for. For
+   * explanations: unlike a match it allocates.
+   */
+  *candidates({ host, rawHost, path }: RouteQuery): Generator<RouteCandidate<T>> {
+    if (rawHost !== undefined) yield* candidatesOfHosts(this.#hostsWithPort, rawHost, path);
+    if (host !== "") yield* candidatesOfHosts(this.#hosts, host, path);
+    yield* candidatesOfPath(this.#hostless, path);
+  }
+
   #matchHosts(hosts: HostTable<T>, host: string, query: RouteQuery, result: RouteMatch<T>): boolean {
     const exact = hosts.exact(host);
     if (exact !== undefined && this.#matchPaths(exact, query, result)) return true;
@@ -178,6 +194,30 @@ export class Router<T> {
       else table.removePrefix(shape.prefix, record);
     }
   }
+}
+
+function* candidatesOfHosts<T>(
+  hosts: HostTable<T>,
+  host: string,
+  path: string,
+): Generator<RouteCandidate<T>> {
+  const exact = hosts.exact(host);
+  if (exact !== undefined) yield* candidatesOfPath(exact, path);
+  for (let node = hosts.longestWildcard(host); node !== null; node = shorter(node)) {
+    yield* candidatesOfPath(node.value!, path);
+  }
+}
+
+function* candidatesOfPath<T>(table: PathTable<T>, path: string): Generator<RouteCandidate<T>> {
+  yield* chain(table.exact(path), table.host);
+  yield* chain(table.onlyPrefix(path), table.host);
+  for (let node = table.longestPrefix(path); node !== null; node = shorter(node)) {
+    yield* chain(node.value, table.host);
+  }
+}
+
+function* chain<T>(head: RouteEntry<T> | null, host: string): Generator<RouteCandidate<T>> {
+  for (let entry = head; entry !== null; entry = entry.next) yield { entry, host };
 }
 
 function lowerCaseSet(hosts: readonly string[]): Iterable<string> {

@@ -70,6 +70,10 @@ export class Upstream {
     for (const name of this.#names) services.addresses.listen(name, this.#onAddresses);
   }
 
+  get config(): Readonly<PublishedUpstream> {
+    return this.#config;
+  }
+
   /** The nodes now, names expanded. */
   get nodes(): readonly UpstreamNode[] {
     this.#refresh();
