@@ -10,6 +10,7 @@ import type { SharedMemoryConfig } from "../config/static-config.ts";
 import { DictionaryTable } from "./dictionary-table.ts";
 import { Dictionary } from "./dictionary.ts";
 import { GaugeLanes } from "./gauge-lanes.ts";
+import { HealthTable } from "./health-table.ts";
 import { laneCount, laneOf, SUPERVISOR_SLOT } from "./lanes.ts";
 import { LimitCounters } from "./limit-counters.ts";
 import { LimitTable } from "./limit-table.ts";
@@ -26,6 +27,7 @@ export interface SharedBuffers {
   gauges: SharedArrayBuffer;
   limits: SharedArrayBuffer;
   dictionary: SharedArrayBuffer;
+  health: SharedArrayBuffer;
   /** By lane. */
   metrics: SharedArrayBuffer[];
 }
@@ -37,6 +39,8 @@ export interface SharedMemory {
   readonly gauges: GaugeLanes;
   readonly counters: LimitCounters;
   readonly dictionary: Dictionary;
+  /** Nodes of upstreams: up or down, drained, ejected. */
+  readonly health: HealthTable;
   /** This thread's own lane. */
   readonly metrics: MetricLane;
   /** All lanes, for the metrics page. */
@@ -66,6 +70,7 @@ export function createSharedMemory(
     gauges: new SharedArrayBuffer(GaugeLanes.bytes(slots)),
     limits: LimitTable.create(config.limitCounters, slots),
     dictionary: DictionaryTable.create(config.dictionaryBytes),
+    health: new SharedArrayBuffer(HealthTable.bytes()),
     metrics: Array.from({ length: laneCount(slots) }, () => MetricArena.create(config.metricBytesPerWorker)),
   };
 }
@@ -85,6 +90,7 @@ export function openSharedMemory(buffers: SharedBuffers, slot: number, generatio
     gauges: new GaugeLanes(buffers.gauges, slot),
     counters,
     dictionary,
+    health: new HealthTable(buffers.health),
     metrics: new MetricLane(buffers.metrics[laneOf(slot)], buffers.maxSeriesPerWorker),
     metricReader,
     capacities: () => capacities(counters, dictionary, metricReader),
