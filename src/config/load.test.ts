@@ -244,11 +244,11 @@ describe("a mistake is told with its line, column and key:", () => {
     ],
     [
       "deployment: { role: data_plane }",
-      "c.yaml:1:13 deployment.role_data_plane.config_provider: given nothing, expected yaml or json (etcd comes later)",
+      "c.yaml:1:13 deployment.role_data_plane.config_provider: given nothing, expected etcd, yaml or json",
     ],
     [
-      "deployment: { role: data_plane, role_data_plane: { config_provider: etcd } }",
-      /config_provider: given "etcd", expected yaml or json/,
+      "deployment: { role: data_plane, role_data_plane: { config_provider: xds } }",
+      /config_provider: given "xds", expected one of etcd, yaml, json/,
     ],
     [
       "cardea: { store: { file: a.yaml } }",
@@ -412,9 +412,9 @@ describe("keys without effect", () => {
     );
   });
 
-  test("that mean an etcd say where the configuration lives instead", () => {
-    assert.deepEqual(warnings("deployment:\n  etcd: { host: ['http://127.0.0.1:2379'] }"), [
-      "deployment.etcd (line 2) is not used: the resources of this node are not in an etcd",
+  test("that mean an etcd in its former place say where it belongs", () => {
+    assert.deepEqual(warnings("apisix: {}\netcd: { host: ['http://127.0.0.1:2379'] }"), [
+      "etcd (line 2) is not used: the place of an etcd is deployment.etcd",
     ]);
   });
 });

@@ -70,13 +70,11 @@ function readText(file: string): string {
 
 function warningsOf(source: ConfigSource, withoutEffect: readonly string[]): string[] {
   const warnings: string[] = [];
-  const isEtcd = (key: string): boolean => key === "etcd" || key === "deployment.etcd";
-  if (withoutEffect.some(isEtcd)) {
-    const key = withoutEffect.find(isEtcd) ?? "etcd";
-    const { line } = source.place(key.split("."), true);
-    warnings.push(`${key} (line ${line}) is not used: the resources of this node are not in an etcd`);
+  if (withoutEffect.includes("etcd")) {
+    const { line } = source.place(["etcd"], true);
+    warnings.push(`etcd (line ${line}) is not used: the place of an etcd is deployment.etcd`);
   }
-  const others = withoutEffect.filter((key) => !isEtcd(key));
+  const others = withoutEffect.filter((key) => key !== "etcd");
   if (others.length > 0) warnings.push(`keys of APISIX that have no effect yet: ${others.join(", ")}`);
   return warnings;
 }

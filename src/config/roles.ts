@@ -12,6 +12,7 @@
  */
 
 import { resolve } from "node:path";
+import { etcdStore, requireSharedKey } from "./etcd.ts";
 import type { ResolveInput } from "./resolve.ts";
 import type { ConfigFile } from "./schema.ts";
 import type { FileStoreConfig, StoreConfig, SurvivalConfig } from "./static-config.ts";
@@ -29,6 +30,14 @@ export function hasTraffic({ deployment }: ConfigFile): boolean {
 }
 
 export function store(input: ResolveInput): StoreConfig {
+  const found = storeOfRole(input);
+  if (found.type !== "etcd" && input.given.deployment?.etcd !== undefined) {
+    input.addWarning("deployment.etcd is not used: the resources of this node are not in an etcd");
+  }
+  return found;
+}
+
+function storeOfRole(input: ResolveInput): StoreConfig {
   const { filled, addProblem } = input;
   const { role, role_traditional: traditional, role_data_plane: dataPlane } = filled.deployment;
   const provider = role === "data_plane" ? dataPlane.config_provider : traditional.config_provider;
@@ -40,7 +49,7 @@ export function store(input: ResolveInput): StoreConfig {
   if (provider === "yaml" || provider === "json") return fileStore(input, provider);
   if (role === "data_plane") {
     if (provider !== undefined) return sharedStore(input, "role_data_plane");
-    const message = "given nothing, expected yaml or json (etcd comes later)";
+    const message = "given nothing, expected etcd, yaml or json";
     addProblem(["deployment", "role_data_plane", "config_provider"], message);
     return { type: "embedded", historyRevisions: 0, historyDays: 0 };
   }
@@ -62,8 +71,9 @@ export function survival({ filled, given }: ResolveInput, { type }: StoreConfig)
 
 /** A store that several nodes may share; a node by itself does with the embedded one. */
 function sharedStore(input: ResolveInput, place: RoleKey): StoreConfig {
-  if (place !== "role_traditional") {
-    input.addProblem(["deployment", place, "config_provider"], "an etcd as the store comes later");
+  if (place !== "role_traditional" || input.given.deployment?.etcd !== undefined) {
+    if (hasAdmin(input.filled)) requireSharedKey(input);
+    return etcdStore(input);
   }
   const { history_revisions: historyRevisions, history_days: historyDays } = input.filled.cardea.store;
   return { type: "embedded", historyRevisions, historyDays };

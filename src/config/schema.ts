@@ -7,6 +7,7 @@
 import { Type } from "../lib/schema.ts";
 import type { Static, TSchema } from "@sinclair/typebox";
 import { RESOURCE_NAMES } from "../model/resource-names.ts";
+import { etcdSection } from "./etcd.ts";
 import { AccessLogKeys, cardeaSection } from "./schema-cardea.ts";
 import {
   address,
@@ -417,7 +418,7 @@ const deploymentSection = section(
       config_provider: choice(["etcd", "yaml"], {
         default: "etcd",
         description:
-          "etcd is read as the embedded store; an etcd as the store comes later. yaml: the resources are one document " +
+          "etcd: in the one of `deployment.etcd`; without that section in the embedded store. yaml: the resources are one document " +
           "that is put through the Admin API (with `apisix.enable_admin: false`, apisix.yaml beside this file).",
       }),
     }),
@@ -426,10 +427,9 @@ const deploymentSection = section(
     }),
     role_data_plane: section({
       config_provider: Type.Optional(
-        choice(["yaml", "json"], {
-          expects: "yaml or json (etcd comes later)",
+        choice(["etcd", "yaml", "json"], {
           description:
-            "Where a data_plane has its resources: in apisix.yaml or apisix.json beside this file.",
+            "Where a data_plane has its resources: in an etcd, or in apisix.yaml or apisix.json beside this file.",
         }),
       ),
     }),
@@ -472,7 +472,7 @@ const deploymentSection = section(
       admin_api_mtls: Type.Optional(withoutEffect("Client certificates for the Admin API.")),
       enable_admin_ui: Type.Optional(withoutEffect("The embedded dashboard.")),
     }),
-    etcd: Type.Optional(withoutEffect("An etcd as the store; the embedded store is used.")),
+    etcd: etcdSection,
     certs: Type.Optional(withoutEffect("Certificates for etcd.")),
   },
   { description: "Role of the node and its Admin API." },
@@ -547,7 +547,7 @@ export const FileSchema = section({
   xrpc: Type.Optional(withoutEffect("Application protocols on streams.")),
   "ext-plugin": Type.Optional(withoutEffect("External plugin runners.")),
   discovery: Type.Optional(withoutEffect("Service discovery.")),
-  etcd: Type.Optional(withoutEffect("An etcd as the store; the embedded store is used.")),
+  etcd: Type.Optional(withoutEffect("Older place of `deployment.etcd`.")),
   http: Type.Optional(withoutEffect("Lua shared dictionaries.")),
 });
 

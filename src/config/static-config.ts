@@ -151,13 +151,41 @@ export interface AdminKeyScope {
   uriPrefixes: string[] | null;
 }
 
-export type StoreConfig = EmbeddedStoreConfig | FileStoreConfig | ApiStoreConfig;
+export type StoreConfig = EmbeddedStoreConfig | EtcdStoreConfig | FileStoreConfig | ApiStoreConfig;
 
 export interface EmbeddedStoreConfig {
   type: "embedded";
   /** History: whatever is reached first. */
   historyRevisions: number;
   historyDays: number;
+}
+
+/** An etcd v3, laid out as APISIX does. */
+export interface EtcdStoreConfig {
+  type: "etcd";
+  /** "http://host:port", or "https://..." all of them. */
+  endpoints: string[];
+  /** Begins with a slash and ends without. */
+  prefix: string;
+  timeoutMs: number;
+  /** An endpoint that failed is asked last for so long. */
+  avoidFailedMs: number;
+  /** Between two attempts while no endpoint answers. */
+  longestPauseMs: number;
+  user: { name: string; password: string } | null;
+  /** Null: in the clear. */
+  tls: EtcdTlsConfig | null;
+  historyRevisions: number;
+  historyDays: number;
+}
+
+export interface EtcdTlsConfig {
+  /** Null: the authorities that Node.js knows. */
+  caFile: string | null;
+  certificateFile: string | null;
+  keyFile: string | null;
+  serverName: string | null;
+  isVerified: boolean;
 }
 
 /** The resources stand in one file, which is only read. */

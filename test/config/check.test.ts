@@ -29,6 +29,7 @@ apisix:
     enable: true
     listen: [{ port: 9443 }]
   trusted_addresses: [10.0.0.0/8]
+  data_encryption: { keyring: [a-key-of-our-own, qeddd145sfvddff3] }
 nginx_config:
   worker_processes: \${{WORKERS:=2}}
   worker_rlimit_nofile: 20480
@@ -72,7 +73,10 @@ describe("cardea check", () => {
   test("accepts an APISIX node's file and says in two lines what has no effect", async () => {
     const { code, out, err } = await check(file, { ADMIN_KEY: "a-key-of-our-own-000" });
     assert.equal(err.trimEnd().split("\n").length, 2, err);
-    assert.match(err, /^warning: deployment\.etcd \(line \d+\) is not used/m);
+    assert.match(
+      err,
+      /^warning: apisix\.data_encryption\.keyring has a key that APISIX's documentation prints/m,
+    );
     assert.match(err, /^warning: keys of APISIX .*apisix\.proxy_cache, nginx_config\./m);
     assert.equal(code, 0);
     assert.match(
