@@ -13,7 +13,7 @@ import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { PUBLIC_KEYS } from "../config/well-known-keys.ts";
 import type { FieldCipher } from "../model/encrypted-fields.ts";
-import { readOwnerFile, writeOwnerFile } from "./owner-file.ts";
+import { readOwnerFile, writeOwnerFile } from "../lib/owner-file.ts";
 
 const VECTOR_BYTES = 16;
 const OWN_KEY_BYTES = 24;

@@ -5,7 +5,7 @@
 
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
-import { readOwnerFile, writeOwnerFile } from "../../control/owner-file.ts";
+import { readOwnerFile, writeOwnerFile } from "../../lib/owner-file.ts";
 
 const KEY_BYTES = 32;
 
