@@ -22,6 +22,7 @@ export const KINDS = [
   "stream_route",
   "proto",
   "secret",
+  "block",
 ] as const;
 
 export type Kind = (typeof KINDS)[number];

@@ -11,12 +11,13 @@ import {
   bucketOf,
   clearBuckets,
   clearSlot,
-  DRAINED,
+  DRAINS,
   FLAGS,
   GENERATION,
   HEALTH_SLOTS,
   type HealthKey,
   type HealthTable,
+  IS_DRAIN,
   KEY,
   LAST_GENERATION,
   LAYOUT,
@@ -52,6 +53,15 @@ export class HealthRegistry {
    * counts of `health-state.ts`), healthy by default.
    */
   claim(key: HealthKey, word = 0): number {
+    return this.#claim(key, word, 0);
+  }
+
+  /** The same for a key of `drainKey`: the node is drained until `release`. */
+  claimDrain(key: HealthKey): number {
+    return this.#claim(key, 0, IS_DRAIN);
+  }
+
+  #claim(key: HealthKey, word: number, flags: number): number {
     const found = this.table.find(key);
     if (found !== -1) {
       this.#unclaimed.delete(found);
@@ -63,12 +73,14 @@ export class HealthRegistry {
     const at = startOf(slot);
     const generation = this.#nextGeneration();
     clearSlot(words, slot);
+    words[at + FLAGS] = flags;
     words[at + KEY] = key[0];
     words[at + KEY + 1] = key[1];
     words[at + KEY + 2] = key[2];
     Atomics.store(words, at + WORD, movedTo(word, generation));
     Atomics.store(words, at + GENERATION, generation);
     this.#chain(slot);
+    if (flags === IS_DRAIN) words[DRAINS]++;
     this.#moveLayout();
     return slot;
   }
@@ -84,6 +96,7 @@ export class HealthRegistry {
     while (words[link] !== 0 && words[link] !== slot + 1) link = startOf(words[link] - 1) + NEXT;
     if (words[link] === slot + 1) Atomics.store(words, link, words[at + NEXT]);
     Atomics.store(words, at + GENERATION, 0);
+    if (words[at + FLAGS] === IS_DRAIN) words[DRAINS]--;
     this.#free.push(slot);
     this.#moveLayout();
   }
@@ -93,25 +106,19 @@ export class HealthRegistry {
     for (const slot of this.#unclaimed) this.release(slot);
   }
 
-  setDrained(slot: number, isDrained: boolean): void {
-    const at = startOf(slot) + FLAGS;
-    const flags = this.#words[at];
-    const next = isDrained ? flags | DRAINED : flags & ~DRAINED;
-    if (next === flags) return;
-    Atomics.store(this.#words, at, next);
-    this.#moveLayout();
-  }
-
   #link(): void {
     const words = this.#words;
     clearBuckets(words);
+    let drains = 0;
     const used: number[] = [];
     for (let slot = 0; slot < HEALTH_SLOTS; slot++) {
       if (words[startOf(slot) + GENERATION] === 0) continue;
       used.push(slot);
+      if (words[startOf(slot) + FLAGS] === IS_DRAIN) drains++;
       this.#unclaimed.add(slot);
       this.#chain(slot);
     }
+    words[DRAINS] = drains;
     this.#nextUnused = used.length === 0 ? 0 : used.at(-1)! + 1;
     for (let slot = 0; slot < this.#nextUnused; slot++) {
       if (words[startOf(slot) + GENERATION] === 0) this.#free.push(slot);

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { HealthRegistry } from "./health-registry.ts";
 import { countOf, SUCCESS, TCP_FAILURE } from "./health-state.ts";
-import { HEALTH_SLOTS, healthKey, HealthTable } from "./health-table.ts";
+import { drainKey, HEALTH_SLOTS, healthKey, HealthTable } from "./health-table.ts";
 
 function newTable(): { shared: SharedArrayBuffer; registry: HealthRegistry; reader: HealthTable } {
   const shared = new SharedArrayBuffer(HealthTable.bytes());
@@ -85,18 +85,20 @@ test("the next control finds states as they were, and releases what it does not 
   assert.equal(reader.find(key(1)), kept);
 });
 
-test("a drained node is told by its flag, over restarts of control", () => {
+test("a drain is there until it is released, and counted over restarts of control", () => {
   const { shared, registry, reader } = newTable();
-  const slot = registry.claim(key(1));
-  const before = reader.layout;
-  registry.setDrained(slot, true);
-  assert.equal(reader.isDrained(slot), true);
-  assert.notEqual(reader.layout, before);
+  const drain = drainKey("/upstreams/1", "a.test", 80);
+  registry.claim(key(1));
+  const slot = registry.claimDrain(drain);
+  assert.equal(reader.drains, 1);
+  assert.equal(reader.find(drain), slot);
   const next = new HealthRegistry(new HealthTable(shared));
-  assert.equal(next.claim(key(1)), slot);
-  assert.equal(reader.isDrained(slot), true);
-  next.setDrained(slot, false);
-  assert.equal(reader.isDrained(slot), false);
+  assert.equal(reader.drains, 1);
+  assert.equal(next.claimDrain(drain), slot);
+  assert.equal(reader.drains, 1);
+  next.release(slot);
+  assert.equal(reader.drains, 0);
+  assert.equal(reader.find(drain), -1);
 });
 
 test("ejections grow, end by themselves, and begin anew after a good while", () => {

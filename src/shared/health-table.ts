@@ -1,8 +1,8 @@
 /**
  * What is known of the nodes of upstreams: one table in shared memory that every thread reads.
  *
- * A node that is checked, watched or drained has a slot: a word of health (`health-state.ts`), a generation,
- * flags, and what outlier ejection counts. Control alone gives slots out and takes them back
+ * A node that is checked or watched has a slot: a word of health (`health-state.ts`), a generation, and what
+ * outlier ejection counts. A drained node has another one, which is there for as long as the drain. Control alone gives slots out and takes them back
  * (`health-registry.ts`). Results come from any thread: a compare-and-exchange of the one word counts a result
  * and turns the state, so that the count is exact and every worker sees the same, at once, and a worker that
  * dies in between leaves nothing half done.
@@ -10,7 +10,7 @@
  * A slot is named with its generation. A result that comes late, when the slot is another node's, is lost:
  * its generation is compared first, and its last bits again by the exchange itself.
  *
- * Two words tell readers when to look: `layout` moves when slots or flags change, `changes` when a node went
+ * Two words tell readers when to look: `layout` moves when slots change, `changes` when a node went
  * up or down. A pick costs two loads and two comparisons while nothing changes.
  *
  * Layout: a header of 16 words, the heads of the hash chains, then 16 words per slot.
@@ -31,6 +31,8 @@ export const LAYOUT = 0;
 const CHANGES = 1;
 /** The generation that was given out last. */
 export const LAST_GENERATION = 2;
+/** Slots that stand for a drained node. */
+export const DRAINS = 3;
 
 /** Words of a slot. */
 export const WORD = 0;
@@ -42,7 +44,8 @@ const ERRORS = 7;
 const EJECTED_UNTIL = 8;
 const EJECTIONS = 9;
 
-export const DRAINED = 1;
+/** The slot says that a node is drained, and nothing about its health. */
+export const IS_DRAIN = 1;
 
 /** Ejections are timed in tenths of a second: a word of milliseconds would last for 24 days. */
 const TICK_MS = 100;
@@ -52,7 +55,16 @@ export type HealthKey = Int32Array;
 
 /** Slots are found by the resource, the address and port that are probed, and the host that is asked for. */
 export function healthKey(resource: string, address: string, port: number, host: string): HealthKey {
-  const digest = hash("sha256", `${resource}|${address}|${port}|${host}`, "buffer");
+  return keyOf(`${resource}|${address}|${port}|${host}`);
+}
+
+/** Of the drain of a node as it is configured. */
+export function drainKey(resource: string, host: string, port: number): HealthKey {
+  return keyOf(`drain|${resource}|${host}|${port}`);
+}
+
+function keyOf(text: string): HealthKey {
+  const digest = hash("sha256", text, "buffer");
   return new Int32Array([digest.readInt32LE(0), digest.readInt32LE(4), digest.readInt32LE(8)]);
 }
 
@@ -67,7 +79,7 @@ export class HealthTable {
     this.words = new Int32Array(shared);
   }
 
-  /** Moves when slots are given out or taken back, and when flags change. */
+  /** Moves when slots are given out or taken back. */
   get layout(): number {
     return this.words[LAYOUT];
   }
@@ -106,8 +118,9 @@ export class HealthTable {
     return isUp(this.word(slot));
   }
 
-  isDrained(slot: number): boolean {
-    return (this.words[startOf(slot) + FLAGS] & DRAINED) !== 0;
+  /** How many nodes are drained: mostly none, and then nobody need look for them. */
+  get drains(): number {
+    return this.words[DRAINS];
   }
 
   /** Counts a result. True when the node went up or down by it. `limit`: results in a row that turn the state. */

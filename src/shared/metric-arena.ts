@@ -151,9 +151,11 @@ export class MetricArena {
     return this.bytes.toString("utf8", this.textStart(at), this.textEnd(at));
   }
 
-  /** Of the text; 52 bits, as a number. */
+  /** Of the text, 32 bits of which the low ones are well mixed. Equal texts have equal ones, not the reverse. */
   textHash(at: number): number {
-    return (this.words[at / 4 + HASH_HIGH] >>> 12) * 2 ** 32 + (this.words[at / 4 + HASH_LOW] >>> 0);
+    const hash = this.words[at / 4 + HASH_LOW] ^ this.words[at / 4 + HASH_HIGH];
+    const mixed = Math.imul(hash ^ (hash >>> 16), 0x85_eb_ca_6b);
+    return mixed ^ (mixed >>> 13);
   }
 
   static sizeFor(values: number, textBytes: number): number {
