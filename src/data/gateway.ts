@@ -101,6 +101,7 @@ export class Gateway {
       trusted,
       serverName: config.http.serverTokens ? `cardea/${VERSION}` : "cardea",
       accessLog: this.accessLog,
+      fallback: null,
       log: new LimitedLog(log),
       isOverloaded: () => {
         if (!this.#overload.isOverloaded) return false;
@@ -113,6 +114,7 @@ export class Gateway {
       },
       onEnd: () => gauges.add(IN_FLIGHT, -1),
     });
+    this.configuration.onBlock = () => this.life.closeBlocked();
     this.#listeners = new HttpListeners({
       http: config.http,
       deadlines: this.#deadlines,

@@ -11,6 +11,7 @@
  * however it ends: answered, failed, or left by its client.
  */
 
+import type { Socket } from "node:net";
 import type { Answer } from "../plugin/exchange.ts";
 import type { PhaseResult } from "../plugin/definition.ts";
 import type { PluginLog } from "../plugin/host.ts";
@@ -25,6 +26,7 @@ import type {
 } from "./transport.ts";
 import type { Configuration, RouteEntry } from "./configuration/configuration.ts";
 import type { AccessLog } from "./access-log.ts";
+import type { Fallback } from "./fallback.ts";
 import type { UpstreamNode } from "./upstream/node.ts";
 import { reasonPhrase } from "../lib/status-codes.ts";
 import { HeaderList } from "../lib/headers.ts";
@@ -34,6 +36,7 @@ import { HttpExchange } from "./exchange/exchange.ts";
 import { RequestBody } from "./exchange/request-body.ts";
 import { BodyVariables, mayHaveBodyVariables } from "./exchange/body/body-variables.ts";
 import { UpstreamAttempt } from "./exchange/attempt.ts";
+import { Mirrors } from "./exchange/mirror.ts";
 import { readRequest, RequestFacts } from "./exchange/request-facts.ts";
 import { clientHeaders, dropForgedForwarding, upstreamHeaders } from "./exchange/forwarding.ts";
 import { stripHopByHop } from "./http1/hop-by-hop.ts";
@@ -53,6 +56,8 @@ export interface LifeServices {
   /** Value of the `Server` field. */
   serverName: string;
   accessLog: AccessLog | null;
+  /** Takes requests that no route knows; null: they get 404. */
+  fallback: Fallback | null;
   log: PluginLog;
   /** True while the worker must not take more work. */
   isOverloaded(): boolean;
@@ -69,6 +74,7 @@ const STAGES: readonly ((life: RequestLife, x: HttpExchange) => PhaseResult)[] =
       : runHandlers(x.globalChain.rewrite, x),
   (_, x) => (x.chain === null || x.chain.rewrite === null ? undefined : runHandlers(x.chain.rewrite, x)),
   (life, x) => (x.consumer === null ? undefined : life.attachConsumer(x)),
+  (life, x) => life.refuseBlocked(x),
   (_, x) =>
     x.globalChain === null || x.globalChain.access === null
       ? undefined
@@ -92,6 +98,9 @@ const ABORT_STATUS: Readonly<Record<AbortReason, number>> = {
 export class RequestLife {
   readonly #services: LifeServices;
   readonly #found = new RouteMatch<RouteEntry>();
+  readonly #mirrors = new Mirrors();
+  /** Exchanges that switched protocols, and the client's socket of each. */
+  readonly #tunnels = new Map<HttpExchange, Socket>();
   /** Requests between `begin` and `end`. */
   inFlight = 0;
 
@@ -111,6 +120,7 @@ export class RequestLife {
       request ?? new RequestFacts(head, head.target, head.target, ""),
       performance.now(),
     );
+    x.life = this;
     dropForgedForwarding(x, services.trusted);
     this.inFlight++;
     services.onBegin();
@@ -170,7 +180,7 @@ export class RequestLife {
     const found = this.#found;
     if (!configuration.router.match(x, found)) {
       x.globalChain = configuration.globalChain("");
-      return this.#unknownRoute(x);
+      return this.refuseBlocked(x) ?? this.#unknownRoute(x);
     }
     const entry = found.value!;
     const compiled = configuration.compiled(entry, found.matchedUri, found.matchedHost);
@@ -181,11 +191,22 @@ export class RequestLife {
     x.route = compiled.factsFor(found.matchedUri, found.matchedHost);
     x.parameterNames = found.paramNames;
     x.parameterValues = found.paramValues;
-    return undefined;
+    return this.refuseBlocked(x);
+  }
+
+  /** Asked when the route is known, and again when the consumer and the address that plugins found are. */
+  refuseBlocked(x: HttpExchange): Answer | undefined {
+    const { blocks } = this.#services.configuration;
+    return blocks === null ? undefined : blocks.answerFor(x, Date.now());
   }
 
   /** Global rules see requests that no route knows, too: they may answer. */
   #unknownRoute(x: HttpExchange): PhaseResult {
+    const { fallback } = this.#services;
+    if (fallback !== null) {
+      x.compiled = fallback.take(x.host);
+      return undefined;
+    }
     const global = x.globalChain;
     if (global === null) return answers.NOT_FOUND;
     const rewritten = global.rewrite === null ? undefined : runHandlers(global.rewrite, x);
@@ -214,7 +235,7 @@ export class RequestLife {
   // ── upstream ─────────────────────────────────────────────────────────────────────────────────────────
 
   proxy(x: HttpExchange): PhaseResult {
-    const reference = x.compiled!.upstream;
+    const reference = x.upstreamChoice ?? x.compiled!.upstream;
     if (reference === null) return answers.NO_UPSTREAM;
     const upstream = reference.get();
     if (upstream === null) return answers.BAD_GATEWAY;
@@ -247,7 +268,7 @@ export class RequestLife {
   async #waitForAddresses(x: HttpExchange): Promise<void | Answer> {
     await x.upstream!.whenResolved();
     if (x.ended) return undefined;
-    const current = x.compiled!.upstream!.get();
+    const current = (x.upstreamChoice ?? x.compiled!.upstream!).get();
     if (current !== null && current !== x.upstream) {
       // An edit took its place: what was waited for comes to the new one.
       x.upstream = current;
@@ -285,12 +306,9 @@ export class RequestLife {
     }
     const body = x.body;
     const bodyLength = body === null ? 0 : body.isFiltered ? UNKNOWN_LENGTH : x.head.bodyLength;
-    attempt.transport.writeHead(
-      x.request.method,
-      x.upstreamTarget ?? x.request.upstreamTarget(),
-      headers,
-      bodyLength,
-    );
+    const target = x.upstreamTarget ?? x.request.upstreamTarget();
+    attempt.transport.writeHead(x.request.method, target, headers, bodyLength);
+    if (x.mirrors !== null && x.attempts === 1) this.#mirrors.send(x, target, headers, bodyLength);
     if (body === null) attempt.transport.writeEnd(null);
     else body.pipeTo(attempt.transport);
   }
@@ -492,11 +510,14 @@ export class RequestLife {
       return;
     }
     attempt.detach();
+    const client = x.transport.takeSocket();
+    this.#tunnels.set(x, client.socket);
     tunnel(
-      x.transport.takeSocket(),
+      client,
       attempt.transport.takeSocket(),
       this.#services.http.tunnelIdleTimeoutMs,
       () => {
+        this.#tunnels.delete(x);
         this.#finishAttempt(x, true);
         this.#end(x);
       },
@@ -627,6 +648,27 @@ export class RequestLife {
       this.#end(x);
     } else {
       this.respond(x, answers.TOO_LARGE);
+    }
+  }
+
+  /** A block came: what it is to close of the open tunnels is closed. */
+  closeBlocked(): void {
+    const { blocks } = this.#services.configuration;
+    if (blocks === null) return;
+    for (const [x, socket] of this.#tunnels) if (blocks.closes(x, Date.now())) socket.destroy();
+  }
+
+  /** A plugin's wish: nothing is waited for any longer. Joined sockets are no exchange of the gateway's any more. */
+  cutOff(x: HttpExchange, answer: Answer): void {
+    if (x.ended || x.response.status === 101) return;
+    x.body?.abort();
+    this.#abandonAttempt(x, true);
+    x.held = null;
+    if (x.answering) {
+      x.transport.abort();
+      this.#end(x);
+    } else {
+      this.respond(x, answer);
     }
   }
 

@@ -107,6 +107,7 @@ export async function wired(t: TestContext, options: WiredOptions): Promise<Wire
     trusted: null,
     serverName: "cardea",
     accessLog: null,
+    fallback: null,
     log,
     isOverloaded: () => false,
     onBegin: () => gauges.add(IN_FLIGHT, 1),

@@ -107,6 +107,21 @@ export interface PublishedPluginSet {
   plugins: PluginConfigs;
 }
 
+/** Requests that are refused: those for which everything that it names holds. */
+export interface PublishedBlock {
+  id: string;
+  route_id?: string;
+  service_id?: string;
+  consumer?: string;
+  /** Addresses and CIDRs; absent: any. */
+  addresses?: string[];
+  status: number;
+  body?: string;
+  /** Seconds since 1970 from which on it holds no more. */
+  expiry?: number;
+  close_connections: boolean;
+}
+
 /** A host name as control resolved it. */
 export interface PublishedAddress {
   host: string;

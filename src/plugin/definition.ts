@@ -48,6 +48,16 @@ export const PHASES = [
 
 export type Phase = (typeof PHASES)[number];
 
+/** A part of a plugin's configuration that is of another kind; it stands at `holder[key]`. */
+export interface InnerConfig {
+  /** "upstream", or the configuration of this plugin. */
+  kind: "upstream" | { plugin: string };
+  holder: Record<string | number, unknown>;
+  key: string | number;
+  /** Stands before the reason of a refusal. */
+  prefix: string;
+}
+
 /** A path of the gateway's own, reachable from outside through a route that has `public-api`. */
 export interface PluginApi {
   methods: readonly string[];
@@ -85,8 +95,14 @@ export interface PluginDefinition<
   perOwner?: boolean;
   /** Dotted paths of fields that are encrypted at rest, in `config` and in `consumer`. */
   encrypted?: readonly string[];
+  /** Another plugin may run it in its place (`ctx.skipPlugin`): its handlers then do nothing for that request. */
+  canBeSkipped?: boolean;
   /** Checks beyond the schema, at write time: an error text that names the field, or null. */
   check?(config: Static<Config>): string | null;
+  /** What in a configuration is an upstream or belongs to another plugin: checked and completed as such. */
+  innerConfigs?(config: Static<Config>): readonly InnerConfig[];
+  /** Names (or addresses) of hosts that a published configuration sends to; the node resolves them. */
+  hostNames?(config: Static<Config>): readonly string[];
   /** Paths that the plugin answers itself, made once per worker. */
   apis?(host: PluginHost<Static<Metadata>>): readonly PluginApi[];
   compile(config: Static<Config>, host: PluginHost<Static<Metadata>>): PluginHandlers;

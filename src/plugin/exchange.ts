@@ -6,6 +6,7 @@
  */
 
 import type { HeaderList } from "../lib/headers.ts";
+import type { UpstreamHandle } from "./host.ts";
 
 export interface Exchange {
   readonly client: ClientFacts;
@@ -34,6 +35,8 @@ export interface Exchange {
   upstreamTarget: string | null;
   /** Goes upstream as `Host` where the upstream would get the client's (`pass_host: pass`). Null: none is set. */
   upstreamHostOverride: string | null;
+  /** Where the request goes in the place of its route's upstream, until it goes there. Null: nowhere else. */
+  upstreamChoice: UpstreamHandle | null;
 
   /** Value of a variable by its name without `$` (`remote_addr`, `arg_x`, `http_x`, ...); undefined when it has none. */
   variable(name: string): string | undefined;
@@ -47,7 +50,21 @@ export interface Exchange {
   readBody(limitBytes: number): Promise<Buffer | null>;
   /** A request body that proves longer than this is cut off: 413, or the end of an answer that has begun. */
   limitBody(limitBytes: number): void;
+  /**
+   * A copy of the request goes there, too, as it first goes upstream; what it answers is thrown away. `target`: origin
+   * form of the copy; null: that of the request. The copy neither delays nor fails the request: what cannot be sent at
+   * once is dropped, beyond bounds all of it. `onEnd` is told once what became of it.
+   */
+  mirrorTo(upstream: UpstreamHandle, target: string | null, onEnd: (outcome: MirrorOutcome) => void): void;
+  /** Ends the exchange now, whatever it waits for: with this answer, or by breaking off one that has begun. */
+  cutOff(answer: Answer): void;
+  /** From now on the plugin of this name does nothing for this request, if it is one that can be skipped. */
+  skipPlugin(name: string): void;
+  isSkipped(name: string): boolean;
 }
+
+/** "dropped": it was too much to send, or there was nowhere to send it to. */
+export type MirrorOutcome = "answered" | "failed" | "dropped";
 
 export type AnswerBody = string | Buffer | object;
 

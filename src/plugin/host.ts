@@ -3,7 +3,8 @@
  * compiled it; only `counters`, `dictionary` and `metrics` reach shared memory.
  */
 
-import type { PluginApi } from "./definition.ts";
+import type { PublishedUpstream } from "../model/published.ts";
+import type { PluginApi, PluginDefinition } from "./definition.ts";
 import type { ConsumerFacts, Exchange } from "./exchange.ts";
 import type { Dictionary } from "../shared/dictionary.ts";
 import type { LimitCounters } from "../shared/limit-counters.ts";
@@ -31,12 +32,27 @@ export interface PluginHost<Metadata = unknown> {
   readonly consumers: ConsumerIndex;
   /** The path of its own that some plugin answers (`PluginDefinition.apis`); null if none does. */
   publicApi(method: string, path: string): PluginApi | null;
+  /** The upstream resource of this id, now and whatever it will be; `exists` tells whether there is one. */
+  upstreamOf(id: string): UpstreamHandle;
+  /** An upstream of the plugin's own; the handler `dispose` gives it back. Names of nodes: see `hostNames`. */
+  inlineUpstream(config: PublishedUpstream): OwnUpstream;
+  /** The host of another plugin, for a configuration of it that this one runs in its place. */
+  hostOf(definition: PluginDefinition): PluginHost;
   /** Wall clock, milliseconds since 1970, and monotonic milliseconds; virtual in tests. */
   now(): number;
   monotonicNow(): number;
   /** The node's metrics page, made by control. Never rejects. */
   metricsPage(accept: string | undefined): Promise<HostPage>;
   log: PluginLog;
+}
+
+/** An upstream that requests can be sent to (`ctx.upstreamChoice`, `ctx.mirrorTo`). */
+export interface UpstreamHandle {
+  readonly exists: boolean;
+}
+
+export interface OwnUpstream extends UpstreamHandle {
+  dispose(): void;
 }
 
 export interface HostPage {

@@ -2,7 +2,14 @@
 export { Type } from "../lib/schema.ts";
 export type { Static } from "@sinclair/typebox";
 export { definePlugin, PHASES } from "./definition.ts";
-export type { Phase, PhaseResult, PluginApi, PluginDefinition, PluginHandlers } from "./definition.ts";
+export type {
+  InnerConfig,
+  Phase,
+  PhaseResult,
+  PluginApi,
+  PluginDefinition,
+  PluginHandlers,
+} from "./definition.ts";
 export type {
   Answer,
   AnswerBody,
@@ -11,8 +18,16 @@ export type {
   Exchange,
   ExchangeRequest,
   ExchangeResponse,
+  MirrorOutcome,
   RouteFacts,
 } from "./exchange.ts";
-export type { ConsumerIndex, IndexedConsumer, PluginHost, PluginLog } from "./host.ts";
+export type {
+  ConsumerIndex,
+  IndexedConsumer,
+  OwnUpstream,
+  PluginHost,
+  PluginLog,
+  UpstreamHandle,
+} from "./host.ts";
 export { HeaderList } from "../lib/headers.ts";
 export type { MetricFamily, MetricLane } from "../shared/metric-lane.ts";

@@ -88,6 +88,7 @@ export function testGateway(options: TestGatewayOptions = {}): TestGateway {
     trusted: config.trustedAddresses.length === 0 ? null : new AddressSet(config.trustedAddresses),
     serverName: "cardea",
     accessLog: null,
+    fallback: null,
     log,
     isOverloaded: () => false,
     onBegin: () => undefined,

@@ -10,6 +10,7 @@
 import type { Upstream } from "../upstream/upstream.ts";
 import type { ItemBytes, Kind } from "../../shared/configuration-bytes.ts";
 import type {
+  PublishedBlock,
   PublishedGlobalRule,
   PublishedPluginSet,
   PublishedRoute,
@@ -23,6 +24,7 @@ import { PluginCompiler, type HeldChain } from "../pipeline/compiler.ts";
 import { mergeConsumer, mergePlugins, type PluginSource } from "../pipeline/merge.ts";
 import type { PluginChain } from "../pipeline/chain.ts";
 import { namesBodyVariable } from "../exchange/body/body-variables.ts";
+import { Blocks } from "./blocks.ts";
 import { CompiledRoute } from "./compiled-route.ts";
 import { Consumers } from "./consumers.ts";
 import { UpstreamReference, type UpstreamFactory } from "./upstream-reference.ts";
@@ -61,7 +63,7 @@ interface ServiceEntry {
 
 export interface ConfigurationServices {
   catalog: Catalog;
-  host: Omit<HostServices, "consumers" | "onRouteRemoved">;
+  host: Omit<HostServices, "consumers" | "onRouteRemoved" | "upstreamOf" | "inlineUpstream">;
   routerMode: RouterMode;
   createUpstream: (config: PublishedUpstream, previous: Upstream | null) => Upstream;
   /** Address items of the resolver. */
@@ -89,6 +91,10 @@ export class Configuration {
   readonly #removalListeners = new Set<(routeId: string) => void>();
   /** By the plugins that are left out; emptied by every change of a global rule. */
   readonly #globalChains = new Map<string, HeldChain | null>();
+  /** Requests that are refused whatever their route says; null while there are none. */
+  blocks: Blocks | null = null;
+  /** Called after a block came or changed. */
+  onBlock: (() => void) | null = null;
   /** Grows with every change of something that compiled routes are made from. */
   #links = 1;
   /** Grows with every change of a consumer group: consumer chains are made from those too. */
@@ -105,6 +111,8 @@ export class Configuration {
         ...services.host,
         consumers: this.consumers,
         onRouteRemoved: (listener) => this.#onRouteRemoved(listener),
+        upstreamOf: (id) => this.#upstream(id),
+        inlineUpstream: (config) => UpstreamReference.inline(this.#createUpstream, config),
       },
       (plugin) => this.#metadata.get(plugin)?.value,
     );
@@ -152,12 +160,6 @@ export class Configuration {
     );
   }
 
-  /** Some resource names a variable of the request's body: it must be read before the route is chosen. */
-  get namesBodyVariables(): boolean {
-    return this.#namingBody.size > 0;
-  }
-
-  /** True when `bytes` is what this item already is. */
   // For explanations, which compile nothing.
 
   /** Enabled or not. */
@@ -196,6 +198,12 @@ export class Configuration {
     return rules.map(([id, rule]) => ({ owner: `global_rule#${id}`, plugins: rule.value.plugins }));
   }
 
+  /** Some resource names a variable of the request's body: it must be read before the route is chosen. */
+  get namesBodyVariables(): boolean {
+    return this.#namingBody.size > 0;
+  }
+
+  /** True when `bytes` is what this item already is. */
   holds(kind: Kind, id: string, bytes: ItemBytes): boolean {
     return this.#bytesOf(kind, id)?.equals(bytes) === true;
   }
@@ -245,6 +253,10 @@ export class Configuration {
         this.#globalRules.set(id, new Lazy(bytes));
         this.#dropGlobalChains();
         break;
+      case "block":
+        this.blocks = Blocks.with(this.blocks, id, bytes.parse<PublishedBlock>());
+        this.onBlock?.();
+        break;
       case "address":
         this.#services.setAddresses(id, bytes.parse<{ addresses: string[] }>().addresses);
         break;
@@ -284,6 +296,9 @@ export class Configuration {
       case "global_rule":
         this.#globalRules.delete(id);
         this.#dropGlobalChains();
+        break;
+      case "block":
+        this.blocks = Blocks.without(this.blocks, id);
         break;
       case "address":
         this.#services.setAddresses(id, null);
@@ -433,10 +448,14 @@ export class Configuration {
   }
 
   #mergedOf(route: PublishedRoute): Map<string, MergedPlugin> {
+    return mergePlugins(this.#sourcesOf(route));
+  }
+
+  #sourcesOf(route: PublishedRoute): (PluginSource | null)[] {
     const service = route.service_id === undefined ? undefined : this.#serviceEntries.get(route.service_id);
     const pluginConfig =
       route.plugin_config_id === undefined ? undefined : this.#pluginConfigs.get(route.plugin_config_id);
-    return mergePlugins([
+    return [
       sourceOf("service", route.service_id, service?.item.value),
       sourceOf("plugin_config", route.plugin_config_id, pluginConfig?.value),
       { owner: `route#${route.id}`, plugins: route.plugins },
@@ -445,10 +464,6 @@ export class Configuration {
 
   #replacedBy(merged: ReadonlyMap<string, MergedPlugin>): string {
     let names = "";
-    return mergePlugins(this.#sourcesOf(route));
-  }
-
-  #sourcesOf(route: PublishedRoute): (PluginSource | null)[] {
     for (const name of merged.keys()) {
       if (this.#services.catalog.get(name)?.runPolicy === "prefer_route")
         names += names === "" ? name : `,${name}`;

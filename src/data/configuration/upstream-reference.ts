@@ -5,11 +5,12 @@
 
 import type { PublishedUpstream } from "../../model/published.ts";
 import type { ItemBytes } from "../../shared/configuration-bytes.ts";
+import type { OwnUpstream } from "../../plugin/host.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 
 export type UpstreamFactory = (config: PublishedUpstream, previous: Upstream | null) => Upstream;
 
-export class UpstreamReference {
+export class UpstreamReference implements OwnUpstream {
   readonly #create: UpstreamFactory;
   #bytes: ItemBytes | null = null;
   #config: PublishedUpstream | null = null;
@@ -27,6 +28,11 @@ export class UpstreamReference {
     reference.#config = config;
     reference.#isStale = true;
     return reference;
+  }
+
+  /** Whether there is an upstream of that name. */
+  get exists(): boolean {
+    return this.get() !== null;
   }
 
   /** Null bytes: the upstream was deleted. */

@@ -13,13 +13,17 @@ import type {
   ConsumerFacts,
   Exchange,
   ExchangeResponse,
+  MirrorOutcome,
   RouteFacts,
 } from "../../plugin/exchange.ts";
 import type { ClientTransport, RequestHead } from "../transport.ts";
 import type { CompiledRoute } from "../configuration/compiled-route.ts";
 import type { RouteEntry } from "../configuration/configuration.ts";
+import type { UpstreamReference } from "../configuration/upstream-reference.ts";
 import type { PluginChain } from "../pipeline/chain.ts";
+import type { RequestLife } from "../life.ts";
 import type { UpstreamAttempt } from "./attempt.ts";
+import type { MirrorWish } from "./mirror.ts";
 import type { BodyVariables } from "./body/body-variables.ts";
 import type { RequestBody } from "./request-body.ts";
 import type { Upstream } from "../upstream/upstream.ts";
@@ -55,7 +59,13 @@ export class HttpExchange implements Exchange {
   globalChain: PluginChain | null = null;
   chain: PluginChain | null = null;
 
+  /** A plugin's choice in the place of the route's upstream. */
+  upstreamChoice: UpstreamReference | null = null;
   upstream: Upstream | null = null;
+  /** Copies that go out with the first attempt; null: none. */
+  mirrors: MirrorWish[] | null = null;
+  /** Set once the life of the request has begun. */
+  life: RequestLife | null = null;
   /** Chosen for the coming attempt; plugins see it as `$balancer_ip` in `beforeProxy`. */
   node: UpstreamNode | null = null;
   /** Nodes that failed this request. */
@@ -88,6 +98,7 @@ export class HttpExchange implements Exchange {
   hasUpstreamEnded = false;
   /** `performance.now()` of the end; 0 before. */
   endedAt = 0;
+  #skipped: string[] | null = null;
   #variables: Map<string, string | undefined> | null = null;
 
   constructor(transport: ClientTransport, head: RequestHead, request: RequestFacts, startedAt: number) {
@@ -130,6 +141,28 @@ export class HttpExchange implements Exchange {
 
   limitBody(limitBytes: number): void {
     if (this.body !== null) this.body.limitBytes = limitBytes;
+  }
+
+  mirrorTo(
+    upstream: UpstreamReference,
+    target: string | null,
+    onEnd: (outcome: MirrorOutcome) => void,
+  ): void {
+    this.mirrors ??= [];
+    this.mirrors.push({ upstream, target, onEnd });
+  }
+
+  cutOff(answer: Answer): void {
+    this.life?.cutOff(this, answer);
+  }
+
+  skipPlugin(name: string): void {
+    this.#skipped ??= [];
+    this.#skipped.push(name);
+  }
+
+  isSkipped(name: string): boolean {
+    return this.#skipped !== null && this.#skipped.includes(name);
   }
 
   get latencyMs(): number {

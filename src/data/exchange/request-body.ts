@@ -14,6 +14,13 @@ export const REPLAY_BYTES = 64 * 1024;
 
 type ChunkFilter = (chunk: Buffer, last: boolean) => Buffer;
 
+/** Takes a copy of the body; keeps to its own bounds. */
+export interface BodyCopy {
+  writeBody(chunk: Buffer): void;
+  writeEnd(trailers: HeaderList | null): void;
+  abort(): void;
+}
+
 const EMPTY = Buffer.alloc(0);
 
 export class RequestBody {
@@ -33,6 +40,8 @@ export class RequestBody {
   limitBytes = Infinity;
   #target: UpstreamTransport | null = null;
   #filter: ChunkFilter | null = null;
+  /** Get what goes upstream, too, and hold up nothing. */
+  #copies: BodyCopy[] | null = null;
   #waiting: ((whole: Buffer | null) => void) | null = null;
   #waitLimitBytes = 0;
 
@@ -54,6 +63,13 @@ export class RequestBody {
     this.#keptBytes = 0;
     for (const chunk of unfiltered) this.#keepUnlessEmpty(filter(chunk, false));
     if (this.#complete) this.#keepUnlessEmpty(filter(EMPTY, true));
+  }
+
+  /** Before the first `pipeTo`, while all of it is kept. */
+  copyTo(copy: BodyCopy): void {
+    for (const chunk of this.#chunks) copy.writeBody(chunk);
+    if (this.#complete) copy.writeEnd(this.#trailers);
+    else (this.#copies ??= []).push(copy);
   }
 
   /** Sends what is kept to `target` and lets the rest follow. Only while `isReplayable`. */
@@ -83,6 +99,7 @@ export class RequestBody {
     this.receivedBytes += received.length;
     const chunk = this.#filter === null ? received : this.#filter(received, false);
     if (chunk.length > 0) this.#keep(chunk);
+    if (this.#copies !== null && chunk.length > 0) for (const copy of this.#copies) copy.writeBody(chunk);
     if (this.#waiting !== null) {
       if (this.#keptBytes <= this.#waitLimitBytes) return true;
       this.#settle(null);
@@ -99,15 +116,20 @@ export class RequestBody {
       const last = this.#filter(EMPTY, true);
       if (last.length > 0) {
         this.#keep(last);
+        for (const copy of this.#copies ?? []) copy.writeBody(last);
         this.#target?.writeBody(last);
       }
     }
+    for (const copy of this.#copies ?? []) copy.writeEnd(trailers);
+    this.#copies = null;
     if (this.#waiting !== null) this.#settle(this.#whole());
     else this.#target?.writeEnd(trailers);
   }
 
   /** The client went away: whoever waits for the whole body gets none. */
   abort(): void {
+    for (const copy of this.#copies ?? []) copy.abort();
+    this.#copies = null;
     if (this.#waiting !== null) this.#settle(null);
     this.#target = null;
   }

@@ -14,6 +14,8 @@ export interface ChainLink {
   /** Already resolved: `_meta.priority`, else the plugin's own. */
   priority: number;
   isAuth: boolean;
+  /** Another plugin may have run in its place (`ctx.isSkipped`). */
+  canBeSkipped: boolean;
   /** Comes from a consumer or its group alone: its rewrite runs after authentication. */
   fromConsumer: boolean;
   handlers: PluginHandlers;
@@ -64,10 +66,10 @@ function phase<H>(
   return handlers.length === 0 ? null : handlers.slice();
 }
 
-// A link without `_meta` runs its handlers as they are; the wrappers exist only where `_meta` asks for them.
+// Most links run their handlers as they are; wrappers exist where `_meta` asks for them, or a plugin may be skipped.
 
 function guarded(link: ChainLink, handler: Handler | undefined): Handler | undefined {
-  if (handler === undefined || (link.filter === null && link.errorResponse === null)) return handler;
+  if (handler === undefined || (isUnfiltered(link) && link.errorResponse === null)) return handler;
   return (ctx) => {
     if (!passes(link, ctx)) return undefined;
     const result = handler(ctx);
@@ -82,19 +84,24 @@ function guardedVoid<R>(
   link: ChainLink,
   handler: ((ctx: Exchange) => R) | undefined,
 ): ((ctx: Exchange) => R | undefined) | undefined {
-  if (handler === undefined || link.filter === null) return handler;
+  if (handler === undefined || isUnfiltered(link)) return handler;
   return (ctx) => (passes(link, ctx) ? handler(ctx) : undefined);
 }
 
 function guardedBody(link: ChainLink, handler: BodyHandler | undefined): BodyHandler | undefined {
-  if (handler === undefined || link.filter === null) return handler;
+  if (handler === undefined || isUnfiltered(link)) return handler;
   return (ctx, chunk, last) => (passes(link, ctx) ? handler(ctx, chunk, last) : chunk);
 }
 
 /** Verdicts of filters are kept per exchange: a filter is evaluated once per request. */
 const verdicts = new WeakMap<Exchange, Map<ChainLink, boolean>>();
 
+function isUnfiltered(link: ChainLink): boolean {
+  return link.filter === null && !link.canBeSkipped;
+}
+
 function passes(link: ChainLink, ctx: Exchange): boolean {
+  if (link.canBeSkipped && ctx.isSkipped(link.name)) return false;
   if (link.filter === null) return true;
   let known = verdicts.get(ctx);
   if (known === undefined) verdicts.set(ctx, (known = new Map()));

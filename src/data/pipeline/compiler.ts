@@ -23,7 +23,10 @@ export interface Catalog {
 }
 
 /** Everything a host offers besides what depends on the plugin and its owner. */
-export interface HostServices extends Omit<PluginHost, "ownerOf" | "metadata" | "attributes" | "publicApi"> {
+export interface HostServices extends Omit<
+  PluginHost,
+  "ownerOf" | "metadata" | "attributes" | "publicApi" | "hostOf"
+> {
   attributesOf(plugin: string): Readonly<Record<string, unknown>>;
 }
 
@@ -168,6 +171,7 @@ export class PluginCompiler {
         ownerOf: perOwner === true ? ownerReader(owner) : NO_OWNER,
         attributes: attributesOf(name),
         metadata: () => this.#metadata(name),
+        hostOf: (other) => this.#hostOf(other, owner),
         publicApi: (method, path) => (this.#apis ??= this.#gatherApis()).get(`${method} ${path}`) ?? null,
       };
       this.#hosts.set(key, host);
@@ -198,6 +202,7 @@ function linkOf(
     // What is unknown refuses before anything else runs.
     priority: meta.priority ?? definition?.priority ?? Number.MAX_SAFE_INTEGER,
     isAuth: definition?.type === "auth",
+    canBeSkipped: definition?.canBeSkipped === true,
     fromConsumer,
     handlers,
     filter: meta.filter === undefined ? null : compileExpression(meta.filter),
