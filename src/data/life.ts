@@ -512,16 +512,11 @@ export class RequestLife {
     attempt.detach();
     const client = x.transport.takeSocket();
     this.#tunnels.set(x, client.socket);
-    tunnel(
-      client,
-      attempt.transport.takeSocket(),
-      this.#services.http.tunnelIdleTimeoutMs,
-      () => {
-        this.#tunnels.delete(x);
-        this.#finishAttempt(x, true);
-        this.#end(x);
-      },
-    );
+    tunnel(client, attempt.transport.takeSocket(), this.#services.http.tunnelIdleTimeoutMs, () => {
+      this.#tunnels.delete(x);
+      this.#finishAttempt(x, true);
+      this.#end(x);
+    });
   }
 
   #finishAttempt(x: HttpExchange, ok: boolean): void {
