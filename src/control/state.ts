@@ -20,6 +20,7 @@ import {
   type ResourceType,
 } from "../model/resource-type.ts";
 import type { EncryptedFields } from "../model/encrypted-fields.ts";
+import { hostNamesOfPlugins } from "../model/plugin-check.ts";
 import { validateResource } from "../model/validate.ts";
 import type { PublishedUpstream } from "../model/published.ts";
 import { ConsumerKeys } from "./consumer-keys.ts";
@@ -392,7 +393,7 @@ export class ConfigurationState {
     const text = JSON.stringify(normal);
     if (text === entry.published) return;
     entry.published = text;
-    this.#setHosts(entry.key, hostNamesOf(normal));
+    this.#setHosts(entry.key, hostNamesOf(normal, this.#plugins));
     this.#publish({ kind: entry.type.singular as Kind, id: entry.id, value: text });
   }
 
@@ -445,12 +446,14 @@ function parseObject(text: string): JsonObject | undefined {
   }
 }
 
-/** Names (not addresses) of the nodes of an upstream, or of the one inside a route or service. */
-function hostNamesOf(normal: unknown): string[] {
+/** Names (not addresses) of the nodes of an upstream, or of those inside a route or service and its plugins. */
+function hostNamesOf(normal: unknown, plugins: PluginCatalog): string[] {
   if (!isObject(normal)) return [];
   const upstream = (isObject(normal["upstream"]) ? normal["upstream"] : normal) as Partial<PublishedUpstream>;
-  if (!Array.isArray(upstream.nodes)) return [];
   const names = new Set<string>();
-  for (const { host } of upstream.nodes) if (!FIRST_ADDRESS.test(host)) names.add(host);
+  for (const { host } of upstream.nodes ?? []) if (!FIRST_ADDRESS.test(host)) names.add(host);
+  for (const host of hostNamesOfPlugins(normal["plugins"], plugins)) {
+    if (!FIRST_ADDRESS.test(host)) names.add(host);
+  }
   return [...names];
 }

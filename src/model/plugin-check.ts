@@ -5,12 +5,15 @@
 
 import { Type } from "../lib/schema.ts";
 import type { TSchema } from "@sinclair/typebox";
+import type { InnerConfig } from "../plugin/definition.ts";
 import { checkExpression } from "../lib/expression.ts";
 import { withDefaults, withoutDefaulted } from "./defaults.ts";
+import { normalizeUpstream } from "./normalize-upstream.ts";
 import { isObject, pointerStep, refused } from "./resource-type.ts";
 import type { JsonObject, PluginCatalog, PluginRules, PluginUse, ValidationError } from "./resource-type.ts";
 import { checkSchema } from "./schema-check.ts";
 import { Meta } from "./schema-parts.ts";
+import { checkUpstream } from "./upstream.ts";
 
 /** A plugin's schema with `_meta` in it; kept as long as the schema lives. */
 const withMeta = new WeakMap<TSchema, TSchema>();
@@ -58,8 +61,44 @@ export function pluginsWithDefaults(
     const plugin = catalog.get(name);
     const complete = plugin === undefined ? config : withDefaults(pluginSchema(plugin, use), config);
     filled[name] = isObject(complete) ? complete : {};
+    if (plugin?.innerConfigs !== undefined) completeInner(plugin, filled[name], catalog);
   }
   return Object.keys(filled).length === 0 ? undefined : filled;
+}
+
+/** Parts of another kind get the form of that kind; what is broken (and disabled) stays as it is. */
+function completeInner(plugin: PluginRules, config: JsonObject, catalog: PluginCatalog): void {
+  let parts: readonly InnerConfig[];
+  try {
+    parts = plugin.innerConfigs!(config);
+  } catch {
+    return; // Only a disabled configuration was not checked.
+  }
+  for (const { kind, holder, key } of parts) {
+    const value = holder[key];
+    if (!isObject(value)) continue;
+    if (kind === "upstream") holder[key] = normalizeUpstream(value);
+    else {
+      const inner = catalog.get(kind.plugin);
+      if (inner !== undefined) holder[key] = withDefaults(pluginSchema(inner, "config"), value);
+    }
+  }
+}
+
+/** Names (not addresses) of hosts that published plugins send to. */
+export function hostNamesOfPlugins(plugins: unknown, catalog: PluginCatalog): string[] {
+  if (!isObject(plugins)) return [];
+  const hosts: string[] = [];
+  for (const name of Object.keys(plugins)) {
+    const plugin = catalog.get(name);
+    if (plugin?.hostNames === undefined) continue;
+    try {
+      hosts.push(...plugin.hostNames(plugins[name]));
+    } catch {
+      continue; // As above.
+    }
+  }
+  return hosts;
 }
 
 function checkPlugin(
@@ -74,7 +113,7 @@ function checkPlugin(
   const plugin = catalog.get(name);
   if (plugin === undefined) return refused(`unknown plugin [${name}]`, "");
   const meta = isObject(config) && isObject(config["_meta"]) ? config["_meta"] : undefined;
-  const error = checkConfigurationSafely(plugin, config, use);
+  const error = checkConfigurationSafely(plugin, config, use, catalog);
   if (error !== null && meta?.["disable"] !== true) {
     return refused(
       `failed to check the configuration of plugin ${name} err: ${error.message}`,
@@ -89,9 +128,10 @@ function checkConfigurationSafely(
   plugin: PluginRules,
   config: object,
   use: PluginUse,
+  catalog: PluginCatalog,
 ): ValidationError | null {
   try {
-    return checkConfiguration(plugin, config, use);
+    return checkConfiguration(plugin, config, use, catalog);
   } catch (error) {
     return refused(
       `the plugin's own check failed: ${error instanceof Error ? error.message : String(error)}`,
@@ -100,13 +140,34 @@ function checkConfigurationSafely(
   }
 }
 
-function checkConfiguration(plugin: PluginRules, config: object, use: PluginUse): ValidationError | null {
+function checkConfiguration(
+  plugin: PluginRules,
+  config: object,
+  use: PluginUse,
+  catalog: PluginCatalog,
+): ValidationError | null {
   const schema = pluginSchema(plugin, use);
   const error = checkSchema(schema, config, true);
   if (error !== null) return error;
-  if (plugin.check === undefined || (use === "consumer" && plugin.consumer !== undefined)) return null;
-  const reason = plugin.check(withDefaults(schema, config));
-  return reason === null ? null : refused(reason, "");
+  if (use === "consumer" && plugin.consumer !== undefined) return null;
+  if (plugin.check === undefined && plugin.innerConfigs === undefined) return null;
+  const complete = withDefaults(schema, config);
+  const reason = plugin.check?.(complete) ?? null;
+  if (reason !== null) return refused(reason, "");
+  for (const part of plugin.innerConfigs?.(complete) ?? []) {
+    const fault = checkInner(part, catalog);
+    if (fault !== null) return refused(part.prefix + fault, "");
+  }
+  return null;
+}
+
+function checkInner({ kind, holder, key }: InnerConfig, catalog: PluginCatalog): string | null {
+  const value = holder[key];
+  if (kind === "upstream") return isObject(value) ? (checkUpstream(value, "")?.message ?? null) : null;
+  const plugin = catalog.get(kind.plugin);
+  if (plugin === undefined) return `unknown plugin [${kind.plugin}]`;
+  if (typeof value !== "object" || value === null) return "expected an object";
+  return checkConfiguration(plugin, value, "config", catalog)?.message ?? null;
 }
 
 function checkMeta(name: string, meta: JsonObject): ValidationError | null {

@@ -5,6 +5,7 @@
  */
 
 import type { TSchema } from "@sinclair/typebox";
+import type { InnerConfig } from "../plugin/definition.ts";
 
 export type JsonObject = Record<string, unknown>;
 
@@ -28,6 +29,10 @@ export interface PluginRules {
   /** Dotted paths of fields that are encrypted at rest, in `config` and in `consumer`. */
   encrypted?: readonly string[];
   check?(config: unknown): string | null;
+  /** Parts of a configuration that are upstreams or configurations of other plugins. */
+  innerConfigs?(config: unknown): readonly InnerConfig[];
+  /** Names of hosts that a published configuration sends to. */
+  hostNames?(config: unknown): readonly string[];
 }
 
 export interface PluginCatalog {
