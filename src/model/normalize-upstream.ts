@@ -13,6 +13,13 @@ import { Checks } from "./upstream-checks.ts";
 const DEFAULT_PORTS: Readonly<Record<string, number>> = { http: 80, grpc: 80, https: 443, grpcs: 443 };
 const KEEPALIVE = { size: 320, idle_timeout: 60, requests: 1000 };
 
+/** The upstream inside the resource with that store key. */
+export function normalizeInlineUpstream(value: JsonObject, key: string): PublishedUpstream {
+  const upstream = normalizeUpstream(value);
+  if (upstream.checks !== undefined) upstream.health_key = key;
+  return upstream;
+}
+
 /** `value` was accepted by the upstream's schema and checks. */
 export function normalizeUpstream(value: JsonObject): PublishedUpstream {
   const scheme = (value["scheme"] ?? "http") as PublishedUpstream["scheme"];

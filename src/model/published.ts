@@ -64,7 +64,10 @@ export interface PublishedUpstream {
   pass_host: "pass" | "node" | "rewrite";
   upstream_host?: string;
   keepalive_pool?: { size: number; idle_timeout: number; requests: number };
+  /** Absent: nothing is checked. `health-checks.ts` fills it in. */
   checks?: Record<string, unknown>;
+  /** Store key of the resource that it stands in ("/routes/1"), where it is checked and has no id of its own. */
+  health_key?: string;
   tls?: Record<string, unknown>;
 }
 

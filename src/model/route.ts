@@ -3,7 +3,7 @@
 import { Type } from "../lib/schema.ts";
 import { checkExpression } from "../lib/expression.ts";
 import type { Expression } from "../lib/expression.ts";
-import { normalizeUpstream } from "./normalize-upstream.ts";
+import { normalizeInlineUpstream } from "./normalize-upstream.ts";
 import { pluginsWithDefaults } from "./plugin-check.ts";
 import type { PublishedRoute } from "./published.ts";
 import { idText, isObject, refused } from "./resource-type.ts";
@@ -150,7 +150,8 @@ function normalizeRoute(
   if (varsOf(value).length > 0) route.vars = varsOf(value);
   if (filled !== undefined) route.plugins = filled;
   if (value["plugin_config_id"] !== undefined) route.plugin_config_id = idText(value["plugin_config_id"]);
-  if (isObject(value["upstream"])) route.upstream = normalizeUpstream(value["upstream"]);
+  if (isObject(value["upstream"]))
+    route.upstream = normalizeInlineUpstream(value["upstream"], `/routes/${id}`);
   if (value["upstream_id"] !== undefined) route.upstream_id = idText(value["upstream_id"]);
   if (value["service_id"] !== undefined) route.service_id = idText(value["service_id"]);
   if (value["timeout"] !== undefined) route.timeout = value["timeout"] as PublishedRoute["timeout"];

@@ -1,7 +1,7 @@
 /** The service: what several routes have in common. */
 
 import { Type } from "../lib/schema.ts";
-import { normalizeUpstream } from "./normalize-upstream.ts";
+import { normalizeInlineUpstream } from "./normalize-upstream.ts";
 import { pluginsWithDefaults } from "./plugin-check.ts";
 import type { PublishedService } from "./published.ts";
 import { idText, isObject } from "./resource-type.ts";
@@ -45,7 +45,8 @@ function normalizeService(id: string, value: JsonObject, plugins: PluginCatalog)
   if (value["labels"] !== undefined) service.labels = labelsOf(value);
   if (value["hosts"] !== undefined) service.hosts = lowerCase(value["hosts"] as string[]);
   if (filled !== undefined) service.plugins = filled;
-  if (isObject(value["upstream"])) service.upstream = normalizeUpstream(value["upstream"]);
+  if (isObject(value["upstream"]))
+    service.upstream = normalizeInlineUpstream(value["upstream"], `/services/${id}`);
   if (value["upstream_id"] !== undefined) service.upstream_id = idText(value["upstream_id"]);
   if (value["enable_websocket"] !== undefined)
     service.enable_websocket = value["enable_websocket"] as boolean;

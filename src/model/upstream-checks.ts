@@ -16,7 +16,7 @@ export const METHODS = [
   "PURGE",
 ] as const;
 
-const kind = oneOf(["http", "https", "tcp"], { default: "http" });
+const kind = oneOf(["http", "https", "tcp", "grpc"], { default: "http" });
 const interval = Type.Integer({ minimum: 1, default: 1 });
 
 function statuses(defaults: number[]) {
@@ -55,6 +55,7 @@ const Active = Type.Object({
     }),
   ),
   req_headers: Type.Optional(Type.Array(Type.String(), { minItems: 1 })),
+  grpc_service: Type.Optional(Type.String({ maxLength: 1024 })),
 });
 
 const Passive = Type.Object({
@@ -79,6 +80,11 @@ const Passive = Type.Object({
 
 export const Checks = raw({
   type: "object",
-  properties: { active: Active, passive: Passive },
+  properties: {
+    active: Active,
+    passive: Passive,
+    all_unhealthy: oneOf(["use_all", "refuse"], { default: "use_all" }),
+    panic_threshold: Type.Integer({ minimum: 0, maximum: 100, default: 0 }),
+  },
   anyOf: [{ required: ["active"] }, { required: ["active", "passive"] }],
 });

@@ -51,7 +51,7 @@ export const upstreamType: ResourceType<PublishedUpstream> = {
   references: upstreamReferences,
   inUse: (title, id) => `can not delete this upstream, ${title} [${id}] is still using it now`,
   check: (value) => checkUpstream(value, ""),
-  normalize: (id, value) => ({ id, health_key: `/upstreams/${id}`, ...normalizeUpstream(value) }),
+  normalize: (id, value) => ({ id, ...normalizeUpstream(value) }),
 };
 
 /** What the schema cannot say; `at` is the pointer of the upstream inside its resource. */
