@@ -12,6 +12,7 @@ import { monotonicMs, type Threads } from "../../shared/threads.ts";
 import { type PluginList, pluginFacts } from "../admin/plugin-facts.ts";
 import type { HostCheck } from "../host-check.ts";
 import { checker, checkers, healthPage, type HealthReport } from "./health.ts";
+import { addExplain } from "./explain.ts";
 import { heldText } from "./held.ts";
 
 export interface ControlApiParts {
@@ -107,6 +108,7 @@ export function createControlServer(parts: ControlApiParts): FastifyInstance {
     return wantsHtml(request) ? reply.type("text/html").send(healthPage([info])) : reply.send(info);
   });
   server.post("/v1/counters/reset", () => ({ reset: parts.counters.reset() }));
+  addExplain(server, new Explanations(publisher));
   server.setErrorHandler((error: { statusCode?: number }, _request, reply) => {
     const status = error.statusCode ?? 500;
     // The message may quote what the store holds, and this API has no key.

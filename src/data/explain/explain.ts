@@ -12,6 +12,7 @@ import type { PublishedRoute } from "../../model/published.ts";
 import type {
   DescribedRequest,
   ExplainedCandidate,
+  ExplainedPlugin,
   Explanation,
   ExplanationFailure,
 } from "../../shared/explanation.ts";
@@ -179,10 +180,7 @@ export class Explainer {
     const upstream = compiled.upstream?.get() ?? null;
     if (upstream !== null) explanation.upstream = explainUpstream(upstream, route, x);
     if (refusing !== undefined) {
-      explanation.answer = {
-        status: 503,
-        reason: `${refusing.name} of ${refusing.from} is no plugin of this node`,
-      };
+      explanation.answer = { status: 503, reason: reasonOf(refusing) };
     } else if (compiled.upstream === null) {
       explanation.answer = { status: 503, reason: "the route has no upstream" };
     } else if (upstream === null) {
@@ -194,6 +192,13 @@ export class Explainer {
       explanation.answer = { status: 503, reason: `the upstream cannot be used: ${reason}` };
     }
   }
+}
+
+/** Two names stand for a set of plugins that cannot be had. */
+function reasonOf({ name, from }: ExplainedPlugin): string {
+  if (name === "(missing)") return `${from} does not exist`;
+  if (name === "(in quarantine)") return `the plugins of ${from} are in quarantine`;
+  return `${name} of ${from} is no plugin of this node`;
 }
 
 function isMatch(
