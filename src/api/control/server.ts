@@ -4,6 +4,7 @@
  */
 
 import { fastify, type FastifyInstance, type FastifyRequest } from "fastify";
+import { Explanations } from "../../control/explanations.ts";
 import type { Publisher } from "../../control/publish.ts";
 import type { ConfigurationState, StateEntry } from "../../control/state.ts";
 import { RESOURCE_TYPES } from "../../model/resources.ts";
@@ -11,8 +12,8 @@ import type { LimitCounters } from "../../shared/limit-counters.ts";
 import { monotonicMs, type Threads } from "../../shared/threads.ts";
 import { type PluginList, pluginFacts } from "../admin/plugin-facts.ts";
 import type { HostCheck } from "../host-check.ts";
-import { checker, checkers, healthPage, type HealthReport } from "./health.ts";
 import { addExplain } from "./explain.ts";
+import { checker, checkers, healthPage, type HealthReport } from "./health.ts";
 import { heldText } from "./held.ts";
 
 export interface ControlApiParts {
@@ -107,8 +108,8 @@ export function createControlServer(parts: ControlApiParts): FastifyInstance {
     if ("error" in info) return reply.code(info.status).send({ error_msg: info.error });
     return wantsHtml(request) ? reply.type("text/html").send(healthPage([info])) : reply.send(info);
   });
-  server.post("/v1/counters/reset", () => ({ reset: parts.counters.reset() }));
   addExplain(server, new Explanations(publisher));
+  server.post("/v1/counters/reset", () => ({ reset: parts.counters.reset() }));
   server.setErrorHandler((error: { statusCode?: number }, _request, reply) => {
     const status = error.statusCode ?? 500;
     // The message may quote what the store holds, and this API has no key.

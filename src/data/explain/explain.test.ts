@@ -110,7 +110,7 @@ test("a route that is asked for says why it is no candidate", (t) => {
   ]);
   const failing = (route: string) =>
     explain("/a", { route }).candidates.map((candidate) =>
-      [String(candidate.verdict)].concat(failingOf(candidate)),
+      [candidate.verdict as string].concat(failingOf(candidate)),
     );
   assert.deepEqual(failing("1"), [["elsewhere", "host"]]);
   assert.deepEqual(failing("2"), [["elsewhere", "status", "uri"]]);
@@ -147,7 +147,7 @@ test("plugins stand in the order in which they run, with what they replace", (t)
   ]);
   const shown = (more?: Partial<DescribedRequest>) =>
     explain("/a", more).plugins.map(({ name, from, state, instead_of }) =>
-      [name, from, String(state)].concat(instead_of),
+      [name, from, state as string].concat(instead_of),
     );
   const ofRoute = [
     ["request-id", "plugin_config#p", "disabled"],
