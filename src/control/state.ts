@@ -191,13 +191,19 @@ export class ConfigurationState {
   /** A resource that refers to this one, and whether one of its plugins does; routes first. Null: nobody does. */
   userOf(plural: string, id: string): { entry: StateEntry; isInPlugin: boolean } | null {
     let first: { entry: StateEntry; isInPlugin: boolean } | null = null;
-    for (const { key, isInPlugin } of this.#references.usesOf(plural, id)) {
-      const address = addressOf(key, this.types)!;
-      const entry = this.get(address.type.plural, address.id, address.parent)!;
-      if (entry.type.plural === ROUTES) return { entry, isInPlugin };
-      if (first === null || entry.type.plural === SERVICES) first = { entry, isInPlugin };
+    for (const user of this.usersOf(plural, id)) {
+      if (user.entry.type.plural === ROUTES) return user;
+      if (first === null || user.entry.type.plural === SERVICES) first = user;
     }
     return first;
+  }
+
+  /** All that refer to this one. */
+  *usersOf(plural: string, id: string): IterableIterator<{ entry: StateEntry; isInPlugin: boolean }> {
+    for (const { key, isInPlugin } of this.#references.usesOf(plural, id)) {
+      const address = addressOf(key, this.types)!;
+      yield { entry: this.get(address.type.plural, address.id, address.parent)!, isInPlugin };
+    }
   }
 
   /** What goes when this one goes. */

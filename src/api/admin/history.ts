@@ -26,7 +26,7 @@ export interface HistoryParts {
 }
 
 /** A change in the manner of JSON Patch (RFC 6902), with the old value beside the new one. */
-interface Change {
+export interface Change {
   op: "add" | "remove" | "replace";
   path: string;
   from?: unknown;
@@ -85,12 +85,9 @@ export async function diffAnswer(
     const reason = entry === undefined ? null : refusalOf(target, entry, state, scope);
     if (reason !== null) return refuseScope(reason);
   }
-  const changes: Change[] = [];
-  compare(
+  const changes = differences(
     older === undefined ? null : shownValue(target, older, state),
     shownValue(target, newer, state),
-    "",
-    changes,
   );
   const body = {
     key: KEY_PREFIX + storeKey(target),
@@ -159,6 +156,13 @@ function versionOf(entries: readonly HistoryEntry[], revision: number | undefine
   const index = entries.findIndex((entry) => entry.revision === revision);
   if (index === -1) throw new AnswerError(refuse(404, `the history has no version of revision ${revision}`));
   return index;
+}
+
+/** From one JSON value to another, field by field; lists of one length item by item. */
+export function differences(from: unknown, to: unknown): Change[] {
+  const changes: Change[] = [];
+  compare(from, to, "", changes);
+  return changes;
 }
 
 function compare(from: unknown, to: unknown, path: string, changes: Change[]): void {

@@ -51,8 +51,14 @@ export interface WriteOutcome {
   revision?: number;
 }
 
+/** What decisions look at; a batch shows it as it will be. */
+export type WriteState = Pick<
+  ConfigurationState,
+  "types" | "get" | "plain" | "revealPrivateKeys" | "protect" | "context" | "userOf" | "childrenOf"
+>;
+
 /** One decision: what goes to the store, on which grounds, and what is answered when it is there. */
-interface Plan {
+export interface Plan {
   batch: StoreWrite[];
   expect: Record<string, number>;
   answer(revision: number): Answer;
@@ -70,15 +76,16 @@ const POST_ID_DIGITS = 20;
 const SERVER_SET = ["create_time", "update_time"];
 
 export class ResourceWriter {
-  readonly #state: ConfigurationState;
+  readonly #state: WriteState;
   readonly #store: Store;
   readonly #feed: StoreFeed;
+  readonly #own: OwnListeners;
   readonly #now: () => number;
   readonly #references = new WriteOrder();
   readonly #distinct = new WriteOrder();
   #lastPostId = 0;
 
-  constructor(state: ConfigurationState, store: Store, feed: StoreFeed, now: () => number = Date.now) {
+  constructor(state: WriteState, store: Store, feed: StoreFeed, own: OwnListeners, now = Date.now) {
     this.#state = state;
     this.#store = store;
     this.#feed = feed;
@@ -97,9 +104,14 @@ export class ResourceWriter {
     return await (DISTINCT_AMONG_THEMSELVES.has(type.plural) ? this.#distinct.exclusive(inOrder) : inOrder());
   }
 
+  /** Runs while no other write of this node is under way. */
+  alone<T>(run: () => Promise<T>): Promise<T> {
+    return this.#distinct.exclusive(() => this.#references.exclusive(run));
+  }
+
   async #writeUntilDone(request: WriteRequest): Promise<WriteOutcome> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const plan = this.#plan(request);
+      const plan = this.plan(request);
       try {
         const { expect } = plan;
         const revision = await this.#store.write(plan.batch, { expect, author: request.author });
@@ -114,7 +126,8 @@ export class ResourceWriter {
     return { answer: refuse(503, "value changed before overwritten") };
   }
 
-  #plan(request: WriteRequest): Plan {
+  /** What a request means, not yet written. Throws `AnswerError` for what is refused. */
+  plan(request: WriteRequest): Plan {
     switch (request.method) {
       case "PUT":
         return this.#planPut(request);
