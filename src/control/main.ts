@@ -83,7 +83,8 @@ async function run(): Promise<void> {
   if (config.admin.enabled) {
     const audit = createLog("audit", "info");
     const parts = { store, state, feed, publisher, plugins, hosts, log, audit };
-    const admin = { ...parts, config: config.admin, keys: adminKeys() };
+    const { listeners } = config;
+    const admin = { ...parts, listeners, config: config.admin, keys: adminKeys() };
     const server = createAdminServer(admin);
     await server.ready();
     await listen("admin", server.routing);

@@ -27,6 +27,8 @@ import { createSharedMemory, openSharedMemory, type SharedMemory } from "../../s
 import { EmbeddedStore } from "../../src/store/embedded/store.ts";
 
 export const KEY = "a-key-for-tests-0123456789";
+/** What the node takes for the port of its Control API. */
+export const CONTROL_PORT = 9090;
 export const VIEWER_KEY = "a-viewer-key-0123456789";
 
 const silent: Log = {
@@ -178,7 +180,20 @@ export class TestNode {
     const audit: Log = { ...silent, info: (_message, fields) => void this.audited.push({ ...fields }) };
     const hosts = new HostCheck([]);
     const config = this.#config;
-    const parts = { config, keys, store, state, feed, publisher, plugins, hosts, log: silent, audit };
+    const listeners = [{ purpose: "control" as const, port: CONTROL_PORT }];
+    const parts = {
+      config,
+      keys,
+      listeners,
+      store,
+      state,
+      feed,
+      publisher,
+      plugins,
+      hosts,
+      log: silent,
+      audit,
+    };
     this.#admin = createAdminServer(parts);
     this.#controlApi = createControlServer({
       state,

@@ -5,7 +5,7 @@ import { after, before, test } from "node:test";
 import type { AdminKey, AdminKeyScope } from "../../src/config/static-config.ts";
 import { RESOURCE_NAMES } from "../../src/model/resource-names.ts";
 import { RESOURCE_TYPES } from "../../src/model/resources.ts";
-import { TestNode } from "./node.ts";
+import { CONTROL_PORT, TestNode } from "./node.ts";
 
 function scoped(name: string, limits: Partial<AdminKeyScope>): AdminKey {
   const none = { resources: null, labels: null, hosts: null, uriPrefixes: null };
@@ -38,6 +38,12 @@ const cases: Record<string, [key: string, path: string, body: object, allowed: b
   "a type among its resources": ["types", "/routes/1", route, true],
   "a type not among them": ["types", "/services/1", {}, false],
   "a sub-resource that is named": ["types", "/consumers/foreign/credentials/1", {}, true],
+  "an upstream that is the node's own Control API": [
+    "types",
+    "/upstreams/own",
+    { nodes: { [`127.0.0.1:${CONTROL_PORT}`]: 1 } },
+    false,
+  ],
   "the right label": ["team", "/routes/2", { ...route, labels: { team: "a", more: "x" } }, true],
   "another label": ["team", "/routes/3", { ...route, labels: { team: "b" } }, false],
   "no label": ["team", "/upstreams/3", { nodes }, false],
@@ -108,6 +114,12 @@ test("patches, deletes and reads of what belongs to others are refused, and list
   assert.equal((await as("team", "GET", "/global_rules")).status, 403);
   assert.equal((await as("team", "PUT", "/plugins/reload")).status, 403);
   assert.equal((await as("team", "GET", "/plugins/list")).status, 200);
+});
+
+test("only keys without a scope lead to the node's own listeners", async () => {
+  const own = { nodes: { [`localhost:${CONTROL_PORT}`]: 1 } };
+  assert.equal((await as("types", "PATCH", "/routes/1", { upstream: own })).status, 403);
+  assert.equal((await node.call("PUT", "/upstreams/control", own)).status, 201);
 });
 
 test("refused keys are audited without a name, and no line holds a key or a body", async () => {

@@ -7,7 +7,7 @@
  */
 
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
-import type { AdminConfig, AdminKey } from "../../config/static-config.ts";
+import type { AdminConfig, AdminKey, ListenerConfig } from "../../config/static-config.ts";
 import type { StoreFeed } from "../../control/feed.ts";
 import type { Publisher } from "../../control/publish.ts";
 import type { ConfigurationState } from "../../control/state.ts";
@@ -19,6 +19,7 @@ import { type Answer, AnswerError, plainText, refuse, refuseScope } from "./answ
 import { audit } from "./audit.ts";
 import { readBody } from "./body.ts";
 import { diffAnswer, historyAnswer, historyTarget, versionToRestore } from "./history.ts";
+import { OwnListeners } from "./own-listeners.ts";
 import type { PluginList } from "./plugin-facts.ts";
 import { lastOf, type Query, readTarget } from "./reading.ts";
 import { pluginNames, pluginsAnswer, schemaOf, validateAgainstSchema } from "./schemas.ts";
@@ -35,6 +36,8 @@ export interface AdminParts {
   publisher: Publisher;
   plugins: PluginList;
   log: Log;
+  /** Of the node, all of them. */
+  listeners: readonly Pick<ListenerConfig, "purpose" | "port">[];
   /** Asked where no key is. */
   hosts: HostCheck;
   /** Of writes; must not be silenced. */
@@ -101,7 +104,13 @@ class AdminApi {
   constructor(parts: AdminParts) {
     this.#parts = parts;
     this.#access = new AdminAccess(parts.config, parts.keys);
-    this.#writer = new ResourceWriter(parts.state, parts.store, parts.feed, parts.now);
+    this.#writer = new ResourceWriter(
+      parts.state,
+      parts.store,
+      parts.feed,
+      new OwnListeners(parts.listeners),
+      parts.now,
+    );
   }
 
   /** Headers of every answer, the allow list, and preflights. */

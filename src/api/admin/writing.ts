@@ -24,6 +24,7 @@ import { validateResource } from "../../model/validate.ts";
 import { type Store, StoreConflictError, type StoreWrite } from "../../store/contract.ts";
 import { type Answer, AnswerError, KEY_NOT_FOUND, refuse, refuseField, refuseScope } from "./answer.ts";
 import { KEY_PREFIX, withoutHidden } from "./reading.ts";
+import type { OwnListeners } from "./own-listeners.ts";
 import type { KeyScope } from "./scope.ts";
 import type { Target } from "./target.ts";
 import { WriteOrder } from "./write-order.ts";
@@ -89,6 +90,7 @@ export class ResourceWriter {
     this.#state = state;
     this.#store = store;
     this.#feed = feed;
+    this.#own = own;
     this.#now = now;
   }
 
@@ -305,14 +307,17 @@ export class ResourceWriter {
     if (error !== null) throw new AnswerError(refuseField(error));
   }
 
-  /** The scope must hold for what is there, for what would be there, and for the parent of both. */
+  /**
+   * The scope must hold for what is there, for what would be there, and for the parent of both. What would be there
+   * must not lead to the node's own APIs.
+   */
   #permit({ scope, target }: WriteRequest, previous: StateEntry | undefined, value: JsonObject | null): void {
     if (scope === null) return;
     const { type, parent } = target;
     const owner = parent === null ? undefined : this.#state.get(type.parent!, parent);
     const reason =
       (previous === undefined ? null : scope.refusalOf(type, this.#state.plain(previous) ?? {})) ??
-      (value === null ? null : scope.refusalOf(type, value)) ??
+      (value === null ? null : (scope.refusalOf(type, value) ?? this.#own.refusalOf(value))) ??
       (owner === undefined ? null : scope.refusalOfParent(owner.type, this.#state.plain(owner) ?? {}));
     if (reason !== null) throw new AnswerError(refuseScope(reason));
   }
