@@ -31,14 +31,14 @@ import { UpstreamReference, type UpstreamFactory } from "./upstream-reference.ts
 
 /** A route as the router holds it. */
 export interface RouteEntry {
+  compiled: CompiledRoute | null;
+  /** `#links` at the time of compilation. */
+  compiledAt: number;
   readonly id: string;
   bytes: ItemBytes;
   serviceId: string | undefined;
-  compiled: CompiledRoute | null;
   /** Of the upstream that stands inside the route, from the first compilation on: it outlives the next ones. */
   inlineUpstream: UpstreamReference | null;
-  /** `#links` at the time of compilation. */
-  compiledAt: number;
 }
 
 /** A resource that is parsed when it is first needed. */
@@ -323,12 +323,12 @@ export class Configuration {
     const route = bytes.parse<PublishedRoute>();
     const previous = this.#routes.get(id);
     const entry: RouteEntry = {
+      compiled: null,
+      compiledAt: 0,
       id,
       bytes,
       serviceId: route.service_id,
-      compiled: null,
       inlineUpstream: null,
-      compiledAt: 0,
     };
     this.#routes.set(id, entry);
     if (previous !== undefined) this.#forget(previous);
@@ -431,14 +431,14 @@ export class Configuration {
       allowsUpgrade: route.enable_websocket ?? service?.item.value.enable_websocket ?? false,
       replacesGlobal: this.#replacedBy(merged),
       facts: {
+        matchedUri,
+        matchedHost,
         id: entry.id,
         name: route.name,
         serviceId: route.service_id,
         serviceName: service?.item.value.name,
         pluginConfigId: route.plugin_config_id,
         labels: route.labels,
-        matchedUri,
-        matchedHost,
       },
     });
   }

@@ -101,7 +101,7 @@ export function hasPort(entry: string): boolean {
 }
 
 /** Whether `host` ends with what follows the first character of `entry`, without slicing it. */
-function endsWithTail(host: string, entry: string): boolean {
+export function endsWithTail(host: string, entry: string): boolean {
   let at = host.length;
   if (at < entry.length - 1) return false;
   for (let i = entry.length - 1; i > 0; i--) if (host.charCodeAt(--at) !== entry.charCodeAt(i)) return false;

@@ -1,59 +1,54 @@
 /**
- * Path tables by host: exact hosts in a map, `*suffix` entries in a tree that is read from the end of the host.
+ * Path tables by host: exact hosts in a map, `*suffix` entries in a table that reads hosts from their end.
  */
 
 import { PathTable } from "./path-table.ts";
-import { PrefixTree } from "./prefix-tree.ts";
+import { PrefixTable, type PrefixCursor } from "./prefix-table.ts";
 
 export class HostTable<T> {
   readonly #exact = new Map<string, PathTable<T>>();
-  readonly #wildcards = new PrefixTree<PathTable<T>>();
+  readonly #wildcards = new PrefixTable<PathTable<T>>(true);
 
   get isEmpty(): boolean {
-    return this.#exact.size === 0 && this.#wildcards.isEmpty;
+    return this.#exact.size === 0 && this.#wildcards.size === 0;
   }
 
   exact(host: string): PathTable<T> | undefined {
     return this.#exact.get(host);
   }
 
-  /** Where lookups of wildcards begin; climb with `shorter`. */
-  longestWildcard(host: string) {
-    return this.#wildcards.isEmpty ? null : this.#wildcards.longestFromEnd(host);
+  /** The table of the longest wildcard that fits; `nextWildcard` goes on from there. */
+  firstWildcard(host: string, cursor: PrefixCursor): PathTable<T> | null {
+    return this.#wildcards.size === 0 ? null : this.#wildcards.first(host, cursor);
+  }
+
+  nextWildcard(host: string, cursor: PrefixCursor): PathTable<T> | null {
+    return this.#wildcards.next(host, cursor);
   }
 
   /** The table of a `hosts` entry (lower case), made if it is missing. */
   ensure(entry: string): PathTable<T> {
-    if (!entry.startsWith("*")) {
-      let table = this.#exact.get(entry);
-      if (table === undefined) this.#exact.set(entry, (table = new PathTable(entry)));
-      return table;
-    }
-    const node = this.#wildcards.ensure(reversedTail(entry));
-    return (node.value ??= new PathTable(entry));
+    let table = this.find(entry);
+    if (table !== null) return table;
+    table = new PathTable(entry);
+    if (isWildcard(entry)) this.#wildcards.set(table.prefix, table);
+    else this.#exact.set(entry, table);
+    return table;
   }
 
   find(entry: string): PathTable<T> | null {
-    if (!entry.startsWith("*")) return this.#exact.get(entry) ?? null;
-    return this.#wildcards.find(reversedTail(entry))?.value ?? null;
+    if (isWildcard(entry)) return this.#wildcards.get(entry.slice(1));
+    return this.#exact.get(entry) ?? null;
   }
 
   /** Forgets the table of an entry if nothing is left in it. */
   dropIfEmpty(entry: string): void {
-    if (!entry.startsWith("*")) {
-      if (this.#exact.get(entry)?.isEmpty) this.#exact.delete(entry);
-      return;
-    }
-    const node = this.#wildcards.find(reversedTail(entry));
-    if (!node?.value?.isEmpty) return;
-    node.value = null;
-    this.#wildcards.prune(node);
+    if (this.find(entry)?.isEmpty !== true) return;
+    if (isWildcard(entry)) this.#wildcards.delete(entry.slice(1));
+    else this.#exact.delete(entry);
   }
 }
 
-/** "*.a.com" → "moc.a." */
-function reversedTail(entry: string): string {
-  let reversed = "";
-  for (let i = entry.length - 1; i > 0; i--) reversed += entry.charAt(i);
-  return reversed;
+function isWildcard(entry: string): boolean {
+  return entry.startsWith("*");
 }

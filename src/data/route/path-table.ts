@@ -6,18 +6,21 @@
  * `/*` each that saves 100 bytes and two cache misses per host.
  */
 
-import type { RouteConditions } from "./conditions.ts";
-import { PrefixTree, type PrefixNode } from "./prefix-tree.ts";
+import { endsWithTail, type RouteConditions } from "./conditions.ts";
+import { PrefixTable, type PrefixCursor, type Prefixed } from "./prefix-table.ts";
 
-/** A route as the router holds it: one per route, however many paths and hosts it has. */
+/**
+ * A route as the router holds it: one per route, however many paths and hosts it has. What a match reads comes first, so
+ * that of a cold record one cache line is touched.
+ */
 export class RouteRecord<T> {
-  readonly id: string;
-  readonly value: T;
-  readonly priority: number;
-  readonly createdOrder: number;
   /** Bits of the methods, 0 for any. */
   readonly methods: number;
   readonly conditions: RouteConditions | null;
+  readonly value: T;
+  readonly id: string;
+  readonly priority: number;
+  readonly createdOrder: number;
   /** Kept for the removal. */
   readonly uris: readonly string[];
   readonly hosts: readonly string[] | null;
@@ -32,19 +35,19 @@ export class RouteRecord<T> {
     uris: readonly string[],
     hosts: readonly string[] | null,
   ) {
-    this.id = id;
-    this.value = value;
-    this.priority = priority;
-    this.createdOrder = createdOrder;
     this.methods = methods;
     this.conditions = conditions;
+    this.value = value;
+    this.id = id;
+    this.priority = priority;
+    this.createdOrder = createdOrder;
     this.uris = uris;
     this.hosts = hosts;
   }
 }
 
 /** One path of one route, and the route that is tried after it. */
-export class RouteEntry<T> {
+export class RouteEntry<T> implements Prefixed {
   readonly uri: string;
   readonly record: RouteRecord<T>;
   /** Length of the exact path or of the prefix. */
@@ -60,7 +63,10 @@ export class RouteEntry<T> {
     this.hasTemplate = hasTemplate;
   }
 
-  /** Whether the prefix begins `path`. */
+  get prefix(): string {
+    return this.uri.slice(0, this.prefixLength);
+  }
+
   begins(path: string): boolean {
     const { uri, prefixLength } = this;
     if (path.length < prefixLength) return false;
@@ -100,16 +106,31 @@ function unlink<T>(head: RouteEntry<T> | null, record: RouteRecord<T>): RouteEnt
   return first;
 }
 
-export class PathTable<T> {
+/** As the value of a wildcard host its prefix is what ends the hosts that it stands for. */
+export class PathTable<T> implements Prefixed {
   /** The `hosts` entry that this table stands for; "" for routes without. */
   readonly host: string;
   /** One chain while there is one exact path, a map of chains from the second on. */
   #exact: RouteEntry<T> | Map<string, RouteEntry<T>> | null = null;
-  /** One chain while there is one prefix, a tree of chains from the second on. */
-  #prefixes: RouteEntry<T> | PrefixTree<RouteEntry<T>> | null = null;
+  /** One chain while there is one prefix, a table of chains from the second on. */
+  #prefixes: RouteEntry<T> | PrefixTable<RouteEntry<T>> | null = null;
 
   constructor(host: string) {
     this.host = host;
+  }
+
+  /** What follows the asterisk of a wildcard host. */
+  get prefix(): string {
+    return this.host.slice(1);
+  }
+
+  get prefixLength(): number {
+    return this.host.length - 1;
+  }
+
+  /** Whether `host` ends with what follows the asterisk. */
+  begins(host: string): boolean {
+    return endsWithTail(host, this.host);
   }
 
   get isEmpty(): boolean {
@@ -158,48 +179,42 @@ export class PathTable<T> {
     return prefixes instanceof RouteEntry && prefixes.begins(path) ? prefixes : null;
   }
 
-  /** Where the search through several prefixes begins; climb with `shorter`. */
-  longestPrefix(path: string): PrefixNode<RouteEntry<T>> | null {
+  /** The chain of the longest of several prefixes; `nextPrefix` goes on from there. */
+  firstPrefix(path: string, cursor: PrefixCursor): RouteEntry<T> | null {
     const prefixes = this.#prefixes;
-    return prefixes instanceof PrefixTree ? prefixes.longest(path) : null;
+    return prefixes instanceof PrefixTable ? prefixes.first(path, cursor) : null;
+  }
+
+  nextPrefix(path: string, cursor: PrefixCursor): RouteEntry<T> | null {
+    return (this.#prefixes as PrefixTable<RouteEntry<T>>).next(path, cursor);
   }
 
   addPrefix(entry: RouteEntry<T>): void {
     const prefixes = this.#prefixes;
     if (prefixes === null) {
       this.#prefixes = entry;
-    } else if (prefixes instanceof PrefixTree) {
-      addToTree(prefixes, entry);
+    } else if (prefixes instanceof PrefixTable) {
+      prefixes.set(entry.prefix, link(prefixes.get(entry.prefix), entry));
     } else if (prefixes.prefixLength === entry.prefixLength && prefixes.begins(entry.uri)) {
       this.#prefixes = link(prefixes, entry);
     } else {
-      const tree = new PrefixTree<RouteEntry<T>>();
-      tree.ensure(prefixOf(prefixes)).value = prefixes;
-      addToTree(tree, entry);
-      this.#prefixes = tree;
+      const table = new PrefixTable<RouteEntry<T>>();
+      table.set(prefixes.prefix, prefixes);
+      table.set(entry.prefix, entry);
+      this.#prefixes = table;
     }
   }
 
   removePrefix(prefix: string, record: RouteRecord<T>): void {
     const prefixes = this.#prefixes;
+    if (prefixes === null) return;
     if (prefixes instanceof RouteEntry) {
-      if (prefixOf(prefixes) === prefix) this.#prefixes = unlink(prefixes, record);
+      if (prefixes.prefix === prefix) this.#prefixes = unlink(prefixes, record);
       return;
     }
-    const node = prefixes?.find(prefix);
-    if (!prefixes || !node?.value) return;
-    node.value = unlink(node.value, record);
-    if (node.value !== null) return;
-    prefixes.prune(node);
-    if (prefixes.isEmpty) this.#prefixes = null;
+    const rest = unlink(prefixes.get(prefix), record);
+    if (rest !== null) prefixes.set(prefix, rest);
+    else prefixes.delete(prefix);
+    if (prefixes.size === 0) this.#prefixes = null;
   }
-}
-
-function prefixOf<T>(entry: RouteEntry<T>): string {
-  return entry.uri.slice(0, entry.prefixLength);
-}
-
-function addToTree<T>(tree: PrefixTree<RouteEntry<T>>, entry: RouteEntry<T>): void {
-  const node = tree.ensure(prefixOf(entry));
-  node.value = link(node.value, entry);
 }

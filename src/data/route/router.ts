@@ -24,7 +24,7 @@ import { compileConditions, hasPort, methodBit, methodMask } from "./conditions.
 import { HostTable } from "./host-table.ts";
 import { matchTemplate, pathShape } from "./path-template.ts";
 import { PathTable, RouteEntry, RouteRecord } from "./path-table.ts";
-import { shorter } from "./prefix-tree.ts";
+import { PrefixCursor } from "./prefix-table.ts";
 import type { RouteMatch, RoutePattern, RouteQuery, RouterMode } from "./route-pattern.ts";
 
 /** No method bit was looked up yet for the request under way. */
@@ -45,6 +45,9 @@ export class Router<T> {
   readonly #hosts = new HostTable<T>();
   /** Hosts with a port, compared with the host as it was sent. */
   readonly #hostsWithPort = new HostTable<T>();
+  /** Where the search stands: wildcard hosts, and the prefixes in the table of one of them. */
+  readonly #hostCursor = new PrefixCursor();
+  readonly #pathCursor = new PrefixCursor();
   #methodBit = UNKNOWN_METHOD;
 
   constructor(mode: RouterMode) {
@@ -137,8 +140,11 @@ export class Router<T> {
   #matchHosts(hosts: HostTable<T>, host: string, query: RouteQuery, result: RouteMatch<T>): boolean {
     const exact = hosts.exact(host);
     if (exact !== undefined && this.#matchPaths(exact, query, result)) return true;
-    for (let node = hosts.longestWildcard(host); node !== null; node = shorter(node)) {
-      if (this.#matchPaths(node.value!, query, result)) return true;
+    const cursor = this.#hostCursor;
+    let table = hosts.firstWildcard(host, cursor);
+    while (table !== null) {
+      if (this.#matchPaths(table, query, result)) return true;
+      table = hosts.nextWildcard(host, cursor);
     }
     return false;
   }
@@ -149,8 +155,11 @@ export class Router<T> {
     if (exact !== null && this.#matchChain(exact, table, query, result)) return true;
     const only = table.onlyPrefix(path);
     if (only !== null) return this.#matchChain(only, table, query, result);
-    for (let node = table.longestPrefix(path); node !== null; node = shorter(node)) {
-      if (this.#matchChain(node.value!, table, query, result)) return true;
+    const cursor = this.#pathCursor;
+    let chain = table.firstPrefix(path, cursor);
+    while (chain !== null) {
+      if (this.#matchChain(chain, table, query, result)) return true;
+      chain = table.nextPrefix(path, cursor);
     }
     return false;
   }
@@ -203,16 +212,23 @@ function* candidatesOfHosts<T>(
 ): Generator<RouteCandidate<T>> {
   const exact = hosts.exact(host);
   if (exact !== undefined) yield* candidatesOfPath(exact, path);
-  for (let node = hosts.longestWildcard(host); node !== null; node = shorter(node)) {
-    yield* candidatesOfPath(node.value!, path);
+  // Cursors of its own: whoever iterates may match in between.
+  const cursor = new PrefixCursor();
+  let table = hosts.firstWildcard(host, cursor);
+  while (table !== null) {
+    yield* candidatesOfPath(table, path);
+    table = hosts.nextWildcard(host, cursor);
   }
 }
 
 function* candidatesOfPath<T>(table: PathTable<T>, path: string): Generator<RouteCandidate<T>> {
   yield* chain(table.exact(path), table.host);
   yield* chain(table.onlyPrefix(path), table.host);
-  for (let node = table.longestPrefix(path); node !== null; node = shorter(node)) {
-    yield* chain(node.value, table.host);
+  const cursor = new PrefixCursor();
+  let head = table.firstPrefix(path, cursor);
+  while (head !== null) {
+    yield* chain(head, table.host);
+    head = table.nextPrefix(path, cursor);
   }
 }
 
