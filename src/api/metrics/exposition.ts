@@ -26,6 +26,7 @@ import type { MergedFamily } from "../../shared/metric-reader.ts";
 import type { SharedMemory } from "../../shared/shared-memory.ts";
 import type { ThreadReport } from "../../shared/threads.ts";
 import { numberText, PageWriter } from "./page-writer.ts";
+import { Pace, type Turns } from "./pace.ts";
 
 export type MetricsFormat = "prometheus" | "openmetrics";
 
@@ -52,8 +53,8 @@ export interface FactSample {
   value: number;
 }
 
-const SLICE_MS = 4;
-const LINES_PER_LOOK = 256;
+/** Samples between two looks at the clock. */
+const SAMPLES_PER_LOOK = 64;
 
 /** OpenMetrics only for who names it, and not below the plain text. */
 export function metricsFormat(accept: string | undefined): MetricsFormat {
@@ -75,14 +76,15 @@ export function metricsContentType(format: MetricsFormat): string {
     : "text/plain; version=0.0.4; charset=utf-8";
 }
 
-/** The page in chunks. */
+/** The page in chunks. The bytes of a chunk may be another's as soon as the next one is asked for. */
 export async function* renderMetrics(
   shared: SharedMemory,
   facts: MetricsFacts,
   format: MetricsFormat = "prometheus",
+  turns?: Turns,
 ): AsyncGenerator<Buffer, void, void> {
   const page = new PageWriter();
-  const pace = new Pace();
+  const pace = new Pace(turns);
   const reader = shared.metricReader;
   for (const _ of reader.refresh()) if (pace.isOver()) await pace.rest();
 
@@ -96,19 +98,26 @@ export async function* renderMetrics(
     if (taken.has(family.definition.name) || family.series.length === 0) continue;
     const { name, type, help } = family.definition;
     writeHead(page, facts.prefix + name, type, help, format);
-    const write = type === "histogram" ? histogramWriter(page, facts.prefix, family, format) : null;
+    const write =
+      type === "histogram"
+        ? histogramWriter(page, facts.prefix, family, format)
+        : sampleWriter(page, facts.prefix, family);
     for (let i = 0; i < family.series.length; i++) {
-      if (write === null) writeSample(page, facts.prefix, family, family.series[i]);
-      else write(family.series[i]);
-      if (i % LINES_PER_LOOK === 0 && pace.isOver()) {
-        yield* page.take(false);
-        await pace.rest();
-      }
+      write(family.series[i]);
+      if (i % SAMPLES_PER_LOOK !== 0) continue;
+      yield* handOut(page, false);
+      if (pace.isOver()) await pace.rest();
     }
-    yield* page.take(false);
   }
   if (format === "openmetrics") page.text("# EOF\n");
-  yield* page.take(true);
+  yield* handOut(page, true);
+}
+
+function* handOut(page: PageWriter, all: boolean): Generator<Buffer, void, void> {
+  for (const chunk of page.take(all)) {
+    yield chunk;
+    page.recycle(chunk);
+  }
 }
 
 /** The whole page as one text: for tests and small nodes. */
@@ -118,7 +127,7 @@ export async function metricsText(
   format: MetricsFormat = "prometheus",
 ): Promise<string> {
   const chunks: Buffer[] = [];
-  for await (const chunk of renderMetrics(shared, facts, format)) chunks.push(chunk);
+  for await (const chunk of renderMetrics(shared, facts, format)) chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks).toString("utf8");
 }
 
@@ -238,10 +247,14 @@ function writeFacts(page: PageWriter, prefix: string, family: FactFamily, format
   }
 }
 
-function writeSample(page: PageWriter, prefix: string, family: MergedFamily, series: number): void {
-  if (family.isHidden(series)) return;
-  writeLabelled(page, prefix + family.definition.name, family, series, "");
-  page.value(family.sum(series, 0));
+type SeriesWriter = (series: number) => void;
+
+function sampleWriter(page: PageWriter, prefix: string, family: MergedFamily): SeriesWriter {
+  const head = Buffer.from(prefix + family.definition.name);
+  return (series) => {
+    if (family.isHidden(series)) return;
+    page.sample(head, family.lanes[series], family.records[series], family.sum(series, 0));
+  };
 }
 
 /** Buckets are counted apart and shown cumulated, as the formats want them. */
@@ -250,21 +263,28 @@ function histogramWriter(
   prefix: string,
   family: MergedFamily,
   format: MetricsFormat,
-): (series: number) => void {
+): SeriesWriter {
   const name = prefix + family.definition.name;
-  const bounds = [...family.definition.buckets, Infinity].map((bound) => `le="${boundText(bound, format)}"`);
+  const [bucketHead, sumHead, countHead] = ["_bucket", "_sum", "_count"].map((end) =>
+    Buffer.from(name + end),
+  );
+  const tails = [...family.definition.buckets, Infinity].map((bound) =>
+    Buffer.from(`le="${boundText(bound, format)}"} `),
+  );
+  const values = new Float64Array(family.values);
   return (series) => {
     if (family.isHidden(series)) return;
+    family.sumAll(series, values);
+    const lane = family.lanes[series];
+    const record = family.records[series];
     let count = 0;
-    for (let i = 0; i < bounds.length; i++) {
-      count += family.sum(series, 1 + i);
-      writeLabelled(page, `${name}_bucket`, family, series, bounds[i]);
-      page.value(count);
+    page.beginBuckets();
+    for (let i = 0; i < tails.length; i++) {
+      count += values[1 + i];
+      page.bucket(bucketHead, lane, record, tails[i], count);
     }
-    writeLabelled(page, `${name}_sum`, family, series, "");
-    page.value(family.sum(series, 0));
-    writeLabelled(page, `${name}_count`, family, series, "");
-    page.value(count);
+    page.sample(sumHead, lane, record, values[0]);
+    page.sample(countHead, lane, record, count);
   };
 }
 
@@ -272,41 +292,4 @@ function histogramWriter(
 function boundText(bound: number, format: MetricsFormat): string {
   const text = numberText(bound);
   return format === "openmetrics" && Number.isInteger(bound) ? `${text}.0` : text;
-}
-
-function writeLabelled(
-  page: PageWriter,
-  name: string,
-  family: MergedFamily,
-  series: number,
-  extra: string,
-): void {
-  const lane = family.lanes[series];
-  const record = family.records[series];
-  const start = lane.textStart(record);
-  const end = lane.textEnd(record);
-  if (start === end && extra === "") {
-    page.text(`${name} `);
-    return;
-  }
-  page.text(`${name}{`);
-  page.bytes(lane.bytes, start, end);
-  if (extra === "") page.text("} ");
-  else page.text(start === end ? `${extra}} ` : `,${extra}} `);
-}
-
-/** Gives the event loop its turn. */
-class Pace {
-  #until = performance.now() + SLICE_MS;
-
-  isOver(): boolean {
-    return performance.now() >= this.#until;
-  }
-
-  async rest(): Promise<void> {
-    await new Promise((resolve) => {
-      setImmediate(resolve);
-    });
-    this.#until = performance.now() + SLICE_MS;
-  }
 }

@@ -1,23 +1,65 @@
-/** The metrics page over HTTP: one path, for whoever names a host that `HostCheck` lets pass. */
+/**
+ * The port of the metrics page: nothing but this page, at its path.
+ *
+ * The page is written as fast as its reader takes it. A reader that takes nothing for `STALL_MS` loses its connection,
+ * and so does one whose page breaks off: a page that ends in order is whole.
+ */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { HostCheck } from "../host-check.ts";
-import type { MetricsPage } from "./page.ts";
+import { failed, type MetricsPage, type RenderedPage, tooMany } from "./page.ts";
+
+const STALL_MS = 10_000;
 
 /** Makes the server; the caller lets it listen. */
-export function createMetricsServer(page: MetricsPage, uri: string, hosts: HostCheck): Server {
+export function createMetricsServer(page: MetricsPage, uri: string, stallMs = STALL_MS): Server {
   const server = createServer({ headersTimeout: 5000, requestTimeout: 5000 }, (request, response) => {
-    const foreign = hosts.refusalOf(request.headers.host);
-    if (foreign !== null) response.writeHead(403, { "content-type": "text/plain" }).end(`${foreign}\n`);
-    else if (request.url!.split("?", 1)[0] === uri) void answer(page, request, response);
+    if (request.url!.split("?", 1)[0] === uri) void answer(page, request, response, stallMs);
     else response.writeHead(404).end();
   });
   server.maxConnections = 100;
   return server;
 }
 
-async function answer(page: MetricsPage, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const { status, contentType, body } = await page.render(request.headers.accept);
+async function answer(
+  page: MetricsPage,
+  request: IncomingMessage,
+  response: ServerResponse,
+  stallMs: number,
+): Promise<void> {
+  const streamed = page.stream(request.headers.accept);
+  if (streamed === null) {
+    whole(response, tooMany());
+    return;
+  }
+  try {
+    for await (const chunk of streamed.chunks) {
+      if (!response.headersSent) response.writeHead(200, { "content-type": streamed.contentType });
+      await sent(response, chunk, stallMs);
+    }
+    response.end();
+  } catch (error) {
+    if (response.headersSent) response.destroy();
+    else whole(response, failed(error));
+  }
+}
+
+/** Ends when the chunk is with the kernel, and its bytes are free; rejects when the reader left or stalls. */
+async function sent(response: ServerResponse, chunk: Buffer, stallMs: number): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const stalled = setTimeout(() => reject(new Error("the reader stalls")), stallMs);
+  const left = (): void => reject(new Error("the reader left"));
+  response.once("close", left);
+  response.write(chunk, (error) => (error ? reject(error) : resolve()));
+  try {
+    if (response.destroyed) left();
+    await promise;
+  } finally {
+    clearTimeout(stalled);
+    response.off("close", left);
+  }
+}
+
+function whole(response: ServerResponse, { status, contentType, body }: RenderedPage): void {
   response.writeHead(status, {
     "content-type": contentType,
     "content-length": body.length,
