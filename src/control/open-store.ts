@@ -34,6 +34,11 @@ export async function openStore(
     const { file, format } = config;
     return new FileStore({ file, format, env: process.env, check: itemCheck(plugins), log });
   }
+  if (config.type === "etcd") {
+    // Nodes without one have no use for gRPC.
+    const { EtcdStore } = await import("../store/etcd/store.ts");
+    return new EtcdStore({ ...config, log });
+  }
   const { historyRevisions, historyDays } = config;
   // The file may be locked for a moment by a process that is being replaced.
   for (let attempt = 1; ; attempt++) {

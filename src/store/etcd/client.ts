@@ -1,0 +1,253 @@
+/**
+ * The etcd as one thing: at any time one connection to one of its members, another when that one fails.
+ *
+ * A call is tried again only where that is safe: reads always, writes when their caller says so. A probe, a read
+ * through the leader, tells every two seconds whether the cluster answers, so that a member that is paused, cut off
+ * or without a leader is left within seconds although nothing is asked of it.
+ */
+
+import {
+  create,
+  type DescMessage,
+  type DescMethodUnary,
+  type MessageInitShape,
+  type MessageShape,
+} from "@bufbuild/protobuf";
+import type { EtcdStoreConfig } from "../../config/static-config.ts";
+import type { Log } from "../../lib/log.ts";
+import { StoreUnavailableError } from "../contract.ts";
+import { EtcdChannel } from "./channel.ts";
+import { Endpoints } from "./endpoints.ts";
+import { EtcdFault, faultOf } from "./faults.ts";
+import { Auth, KV, type ResponseHeader } from "./protocol/rpc_pb.ts";
+
+export type EtcdClientConfig = Pick<
+  EtcdStoreConfig,
+  "endpoints" | "prefix" | "timeoutMs" | "avoidFailedMs" | "longestPauseMs" | "user" | "tls"
+>;
+
+export interface CallOptions {
+  /** Doing it twice is the same as doing it once. */
+  isRepeatable: boolean;
+}
+
+const PROBE_EVERY_MS = 2000;
+/** Until a member that is asked counts as one that does not answer. */
+const ATTEMPT_MS = 4000;
+/** The same while nobody answers. */
+const SHORT_ATTEMPT_MS = 2000;
+const PROBE_ATTEMPT_MS = 2500;
+const FIRST_PAUSE_MS = 100;
+/** Between two attempts while the cluster chooses a leader. */
+const LATER_PAUSE_MS = 150;
+const TOKEN_ATTEMPTS = 3;
+
+export class EtcdClient {
+  /** Hears of each probe that was answered: when it was sent, and with which header. */
+  onProbe: ((sentAt: number, header: ResponseHeader) => void) | null = null;
+  readonly #config: EtcdClientConfig;
+  readonly #log: Pick<Log, "info" | "warn">;
+  readonly #endpoints: Endpoints;
+  readonly #probeKey: Buffer;
+  #channel: EtcdChannel | null = null;
+  #token: Promise<string | null> | null = null;
+  /** In a row, without an answer between. */
+  #failures = 0;
+  #isReachable = false;
+  #wasReached = false;
+  #isToldDown = false;
+  #probeTimer: NodeJS.Timeout | null = null;
+  #pauses = new Set<() => void>();
+  #isClosed = false;
+
+  constructor(config: EtcdClientConfig, log: Pick<Log, "info" | "warn">) {
+    this.#config = config;
+    this.#log = log;
+    this.#endpoints = new Endpoints(config.endpoints, config.avoidFailedMs);
+    this.#probeKey = Buffer.from(`${config.prefix}/`);
+    this.#scheduleProbe(PROBE_EVERY_MS);
+  }
+
+  get isReachable(): boolean {
+    return this.#isReachable && !this.#isClosed;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** The connection to use now. Throws `EtcdFault` where none can even be begun. */
+  channel(): EtcdChannel {
+    if (this.#isClosed) throw new EtcdFault("refused", "the store is closed", true);
+    if (this.#channel === null) {
+      const url = this.#endpoints.choose();
+      try {
+        this.#channel = new EtcdChannel(url, this.#config.tls);
+      } catch (error) {
+        this.#endpoints.failed(url);
+        throw new EtcdFault("down", String(error), true, { cause: error });
+      }
+    }
+    return this.#channel;
+  }
+
+  /**
+   * Rejects with `StoreUnavailableError` when no member answers in time, and with `EtcdFault` for what the cluster
+   * answers with.
+   */
+  async call<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    init: MessageInitShape<I>,
+    { isRepeatable }: CallOptions,
+  ): Promise<MessageShape<O>> {
+    const request = create(method.input, init);
+    const end = performance.now() + this.#config.timeoutMs;
+    const mostMembers = this.#endpoints.count;
+    let membersDown = 0;
+    let tokens = 0;
+    for (;;) {
+      const leftMs = end - performance.now();
+      try {
+        const attemptMs = this.#isReachable ? ATTEMPT_MS : SHORT_ATTEMPT_MS;
+        return await this.#attempt(method, request, Math.min(leftMs, attemptMs));
+      } catch (error) {
+        const fault = faultOf(error);
+        if (fault.kind === "token" && tokens < TOKEN_ATTEMPTS) {
+          tokens++;
+          continue;
+        }
+        if (fault.kind !== "down" && fault.kind !== "later") throw fault;
+        if (fault.kind === "down") membersDown++;
+        const isSafe = isRepeatable || fault.isUnsent;
+        if (!isSafe || membersDown >= mostMembers || end - performance.now() <= LATER_PAUSE_MS) {
+          const effect = isSafe ? "" : "; whether it was done is not known";
+          throw new StoreUnavailableError(`the etcd does not answer: ${fault.message}${effect}`, {
+            cause: fault,
+          });
+        }
+        if (fault.kind === "later") await this.pause(LATER_PAUSE_MS);
+      }
+    }
+  }
+
+  /** Token of the connection's user; null: there is none. */
+  async token(channel: EtcdChannel): Promise<string | null> {
+    if (this.#config.user === null) return null;
+    this.#token ??= this.#authenticate(channel, this.#config.user);
+    const asked = this.#token;
+    try {
+      return await asked;
+    } catch (error) {
+      if (this.#token === asked) this.#token = null;
+      throw error;
+    }
+  }
+
+  /** The member behind it answered. */
+  answered(): void {
+    this.#failures = 0;
+    this.#wasReached = true;
+    if (this.#isReachable) return;
+    this.#isReachable = true;
+    if (this.#isToldDown) this.#log.info("the etcd answers again", { endpoint: this.#channel?.url });
+    this.#isToldDown = false;
+    for (const wake of this.#pauses) wake();
+  }
+
+  /** What is to be done after a fault of this channel: leave it, or its token. */
+  failed(channel: EtcdChannel, fault: EtcdFault): void {
+    if (this.#isClosed) return;
+    if (fault.kind === "token") this.#token = null;
+    if (fault.kind !== "down" && fault.kind !== "later") return;
+    this.#failures++;
+    if (channel === this.#channel) {
+      this.#channel = null;
+      this.#endpoints.failed(channel.url);
+    }
+    channel.close();
+    if (this.#failures < this.#endpoints.count) return;
+    this.#isReachable = false;
+    if (this.#isToldDown) return;
+    this.#isToldDown = true;
+    const effect = this.#wasReached ? "the configuration stays as it is" : "trying on";
+    this.#log.warn(`the etcd does not answer: ${effect}`, { endpoint: channel.url, reason: fault.message });
+  }
+
+  /** Waits that long, or until the cluster answers again, or the end. */
+  async pause(ms: number): Promise<void> {
+    if (this.#isClosed) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, ms).unref();
+    this.#pauses.add(resolve);
+    await promise;
+    clearTimeout(timer);
+    this.#pauses.delete(resolve);
+  }
+
+  /** A pause that grows with failures in a row, with some chance in it: a fleet must not knock in step. */
+  backOffMs(): number {
+    const pauseMs = FIRST_PAUSE_MS * 2 ** Math.min(Math.floor(this.#failures / this.#endpoints.count), 16);
+    return Math.min(pauseMs, this.#config.longestPauseMs) * (0.5 + Math.random() / 2);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    if (this.#probeTimer !== null) clearTimeout(this.#probeTimer);
+    this.#channel?.close();
+    this.#channel = null;
+    for (const wake of this.#pauses) wake();
+  }
+
+  async #attempt<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageShape<I>,
+    deadlineMs: number,
+  ): Promise<MessageShape<O>> {
+    const channel = this.channel();
+    try {
+      const token = await this.token(channel);
+      const answer = await channel.call(method, request, token, deadlineMs);
+      this.answered();
+      return answer;
+    } catch (error) {
+      const fault = faultOf(error);
+      this.failed(channel, fault);
+      throw fault;
+    }
+  }
+
+  async #authenticate(
+    channel: EtcdChannel,
+    user: { name: string; password: string },
+  ): Promise<string | null> {
+    try {
+      const request = create(Auth.method.authenticate.input, user);
+      const answer = await channel.call(Auth.method.authenticate, request, null, ATTEMPT_MS);
+      return answer.token;
+    } catch (error) {
+      const fault = faultOf(error);
+      if (fault.kind === "no-users") return null;
+      throw fault;
+    }
+  }
+
+  #scheduleProbe(delayMs: number): void {
+    if (this.#isClosed) return;
+    this.#probeTimer = setTimeout(() => void this.#probe(), delayMs).unref();
+  }
+
+  async #probe(): Promise<void> {
+    const sentAt = Date.now();
+    const request = create(KV.method.range.input, { key: this.#probeKey, keysOnly: true });
+    try {
+      const { header } = await this.#attempt(KV.method.range, request, PROBE_ATTEMPT_MS);
+      if (header !== undefined) this.onProbe?.(sentAt, header);
+      this.#scheduleProbe(PROBE_EVERY_MS);
+    } catch (error) {
+      const { kind } = faultOf(error);
+      // A token that has expired is replaced by the next one.
+      if (kind === "refused" || kind === "forbidden") this.#isReachable = false;
+      this.#scheduleProbe(kind === "token" ? 0 : Math.min(this.backOffMs(), PROBE_EVERY_MS));
+    }
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * What went wrong in a call to etcd, sorted by what is to be done about it. etcd says which error it is by the
+ * gRPC status, and where that has several, by its text (api/v3/rpctypes of etcd).
+ */
+
+import { type ServiceError, status } from "@grpc/grpc-js";
+
+export type FaultKind =
+  /** This member does not answer: another may. What was asked may have been done. */
+  | "down"
+  /** It answers, but the cluster has no leader now, or is overloaded: later, here or elsewhere. */
+  | "later"
+  /** The token is not good any more. */
+  | "token"
+  /** The server has no users: go on without a token. */
+  | "no-users"
+  /** The revision is not kept any more, or is not there yet: as after a restore. */
+  | "revision"
+  /** The answer exceeds what we take. */
+  | "large-answer"
+  /** No permission for these keys. */
+  | "forbidden"
+  /** It will not be done, however often it is asked. */
+  | "refused";
+
+export class EtcdFault extends Error {
+  readonly kind: FaultKind;
+  /** Nothing can have been done: no connection stood. */
+  readonly isUnsent: boolean;
+
+  constructor(kind: FaultKind, message: string, isUnsent = false, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "EtcdFault";
+    this.kind = kind;
+    this.isUnsent = isUnsent;
+  }
+}
+
+export function faultOf(error: unknown): EtcdFault {
+  if (error instanceof EtcdFault) return error;
+  const { code, details, message } = error as Partial<ServiceError>;
+  const text = details ?? message ?? String(error);
+  return new EtcdFault(kindOf(code, text), text, isUnsent(code, text), { cause: error });
+}
+
+/** Reasons for which a watch is cancelled come as text alone. */
+export function faultOfReason(reason: string): EtcdFault {
+  const kind = /auth token|auth store is old/.test(reason)
+    ? "token"
+    : /permission denied|user name is empty/.test(reason)
+      ? "forbidden"
+      : "later";
+  return new EtcdFault(kind, reason);
+}
+
+function kindOf(code: number | undefined, text: string): FaultKind {
+  switch (code) {
+    case status.UNAVAILABLE:
+      return text.startsWith("etcdserver: ") ? "later" : "down";
+    case status.DEADLINE_EXCEEDED:
+    case status.CANCELLED:
+    case status.INTERNAL:
+    case status.UNKNOWN:
+    case status.ABORTED:
+      return "down";
+    case status.UNAUTHENTICATED:
+      return "token";
+    case status.OUT_OF_RANGE:
+      return "revision";
+    case status.PERMISSION_DENIED:
+      return "forbidden";
+    case status.RESOURCE_EXHAUSTED:
+      if (text.includes("too many requests")) return "later";
+      return text.startsWith("Received message larger than max") ? "large-answer" : "refused";
+    case status.FAILED_PRECONDITION:
+      return text.includes("authentication is not enabled") ? "no-users" : "later";
+    case status.INVALID_ARGUMENT:
+      if (text.includes("auth store is old")) return "token";
+      return text.includes("user name is empty") ? "forbidden" : "refused";
+    default:
+      return "refused";
+  }
+}
+
+function isUnsent(code: number | undefined, text: string): boolean {
+  return code === status.UNAVAILABLE && text.startsWith("No connection established");
+}
