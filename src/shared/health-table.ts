@@ -104,6 +104,12 @@ export class HealthTable {
     return -1;
   }
 
+  /** Of a slot that is not free. */
+  keyOf(slot: number): HealthKey {
+    const at = startOf(slot) + KEY;
+    return this.words.slice(at, at + 3);
+  }
+
   /** 0: the slot is free. */
   generation(slot: number): number {
     return Atomics.load(this.words, startOf(slot) + GENERATION);

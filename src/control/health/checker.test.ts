@@ -1,0 +1,276 @@
+/** The checker against real targets: what is probed, how often, and what outlives edits and restarts. */
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type RequestListener, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import type { Log } from "../../lib/log.ts";
+import { HealthRegistry } from "../../shared/health-registry.ts";
+import { TCP_FAILURE } from "../../shared/health-state.ts";
+import { healthKey, HealthTable } from "../../shared/health-table.ts";
+import { HealthChecker } from "./checker.ts";
+import { healthReport, upstreamStatus } from "./report.ts";
+import { SavedStates } from "./saved-states.ts";
+
+const silent: Log = {
+  debug: () => {},
+  info: () => {},
+  warn: () => {},
+  error: () => {},
+  isEnabled: () => false,
+  with: () => silent,
+  flush: () => {},
+};
+
+interface Bench {
+  shared: SharedArrayBuffer;
+  table: HealthTable;
+  checker: HealthChecker;
+  put(nodes: object[], active?: object, rest?: object): void;
+}
+
+function bench(t: TestContext, shared = new SharedArrayBuffer(HealthTable.bytes()), file?: string): Bench {
+  const table = new HealthTable(shared);
+  const registry = new HealthRegistry(table);
+  const saved = file === undefined ? null : new SavedStates(file, table, silent);
+  const checker = new HealthChecker({ registry, saved, log: silent });
+  t.after(() => checker.close());
+  const put: Bench["put"] = (nodes, active = {}, rest = {}) => {
+    const checks = { active: { timeout: 1, ...active } };
+    const upstream = {
+      id: "1",
+      type: "roundrobin",
+      scheme: "http",
+      pass_host: "pass",
+      nodes,
+      checks,
+      ...rest,
+    };
+    checker.take({ kind: "upstream", id: "1", value: JSON.stringify(upstream) });
+  };
+  return { shared, table, checker, put };
+}
+
+/** A server that counts; `status` may be changed. */
+class Origin {
+  status = 200;
+  requests = 0;
+  hosts: (string | undefined)[] = [];
+  readonly #server: Server;
+  #wake: () => void = () => {};
+
+  constructor(t: TestContext) {
+    const answer: RequestListener = (request, response) => {
+      this.requests++;
+      this.hosts.push(request.headers.host);
+      response.writeHead(this.status).end();
+      this.#wake();
+    };
+    this.#server = createServer(answer);
+    t.after(() => this.#server.close());
+  }
+
+  async start(): Promise<this> {
+    this.#server.listen(0, "127.0.0.1");
+    await once(this.#server, "listening");
+    return this;
+  }
+
+  get node(): { host: string; port: number; weight: number; priority: number } {
+    return { host: "127.0.0.1", port: (this.#server.address() as AddressInfo).port, weight: 1, priority: 0 };
+  }
+
+  async asked(times: number): Promise<void> {
+    while (this.requests < times) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+}
+
+async function turned({ table, checker }: Bench, isUp: boolean): Promise<void> {
+  for (;;) {
+    const seen = table.changes;
+    const [target] = checker.targetsOf("/upstreams/1");
+    if (table.isUp(target.slot) === isUp) return;
+    await table.whenChanged(seen, 10_000);
+  }
+}
+
+test("a node that answers badly goes down and comes back, without any request of a client", async (t) => {
+  const b = bench(t);
+  const origin = await new Origin(t).start();
+  b.put([origin.node], { healthy: { successes: 1 }, unhealthy: { http_failures: 1 } });
+  b.checker.start();
+  await origin.asked(1);
+  origin.status = 500;
+  await turned(b, false);
+  const [down] = healthReport(b.checker, b.table).nodesOf("/upstreams/1");
+  assert.deepEqual(down, {
+    ip: "127.0.0.1",
+    port: origin.node.port,
+    hostname: "127.0.0.1",
+    status: "unhealthy",
+    counter: { success: 0, http_failure: 1, tcp_failure: 0, timeout_failure: 0 },
+  });
+  const labels = { name: "/apisix/upstreams/1", ip: "127.0.0.1", port: String(origin.node.port) };
+  assert.deepEqual(upstreamStatus(b.checker, b.table).samples, [{ labels, value: 0 }]);
+  origin.status = 302;
+  await turned(b, true);
+  assert.deepEqual(upstreamStatus(b.checker, b.table).samples, [{ labels, value: 1 }]);
+});
+
+test("an edit of the nodes keeps the state of those that stay, and frees those that go", async (t) => {
+  const b = bench(t);
+  const [stays, goes] = [await new Origin(t).start(), await new Origin(t).start()];
+  stays.status = 500;
+  b.put([stays.node, goes.node], { unhealthy: { http_failures: 1 } });
+  b.checker.start();
+  await turned(b, false);
+  const slots = Array.from(b.checker.targetsOf("/upstreams/1"), ({ slot }) => slot);
+  b.put([stays.node], { unhealthy: { http_failures: 1 } });
+  assert.equal(b.table.isUp(slots[0]), false);
+  assert.equal(b.table.generation(slots[1]), 0);
+  // Other checks, the same node: its state stays, too.
+  b.put([stays.node], { unhealthy: { http_failures: 2 } });
+  assert.equal(b.table.isUp(slots[0]), false);
+  b.checker.take({ kind: "upstream", id: "1", value: null });
+  assert.equal(b.table.generation(slots[0]), 0);
+  assert.deepEqual([...b.checker.keys()], []);
+});
+
+test("the next control goes on with the states, and frees what the configuration lost meanwhile", async (t) => {
+  const first = bench(t);
+  const node = { host: "127.0.0.1", port: 9, weight: 1, priority: 0 };
+  first.put([node, { ...node, port: 10 }]);
+  const [kept, lost] = [...first.checker.targetsOf("/upstreams/1")];
+  first.table.report(kept.slot, kept.generation, TCP_FAILURE, 1);
+  first.checker.close();
+  const next = bench(t, first.shared);
+  next.put([node]);
+  next.checker.start();
+  const [target] = next.checker.targetsOf("/upstreams/1");
+  assert.deepEqual([target.slot, target.generation], [kept.slot, kept.generation]);
+  assert.equal(next.table.isUp(target.slot), false);
+  assert.equal(next.table.generation(lost.slot), 0);
+});
+
+test("a node process that starts within a minute knows who was down; later it does not", (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "cardea-health-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const file = join(folder, "health.json");
+  const node = { host: "127.0.0.1", port: 9, weight: 1, priority: 0 };
+  const first = bench(t, undefined, file);
+  first.put([node]);
+  const [target] = first.checker.targetsOf("/upstreams/1");
+  first.table.report(target.slot, target.generation, TCP_FAILURE, 1);
+  first.checker.close();
+
+  const second = bench(t, undefined, file);
+  second.put([node]);
+  assert.equal(second.table.isUp([...second.checker.targetsOf("/upstreams/1")][0].slot), false);
+
+  const later = new SavedStates(file, second.table, silent, () => Date.now() + 61_000);
+  assert.equal(later.take(healthKey("/upstreams/1", "127.0.0.1", 9, "127.0.0.1")), undefined);
+});
+
+test("names are probed at each of their addresses, as soon as they have some", async (t) => {
+  const b = bench(t);
+  const origin = await new Origin(t).start();
+  b.put([{ ...origin.node, host: "a.test" }]);
+  b.checker.start();
+  assert.deepEqual([...b.checker.targetsOf("/upstreams/1")], []);
+  const tell = (addresses: string[]): void =>
+    b.checker.take({ kind: "address", id: "a.test", value: JSON.stringify({ host: "a.test", addresses }) });
+  tell(["127.0.0.1", "127.0.0.2"]);
+  assert.deepEqual(
+    Array.from(b.checker.targetsOf("/upstreams/1"), ({ address }) => address),
+    ["127.0.0.1", "127.0.0.2"],
+  );
+  await origin.asked(1);
+  assert.deepEqual(origin.hosts, ["a.test"]);
+  tell(["127.0.0.2"]);
+  assert.deepEqual(
+    Array.from(b.checker.targetsOf("/upstreams/1"), ({ address }) => address),
+    ["127.0.0.2"],
+  );
+});
+
+const HOSTS: readonly (readonly [object, object, string])[] = [
+  [{ host: "check.test" }, { pass_host: "rewrite", upstream_host: "up.test" }, "check.test"],
+  [{}, { pass_host: "rewrite", upstream_host: "up.test" }, "up.test"],
+  [{}, {}, "127.0.0.1"],
+];
+
+for (const [active, rest, expected] of HOSTS) {
+  test(`the host of a probe is ${expected} with ${JSON.stringify({ ...active, ...rest })}`, async (t) => {
+    const b = bench(t);
+    const origin = await new Origin(t).start();
+    b.put([origin.node], active, rest);
+    b.checker.start();
+    await origin.asked(1);
+    assert.deepEqual(origin.hosts, [expected]);
+  });
+}
+
+test("nodes that are probed at one port are one target", (t) => {
+  const b = bench(t);
+  const node = { host: "127.0.0.1", port: 9, weight: 1, priority: 0 };
+  b.put([node, { ...node, port: 10 }], { port: 11 });
+  assert.deepEqual(
+    Array.from(b.checker.targetsOf("/upstreams/1"), ({ port }) => port),
+    [11],
+  );
+});
+
+test("no more probes of an upstream run at a time than it says", async (t) => {
+  const b = bench(t);
+  let running = 0;
+  let most = 0;
+  let answered = 0;
+  const all = Promise.withResolvers<void>();
+  const server = createServer((_request, response) => {
+    most = Math.max(most, ++running);
+    setImmediate(() => {
+      running--;
+      response.end();
+      if (++answered === 12) all.resolve();
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const nodes = Array.from({ length: 12 }, (_, i) => ({
+    host: "",
+    port,
+    weight: 1,
+    priority: i,
+  }));
+  // One target each: the host tells them apart.
+  for (const [i, node] of nodes.entries()) node.host = `n${i}.test`;
+  b.put(nodes, { concurrency: 2 });
+  for (const { host } of nodes) {
+    b.checker.take({ kind: "address", id: host, value: JSON.stringify({ host, addresses: ["127.0.0.1"] }) });
+  }
+  b.checker.start();
+  await all.promise;
+  assert.ok(most <= 2, `${most} at a time`);
+});
+
+test("a node that requests found down is probed at the interval of unhealthy nodes", async (t) => {
+  const b = bench(t);
+  const origin = await new Origin(t).start();
+  b.put([origin.node], { healthy: { interval: 3600, successes: 2 }, unhealthy: { interval: 1 } });
+  b.checker.start();
+  await origin.asked(1);
+  const [{ slot, generation }] = b.checker.targetsOf("/upstreams/1");
+  b.table.report(slot, generation, TCP_FAILURE, 1);
+  await turned(b, true);
+  assert.ok(origin.requests >= 2);
+});

@@ -1,0 +1,51 @@
+/** What the health checker knows, for the Control API and the metrics page. */
+
+import type { FactFamily, FactSample } from "../../api/metrics/exposition.ts";
+import type { HealthReport, NodeHealth } from "../../api/control/health.ts";
+import {
+  countOf,
+  HTTP_FAILURE,
+  isUp,
+  STATE_NAMES,
+  stateOf,
+  SUCCESS,
+  TCP_FAILURE,
+  TIMEOUT,
+} from "../../shared/health-state.ts";
+import type { HealthTable } from "../../shared/health-table.ts";
+import type { CheckedTarget, HealthChecker } from "./checker.ts";
+
+export function healthReport(checker: HealthChecker, table: HealthTable): HealthReport {
+  return {
+    nodesOf: (key) => Array.from(checker.targetsOf(key), (target) => nodeHealth(target, table)),
+  };
+}
+
+/** `upstream_status`: 1 for nodes that get requests. */
+export function upstreamStatus(checker: HealthChecker, table: HealthTable): FactFamily {
+  const samples: FactSample[] = [];
+  for (const key of checker.keys()) {
+    for (const { slot, address, port } of checker.targetsOf(key)) {
+      const labels = { name: `/apisix${key}`, ip: address, port: String(port) };
+      samples.push({ labels, value: isUp(table.word(slot)) ? 1 : 0 });
+    }
+  }
+  const help = "Health of the nodes of upstreams: 1 is healthy, 0 is not";
+  return { name: "upstream_status", type: "gauge", help, samples };
+}
+
+function nodeHealth({ slot, address, port, hostname }: CheckedTarget, table: HealthTable): NodeHealth {
+  const word = table.word(slot);
+  return {
+    ip: address,
+    port,
+    hostname,
+    status: STATE_NAMES[stateOf(word)],
+    counter: {
+      success: countOf(word, SUCCESS),
+      http_failure: countOf(word, HTTP_FAILURE),
+      tcp_failure: countOf(word, TCP_FAILURE),
+      timeout_failure: countOf(word, TIMEOUT),
+    },
+  };
+}
