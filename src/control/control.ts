@@ -9,8 +9,11 @@ import type { PluginCatalog } from "../model/resource-type.ts";
 import { RESOURCE_TYPES } from "../model/resources.ts";
 import type { Threads } from "../shared/threads.ts";
 import type { Store } from "../store/contract.ts";
+import type { SealedFile } from "../store/snapshot/sealed-file.ts";
+import { SnapshotKeeper } from "../store/snapshot/keeper.ts";
+import type { Snapshot } from "../store/snapshot/snapshot.ts";
 import { AddressItems, type HostResolver } from "./addresses.ts";
-import { StoreFeed } from "./feed.ts";
+import { type Fallback, StoreFeed } from "./feed.ts";
 import { Publisher } from "./publish.ts";
 import { ConfigurationState } from "./state.ts";
 
@@ -23,9 +26,20 @@ export interface ControlParts {
   resolver: HostResolver;
   /** The first published revision is greater. */
   startRevision: number;
+  /** Where the last good configuration is kept; absent or null: nowhere. */
+  snapshot?: SnapshotPlace | null;
   log: Log;
 }
 
+export interface SnapshotPlace {
+  file: SealedFile;
+  /** What the configuration comes from: "etcd /apisix". */
+  source: string;
+  intervalMs: number;
+}
+
+/** How often it is asked whether workers need what they must not get as long as they have something newer. */
+const LOOK_EVERY_MS = 200;
 const UNREADABLE = "a stored value looks encrypted, but by no key of the keyring; it is taken for plain text";
 /** Kinds of place are few; the bound is for plugins that users bring. */
 const PLACES_TOLD = 1000;
@@ -36,10 +50,18 @@ export class Control {
   readonly feed: StoreFeed;
   readonly publisher: Publisher;
   readonly #addresses: AddressItems;
+  readonly #threads: Threads;
+  readonly #log: Log;
+  #waiting: NodeJS.Timeout | null = null;
+  /** Published revision of the snapshot that the node began with. */
+  #begunAt = 0;
+  readonly #keeper: SnapshotKeeper | null = null;
 
   constructor(parts: ControlParts) {
     const { store, plugins, encryption, threads, resolver, startRevision, log } = parts;
     this.store = store;
+    this.#threads = threads;
+    this.#log = log;
     const fields = new EncryptedFields(
       plugins,
       encryption.cipher,
@@ -50,8 +72,35 @@ export class Control {
     this.state = new ConfigurationState(types, plugins, fields, (item) => this.publisher.change(item));
     this.#addresses = new AddressItems(resolver, (item) => this.publisher.change(item));
     this.publisher = new Publisher(threads, () => this.#everything(), startRevision, log);
-    const hooks = { onLoaded: () => this.publisher.open(), onSlice: () => this.#watchHosts() };
-    this.feed = new StoreFeed(store, this.state, hooks, log);
+    const hooks = { onLoaded: () => this.#open(), onSlice: () => this.#onSlice() };
+    let fallback: Fallback | null = null;
+    if (parts.snapshot !== undefined && parts.snapshot !== null) {
+      const take = () => this.#snapshot();
+      const confirmedAt = () => (this.feed.isSettled ? this.feed.confirmedAt : null);
+      const keeper = new SnapshotKeeper({ ...parts.snapshot, take, confirmedAt, log });
+      this.#keeper = keeper;
+      fallback = async () => {
+        const snapshot = await keeper.read();
+        this.#begunAt = snapshot?.published ?? 0;
+        return snapshot;
+      };
+    }
+    this.feed = new StoreFeed(store, this.state, hooks, log, fallback);
+  }
+
+  /** Milliseconds for which nothing has said that the configuration is the newest; null: there is none yet. */
+  ageMs(now: number = Date.now()): number | null {
+    const { confirmedAt } = this.feed;
+    return confirmedAt === null ? null : Math.max(0, now - confirmedAt);
+  }
+
+  /** Newest revision that every worker that serves has. */
+  get appliedRevision(): number {
+    let least = this.publisher.revision;
+    for (let slot = 0; slot < this.#threads.workers; slot++) {
+      if (this.#threads.state(slot) === "ready") least = Math.min(least, this.#threads.applied(slot));
+    }
+    return least;
   }
 
   /** Ends when the whole content of the store is published. */
@@ -61,6 +110,8 @@ export class Control {
 
   async close(): Promise<void> {
     this.feed.stop();
+    if (this.#waiting !== null) clearInterval(this.#waiting);
+    await this.#keeper?.close();
     this.publisher.close();
     this.#addresses.close();
     await this.store.close();
@@ -69,6 +120,44 @@ export class Control {
   *#everything() {
     yield* this.#addresses.published();
     yield* this.state.published();
+  }
+
+  /**
+   * When this thread takes the place of another that died, the workers may have a configuration that came after the
+   * snapshot: it is not taken away, unless one of them has none at all.
+   */
+  #open(): void {
+    if (this.feed.origin !== "snapshot" || this.#threads.publishedRevision <= this.#begunAt) {
+      this.publisher.open();
+      return;
+    }
+    this.#log.warn("the workers have a newer configuration than the snapshot, and keep it");
+    this.#waiting = setInterval(() => {
+      if (this.feed.origin !== "store" && !this.#isWorkerWithout()) return;
+      clearInterval(this.#waiting!);
+      this.publisher.open();
+    }, LOOK_EVERY_MS);
+  }
+
+  #isWorkerWithout(): boolean {
+    for (let slot = 0; slot < this.#threads.workers; slot++) {
+      if (this.#threads.applied(slot) === 0) return true;
+    }
+    return false;
+  }
+
+  #snapshot(): Snapshot | null {
+    const { feed, publisher, store, state } = this;
+    const { confirmedAt } = feed;
+    if (!feed.isSettled || confirmedAt === null) return null;
+    const { identity } = store;
+    const items = state.stored();
+    return { revision: feed.revision, identity, published: publisher.revision, confirmedAt, items };
+  }
+
+  #onSlice(): void {
+    this.#watchHosts();
+    this.#keeper?.changed();
   }
 
   #watchHosts(): void {

@@ -6,17 +6,7 @@ import { after, test } from "node:test";
 import type { Log } from "../lib/log.ts";
 import { RESOURCE_TYPES } from "../model/resources.ts";
 import { PluginCatalog } from "../plugins/catalog.ts";
-import {
-  type HistoryEntry,
-  type Store,
-  type StoreContact,
-  type StoredItem,
-  type StoreListener,
-  type StoreState,
-  StoreUnavailableError,
-  type StoreWrite,
-  type WriteOptions,
-} from "../store/contract.ts";
+import { CutStore } from "../store/cut-store.ts";
 import { EmbeddedStore } from "../store/embedded/store.ts";
 import { StoreFeed } from "./feed.ts";
 import { EncryptedFields } from "../model/encrypted-fields.ts";
@@ -25,50 +15,6 @@ import { ConfigurationState } from "./state.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "cardea-feed-"));
 after(() => rmSync(folder, { recursive: true }));
-
-/** A store behind a line that can be cut. */
-class CutStore implements Store {
-  readonly identity = "cut";
-  readonly #inner: EmbeddedStore;
-  listener: StoreListener | null = null;
-  isDown = false;
-  loads = 0;
-
-  constructor(inner: EmbeddedStore) {
-    this.#inner = inner;
-  }
-
-  contact(): StoreContact {
-    return { ...this.#inner.contact(), isReachable: !this.isDown };
-  }
-
-  async load(): Promise<StoreState> {
-    this.loads++;
-    if (this.isDown) throw new StoreUnavailableError("cut");
-    return await this.#inner.load();
-  }
-
-  watch(from: number, listener: StoreListener, signal: AbortSignal): void {
-    this.listener = listener;
-    this.#inner.watch(from, listener, signal);
-  }
-
-  async get(key: string): Promise<StoredItem | null> {
-    return await this.#inner.get(key);
-  }
-
-  async write(batch: StoreWrite[], options?: WriteOptions): Promise<number> {
-    return await this.#inner.write(batch, options);
-  }
-
-  async history(key: string, limit: number): Promise<HistoryEntry[]> {
-    return await this.#inner.history(key, limit);
-  }
-
-  async close(): Promise<void> {
-    await this.#inner.close();
-  }
-}
 
 const errors: string[] = [];
 const log: Log = {
@@ -134,9 +80,11 @@ test("a store that cannot be read is tried again and takes nothing away", async 
   await store.write([{ type: "put", key: "/routes/1", value: route("/1") }]);
   await feed.start();
   store.isDown = true;
-  store.listener!.onResync();
-  while (store.loads < 2) await new Promise((resolve) => setImmediate(resolve));
+  const { listener } = store;
+  listener!.onResync();
+  await store.whenLoaded(2);
   assert.equal(state.count("routes"), 1);
+  store.listener = null;
   store.isDown = false;
   await nextSlice();
   assert.equal(store.loads, 3);

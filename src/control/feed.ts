@@ -3,7 +3,8 @@
  * slices, so that heartbeats, probes and API calls never wait long for a bulk of changes.
  *
  * A small change is in the state before the store answers its writer. Without the store nothing stops: the
- * state stays as it is, and a load that fails is tried again.
+ * state stays as it is, and a load that fails is tried again. A node that starts without the store begins with what it
+ * had before (`fallback`), and goes over to what the store has by its differences, whenever that answers.
  */
 
 import type { Log } from "../lib/log.ts";
@@ -12,7 +13,13 @@ import type { ConfigurationState } from "./state.ts";
 
 /** Work in one turn of the event loop. */
 const SLICE_MS = 8;
-const RETRY_MS = 1000;
+/** After a failed load; twice as long after the next, up to the last. */
+const FIRST_RETRY_MS = 100;
+const LAST_RETRY_MS = 2000;
+/** A store that is silent for so long at the start is not waited for. */
+const PATIENCE_MS = 5000;
+/** Of failed loads, how many are passed over in silence after one that is told. */
+const UNTOLD_FAILURES = 29;
 
 export interface FeedHooks {
   /** The state is complete for the first time. */
@@ -21,11 +28,18 @@ export interface FeedHooks {
   onSlice(): void;
 }
 
+/** What the state holds: nothing yet, what an earlier run of the node had, or what the store has. */
+export type FeedOrigin = "nothing" | "snapshot" | "store";
+
+/** What the node had before, when the store does not answer; null: nothing that can be used. */
+export type Fallback = () => Promise<(StoreState & { confirmedAt: number }) | null>;
+
 export class StoreFeed {
   readonly #store: Store;
   readonly #state: ConfigurationState;
   readonly #hooks: FeedHooks;
   readonly #log: Log;
+  readonly #fallback: Fallback | null;
   readonly #end = new AbortController();
   #watch = new AbortController();
   #waiting: StoreChange[] = [];
@@ -34,12 +48,28 @@ export class StoreFeed {
   #waiters: { revision: number; resolve(): void }[] = [];
   #sliceEnd = 0;
   #nextTurn: NodeJS.Immediate | null = null;
+  #origin: FeedOrigin = "nothing";
+  /** Of what was taken over as a whole and is in slices still: the state is neither old nor new. */
+  #isTaking = false;
+  /** Milliseconds since 1970: the state was as the store then; null: it is as new as what the store has told. */
+  #staleSince: number | null = null;
+  /** What goes on with the fallback; the store's content comes after it. */
+  #taking: Promise<void> | null = null;
+  #failures = 0;
+  readonly #failed = Promise.withResolvers<void>();
 
-  constructor(store: Store, state: ConfigurationState, hooks: FeedHooks, log: Log) {
+  constructor(
+    store: Store,
+    state: ConfigurationState,
+    hooks: FeedHooks,
+    log: Log,
+    fallback: Fallback | null = null,
+  ) {
     this.#store = store;
     this.#state = state;
     this.#hooks = hooks;
     this.#log = log;
+    this.#fallback = fallback;
   }
 
   /** Revision of the store that the state holds. */
@@ -47,9 +77,32 @@ export class StoreFeed {
     return this.#revision;
   }
 
-  /** Loads, then follows the store. Ends when the first load is complete. */
+  get origin(): FeedOrigin {
+    return this.#origin;
+  }
+
+  /** The state is all of one revision, and of the store. */
+  get isSettled(): boolean {
+    return this.#origin === "store" && !this.#isTaking && this.#waiting.length === 0;
+  }
+
+  /** Milliseconds since 1970 until which nothing newer than the state is known; null: there is nothing yet. */
+  get confirmedAt(): number | null {
+    if (this.#staleSince !== null || this.#origin !== "store") return this.#staleSince;
+    return this.#store.contact().lastAt;
+  }
+
+  /** Loads, then follows the store. Ends when there is something to serve: of the store, else from the fallback. */
   async start(): Promise<void> {
-    await this.#loadUntilDone();
+    const loading = this.#loadUntilDone();
+    if (this.#fallback !== null) {
+      const { promise: patience, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(resolve, PATIENCE_MS);
+      await Promise.race([loading, this.#failed.promise, patience]);
+      clearTimeout(timer);
+      await this.#fallBack(this.#fallback);
+    }
+    if (this.#origin === "nothing") await loading;
     if (!this.#end.signal.aborted) this.#hooks.onLoaded();
   }
 
@@ -67,22 +120,67 @@ export class StoreFeed {
     if (this.#nextTurn !== null) clearImmediate(this.#nextTurn);
   }
 
+  /** Takes what the node had before, unless the store has answered meanwhile. */
+  async #fallBack(fallback: Fallback): Promise<void> {
+    if (this.#hasBegun()) return;
+    this.#log.error("the configuration store does not answer");
+    const former = await fallback();
+    if (former === null || this.#hasBegun()) return;
+    this.#taking = this.#takeAll(former);
+    await this.#taking;
+    this.#origin = "snapshot";
+    this.#staleSince = former.confirmedAt;
+    this.#reached(former.revision);
+    const confirmed = new Date(former.confirmedAt).toISOString();
+    this.#log.warn("serving the configuration that this node had before", {
+      revision: former.revision,
+      confirmed,
+    });
+  }
+
+  #hasBegun(): boolean {
+    return this.#origin !== "nothing" || this.#isTaking || this.#end.signal.aborted;
+  }
+
   async #loadUntilDone(): Promise<void> {
     while (!this.#end.signal.aborted) {
       try {
         const loaded = await this.#store.load();
+        await this.#taking;
         await this.#takeAll(loaded);
+        if (this.#origin === "snapshot") this.#log.info("the configuration store answers again");
+        this.#origin = "store";
+        this.#staleSince = null;
+        this.#failures = 0;
         this.#follow(loaded.revision);
         return;
       } catch (error) {
-        this.#log.error("the configuration store cannot be read; trying again", { error: String(error) });
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        this.#tellFailure(error);
+        await this.#pause();
       }
     }
   }
 
+  #tellFailure(error: unknown): void {
+    this.#failed.resolve();
+    if (this.#failures++ % (UNTOLD_FAILURES + 1) !== 0) return;
+    this.#log.error("the configuration store cannot be read; trying again", { error: String(error) });
+  }
+
+  /** Ends early with the feed. */
+  async #pause(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, Math.min(FIRST_RETRY_MS * 2 ** (this.#failures - 1), LAST_RETRY_MS));
+    const stop = () => resolve();
+    this.#end.signal.addEventListener("abort", stop, { once: true });
+    await promise;
+    clearTimeout(timer);
+    this.#end.signal.removeEventListener("abort", stop);
+  }
+
   /** Makes the state equal to what was loaded; what is the same already is left alone. */
   async #takeAll(loaded: StoreState): Promise<void> {
+    this.#isTaking = true;
     let end = performance.now() + SLICE_MS;
     const gone = new Set(this.#state.keys());
     for (const item of loaded.items) {
@@ -94,6 +192,7 @@ export class StoreFeed {
       end = performance.now() + SLICE_MS;
     }
     for (const key of gone) this.#state.delete(key);
+    this.#isTaking = false;
     this.#hooks.onSlice();
   }
 
@@ -111,6 +210,7 @@ export class StoreFeed {
         onResync: () => {
           this.#log.warn("the history of the store has moved on; loading everything anew");
           this.#watch.abort();
+          this.#staleSince = Math.min(this.#store.contact().lastAt ?? Date.now(), Date.now());
           // What waited is older than what is about to be loaded.
           this.#waiting = [];
           void this.#loadUntilDone();

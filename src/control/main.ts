@@ -24,7 +24,7 @@ import { openSharedMemory } from "../shared/shared-memory.ts";
 import { Control } from "./control.ts";
 import { openKeyring } from "./keyring.ts";
 import { metricsFacts } from "./metrics-facts.ts";
-import { openStore } from "./open-store.ts";
+import { openStore, snapshotPlace } from "./open-store.ts";
 import { Resolver } from "./resolver/resolver.ts";
 import { reserveRevisions } from "./revision-reserve.ts";
 import { warmUp } from "./warm-up.ts";
@@ -72,6 +72,7 @@ async function run(): Promise<void> {
         log.warn("a host name is not resolved", { host, reason, pauseMs }),
     }),
     startRevision: reserveRevisions(dataFolder),
+    snapshot: snapshotPlace(config, dataFolder),
     log,
   });
   takeMessage = (message) => onMessage(message, control);
@@ -93,7 +94,11 @@ async function run(): Promise<void> {
   const controlApi = createControlServer({ state, publisher, plugins, threads, counters, hosts });
   await controlApi.ready();
   await listen("control", controlApi.routing);
-  const status = createStatusServer({ threads, isDraining: () => isDraining || areWorkersDraining() });
+  const status = createStatusServer({
+    threads,
+    isDraining: () => isDraining || areWorkersDraining(),
+    objection: () => ageObjection(control, config.survival.maxAgeMs),
+  });
   await listen("status", requestListenerOf(status));
   const page = new MetricsPage(shared, () => metricsFacts(control, config.metrics.prefix));
   publisher.renderMetrics = (accept) => page.render(accept);
@@ -153,6 +158,14 @@ async function listen(purpose: ListenerHandle["purpose"], handler: RequestListen
       server.listen({ fd: listener.fd }, () => resolve());
     });
   }
+}
+
+/** Why a node whose configuration may be old must get no traffic; null: it may. */
+function ageObjection(control: Control, maxAgeMs: number): string | null {
+  const ageMs = control.ageMs();
+  if (maxAgeMs === 0 || ageMs === null || ageMs <= maxAgeMs) return null;
+  const seconds = Math.floor(ageMs / 1000);
+  return `the configuration was not confirmed by the store for ${seconds} s`;
 }
 
 function requestListenerOf(server: Server): RequestListener {

@@ -18,7 +18,10 @@ const INDEXED = [
   "upstreams",
 ] as const;
 
-export function metricsFacts({ store, state, feed, publisher }: Control, prefix: string): MetricsFacts {
+export function metricsFacts(control: Control, prefix: string): MetricsFacts {
+  const { store, state, feed, publisher } = control;
+  const isReachable = store.contact().isReachable ? 1 : 0;
+  const ageMs = control.ageMs();
   const families = [
     gauge(
       "quarantined_resources",
@@ -27,9 +30,19 @@ export function metricsFacts({ store, state, feed, publisher }: Control, prefix:
     ),
     gauge("store_revision", "Revision of the configuration store that this node holds", feed.revision),
     gauge("published_revision", "Newest configuration revision of this node", publisher.revision),
-    gauge("etcd_reachable", "Whether the configuration store answers", 1),
+    gauge(
+      "config_applied_revision",
+      "Newest configuration revision that every worker of this node serves",
+      control.appliedRevision,
+    ),
+    gauge("store_reachable", "Whether the configuration store answers", isReachable),
+    gauge("etcd_reachable", "Whether the configuration store answers", isReachable),
     indexes((plural) => state.newestRevision(plural), feed.revision),
   ];
+  if (ageMs !== null) {
+    const help = "Time for which the store has not confirmed that the configuration in service is its newest";
+    families.push(gauge("config_age_seconds", help, ageMs / 1000));
+  }
   if (store instanceof FileStore) {
     const isRefused = store.isRefusing ? 1 : 0;
     families.push(

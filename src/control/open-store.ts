@@ -16,8 +16,10 @@ import { validateResource } from "../model/validate.ts";
 import type { Store } from "../store/contract.ts";
 import { isBusy } from "../store/embedded/database.ts";
 import { EmbeddedStore } from "../store/embedded/store.ts";
+import { openSecret, SealedFile } from "../store/snapshot/sealed-file.ts";
 import type { ItemCheck } from "../store/file/document.ts";
 import { FileStore } from "../store/file/store.ts";
+import type { SnapshotPlace } from "./control.ts";
 import { addressOf } from "./keys.ts";
 import { redacted } from "./redact.ts";
 
@@ -48,6 +50,32 @@ export async function openStore(
       if (!isBusy(error) || attempt === OPEN_ATTEMPTS) throw error;
       await new Promise((resolve) => setTimeout(resolve, OPEN_RETRY_MS));
     }
+  }
+}
+
+/** Where the node keeps its last good configuration; null: nowhere. */
+export function snapshotPlace(
+  config: Pick<StaticConfig, "store" | "survival">,
+  dataFolder: string,
+): SnapshotPlace | null {
+  const { hasSnapshot, snapshotIntervalMs: intervalMs } = config.survival;
+  if (!hasSnapshot) return null;
+  return { file: sealedFile(dataFolder, "snapshot"), source: sourceOf(config.store), intervalMs };
+}
+
+function sealedFile(dataFolder: string, name: string): SealedFile {
+  return new SealedFile(join(dataFolder, name), openSecret(join(dataFolder, "snapshot.key")), name);
+}
+
+/** The same content comes from the same source: the members of a cluster change, its prefix does not. */
+function sourceOf(store: StaticConfig["store"]): string {
+  switch (store.type) {
+    case "file":
+      return `file ${store.file}`;
+    case "etcd":
+      return `etcd ${store.prefix}`;
+    default:
+      return store.type;
   }
 }
 

@@ -178,6 +178,17 @@ export class ConfigurationState {
     return this.#byType.get(plural)?.size ?? 0;
   }
 
+  /** Everything as the store has it, at this moment. */
+  stored(): StoredItem[] {
+    const items: StoredItem[] = [];
+    for (const entries of this.#byType.values()) {
+      for (const { key, text, createRevision, modRevision } of entries.values()) {
+        items.push({ key, value: text, createRevision, modRevision });
+      }
+    }
+    return items;
+  }
+
   keys(): string[] {
     const keys: string[] = [];
     for (const entries of this.#byType.values()) for (const entry of entries.values()) keys.push(entry.key);

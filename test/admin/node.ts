@@ -16,7 +16,7 @@ import type { HealthReport } from "../../src/api/control/health.ts";
 import type { AdminConfig, AdminKey } from "../../src/config/static-config.ts";
 import type { HostResolver } from "../../src/control/addresses.ts";
 import { openKeyring } from "../../src/control/keyring.ts";
-import { Control } from "../../src/control/control.ts";
+import { Control, type SnapshotPlace } from "../../src/control/control.ts";
 import { reserveRevisions } from "../../src/control/revision-reserve.ts";
 import type { Log } from "../../src/lib/log.ts";
 import type { PublishedAddress } from "../../src/model/published.ts";
@@ -24,6 +24,7 @@ import { PluginCatalog } from "../../src/plugins/catalog.ts";
 import { ConfigurationReader } from "../../src/shared/configuration-bytes.ts";
 import type { ConfigurationMessage } from "../../src/shared/messages.ts";
 import { createSharedMemory, openSharedMemory, type SharedMemory } from "../../src/shared/shared-memory.ts";
+import type { Store } from "../../src/store/contract.ts";
 import { EmbeddedStore } from "../../src/store/embedded/store.ts";
 
 export const KEY = "a-key-for-tests-0123456789";
@@ -31,7 +32,7 @@ export const KEY = "a-key-for-tests-0123456789";
 export const CONTROL_PORT = 9090;
 export const VIEWER_KEY = "a-viewer-key-0123456789";
 
-const silent: Log = {
+export const silent: Log = {
   debug: () => {},
   info: () => {},
   warn: () => {},
@@ -131,6 +132,10 @@ export class TestNode {
   readonly audited: Record<string, unknown>[] = [];
   resolver = new StandInResolver();
   control!: Control;
+  /** Before `start`: what else than a new embedded store it has, and where its snapshot is. */
+  store: Store | null = null;
+  snapshot: SnapshotPlace | null = null;
+  log: Log = silent;
   readonly #health: HealthReport;
   readonly #config: AdminConfig;
   readonly #keys: readonly AdminKey[];
@@ -155,13 +160,14 @@ export class TestNode {
     const file = join(this.folder, "store.db");
     this.resolver = new StandInResolver();
     this.control = new Control({
-      store: new EmbeddedStore({ file, historyRevisions: 1000, historyDays: 30 }),
+      store: this.store ?? new EmbeddedStore({ file, historyRevisions: 1000, historyDays: 30 }),
       plugins,
       encryption: { cipher: openKeyring(this.folder, []), plugins: true },
       threads,
       resolver: this.resolver,
       startRevision: reserveRevisions(this.folder),
-      log: silent,
+      snapshot: this.snapshot,
+      log: this.log,
     });
     for (const slot of [0, 1]) {
       const { port1, port2 } = new MessageChannel();

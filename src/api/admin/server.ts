@@ -220,7 +220,14 @@ class AdminApi {
       return { answer: refuse(400, "stream mode is disabled, can not add stream routes") };
     }
     if (target === null) return { answer: refuse(404, `Unsupported resource type: ${steps[0]}`) };
+    this.#assertLoaded();
     return this.#onResource(request, target, query, identity);
+  }
+
+  /** Nothing must look empty that is only not known yet: clients would write everything anew. */
+  #assertLoaded(): void {
+    if (this.#parts.feed.origin !== "nothing") return;
+    throw new StoreUnavailableError("the configuration is not loaded yet: the store does not answer");
   }
 
   /** What is said about types and plugins, and checks that write nothing; null: the path is about a resource. */
@@ -273,6 +280,7 @@ class AdminApi {
     query: Query,
     { name: author, scope }: Identity,
   ): Promise<Outcome> {
+    this.#assertLoaded();
     const { state, store } = this.#parts;
     const parts = { state, store };
     const [verb] = steps;

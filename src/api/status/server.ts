@@ -1,6 +1,7 @@
 /**
  * Answers to those who ask whether the node lives and may get traffic: `/status` while the control thread
- * runs, `/status/ready` once every worker serves a configuration, and no longer while the node drains.
+ * runs, `/status/ready` once every worker serves a configuration, and no longer while the node drains or its
+ * configuration is older than it may be.
  */
 
 import { createServer, type Server, type ServerResponse } from "node:http";
@@ -9,6 +10,8 @@ import type { Threads } from "../../shared/threads.ts";
 export interface StatusParts {
   threads: Threads;
   isDraining(): boolean;
+  /** Why the node must get no traffic although it could serve; null or absent: nothing. */
+  objection?(): string | null;
 }
 
 /** Makes the server; the caller lets it listen. */
@@ -23,8 +26,10 @@ export function createStatusServer(parts: StatusParts): Server {
   return server;
 }
 
-function answerReady(response: ServerResponse, { threads, isDraining }: StatusParts): void {
-  const error = isDraining() ? "the node is draining" : missingConfiguration(threads);
+function answerReady(response: ServerResponse, parts: StatusParts): void {
+  const error = parts.isDraining()
+    ? "the node is draining"
+    : (missingConfiguration(parts.threads) ?? parts.objection?.() ?? null);
   if (error === null) answer(response, 200, { status: "ok" });
   else answer(response, 503, { status: "error", error });
 }
