@@ -2,6 +2,7 @@
 
 import type { Exchange, PhaseResult, PluginHost } from "../../plugin/index.ts";
 import { Waits } from "../../plugin/waits.ts";
+import { readAmount } from "../limit/amount.ts";
 import { ConnRules, type ConnConfig, type ConnRule } from "./rules.ts";
 
 /** Delays below this are not worth a timer. */
@@ -26,8 +27,8 @@ export class LocalConcurrency {
     let delayMs = 0;
     for (let i = 0; i < rules.list.length; i++) {
       const rule = rules.list[i];
-      const conn = rule.conn(ctx);
-      const limit = conn + rule.burst(ctx);
+      const conn = readAmount(rule.conn, ctx);
+      const limit = conn + readAmount(rule.burst, ctx);
       const key = rule.keyOf(ctx);
       if (key === null || Number.isNaN(limit)) continue;
       applied++;

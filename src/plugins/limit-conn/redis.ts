@@ -4,6 +4,7 @@ import type { Answer, Exchange, PluginHost } from "../../plugin/index.ts";
 import { Waits } from "../../plugin/waits.ts";
 import { RedisCounters, type RedisUnit } from "../limit/redis-counters.ts";
 import type { RedisSettings } from "../limit/redis-settings.ts";
+import { readAmount } from "../limit/amount.ts";
 import { ConnRules, type ConnConfig } from "./rules.ts";
 
 /** Delays below this are not worth a timer. */
@@ -29,8 +30,8 @@ export class RedisConcurrency {
     let applied = 0;
     let delayMs = 0;
     for (const rule of rules.list) {
-      const conn = rule.conn(ctx);
-      const limit = conn + rule.burst(ctx);
+      const conn = readAmount(rule.conn, ctx);
+      const limit = conn + readAmount(rule.burst, ctx);
       const clientKey = rule.keyOf(ctx);
       if (clientKey === null || Number.isNaN(limit)) continue;
       applied++;

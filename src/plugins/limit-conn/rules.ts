@@ -1,7 +1,7 @@
 /** The rules of one `limit-conn` configuration: by what each counts, how many it lets in, and for how long it delays. */
 
 import type { Answer, Exchange, Static } from "../../plugin/index.ts";
-import { compileAmount, type AmountOf } from "../limit/amount.ts";
+import { compileAmount, type Amount } from "../limit/amount.ts";
 import { refusalBody } from "../limit/fields.ts";
 import { compileKey, compileRuleKey } from "../limit/key.ts";
 import { limitVersion } from "../limit/redis-settings.ts";
@@ -14,8 +14,8 @@ export interface ConnRule {
   suffix: string;
   /** Null: the rule does not apply to the request. */
   keyOf(ctx: Exchange): string | null;
-  conn: AmountOf;
-  burst: AmountOf;
+  conn: Amount;
+  burst: Amount;
 }
 
 export class ConnRules {

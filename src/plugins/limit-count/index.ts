@@ -7,7 +7,7 @@
  * number in the request), they get 500, or pass with `allow_degradation`.
  */
 
-import { definePlugin, Type } from "../../plugin/index.ts";
+import { definePlugin, Type, type Exchange, type PhaseResult } from "../../plugin/index.ts";
 import { checkCount, CountMetadata, countFields, countOptions } from "../limit/count-config.ts";
 import { compileCountLimiter } from "../limit/count-limiter.ts";
 import { ENCRYPTED_FIELDS } from "../limit/redis-settings.ts";
@@ -19,15 +19,14 @@ export default definePlugin({
   version: "0.5.0",
   priority: 1002,
   perOwner: true,
+  canBeSkipped: true,
   encrypted: ENCRYPTED_FIELDS,
   config: Type.Object(countFields, countOptions),
   metadata: CountMetadata,
   check: (config) => checkCount("limit-count", config),
   compile(config, host) {
     const limiter = compileCountLimiter("limit-count", config, host);
-    return {
-      access: (ctx) => limiter.take(ctx, COST_OF_A_REQUEST),
-      ...(limiter.dispose !== undefined && { dispose: limiter.dispose }),
-    };
+    const access = (ctx: Exchange): PhaseResult => limiter.take(ctx, COST_OF_A_REQUEST);
+    return limiter.dispose === undefined ? { access } : { access, dispose: limiter.dispose };
   },
 });

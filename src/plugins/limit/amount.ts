@@ -6,17 +6,21 @@
 import { Type, type Exchange } from "../../plugin/index.ts";
 import { compileTemplate } from "../../lib/template.ts";
 
-/** NaN when the text does not give a whole number of at least the minimum: such a request cannot be counted. */
+/** A number where the configuration has one: there may be as many limits as routes, and a closure takes ten times as much. */
+export type Amount = number | AmountOf;
+
 export type AmountOf = (ctx: Exchange) => number;
 
-export function compileAmount(value: number | string, minimum: 0 | 1): AmountOf {
-  if (typeof value === "number") return () => value;
+export function compileAmount(value: number | string, minimum: 0 | 1): Amount {
+  if (typeof value === "number") return value;
   const template = compileTemplate(value);
-  if (template.variables.length === 0) {
-    const fixed = wholeNumber(value, minimum);
-    return () => fixed;
-  }
+  if (template.variables.length === 0) return wholeNumber(value, minimum);
   return (ctx) => wholeNumber(template.render(ctx), minimum);
+}
+
+/** NaN when the text does not give a whole number of at least the minimum: such a request cannot be counted. */
+export function readAmount(amount: Amount, ctx: Exchange): number {
+  return typeof amount === "number" ? amount : amount(ctx);
 }
 
 /** Schema of such a number. */

@@ -11,7 +11,7 @@ import { CountRule } from "./count-rule.ts";
 import { DelayedCounts } from "./delayed-counts.ts";
 import { refusalBody } from "./fields.ts";
 import { RedisCounters, type CountResult } from "./redis-counters.ts";
-import { limitVersion, redisSettings } from "./redis-settings.ts";
+import { limitVersion, redisSettings, type RedisSettings } from "./redis-settings.ts";
 
 export interface CountLimiter {
   /** Counts the request with its cost in every rule that applies, and answers for the first that is used up. */
@@ -29,10 +29,22 @@ export function compileCountLimiter(
   host: PluginHost<HeaderNames>,
 ): CountLimiter {
   const identity = config.group === undefined ? limitVersion(config) : `group:${config.group}`;
-  const rules = CountRule.compileAll(config, `:${plugin}:${identity}:`, host);
+  // Joined, since a template would leave a tree of strings in each of many rules.
+  const rules = CountRule.compileAll(config, [":", plugin, ":", identity, ":"].join(""), host);
   const outcome = new Outcome(config);
   const settings = redisSettings(config);
-  if (settings === null) return localLimiter(rules, outcome, host);
+  if (settings === null) return new LocalLimiter(rules, outcome, host);
+  return remoteLimiter(plugin, config, rules, outcome, settings, host);
+}
+
+function remoteLimiter(
+  plugin: string,
+  config: CountConfig,
+  rules: readonly CountRule[],
+  outcome: Outcome,
+  settings: RedisSettings,
+  host: PluginHost<HeaderNames>,
+): CountLimiter {
   const redis = new RedisCounters(settings, host.log);
   const delayed =
     config.sync_interval === NO_DELAYED_SYNC ? null : new DelayedCounts(redis, config.sync_interval, host);
@@ -74,39 +86,44 @@ class Outcome {
   }
 }
 
-function localLimiter(
-  rules: readonly CountRule[],
-  outcome: Outcome,
-  host: PluginHost<HeaderNames>,
-): CountLimiter {
-  const { counters } = host;
-  return {
-    take(ctx, cost) {
-      let applied = 0;
-      for (let i = 0; i < rules.length; i++) {
-        const rule = rules[i];
-        const clientKey = rule.keyOf(ctx);
-        if (clientKey === null) continue;
-        const limit = rule.limitOf(ctx);
-        const windowMs = rule.windowMsOf(ctx);
-        if (Number.isNaN(limit) || Number.isNaN(windowMs)) return outcome.undecidable(ctx);
-        applied++;
-        const key = rule.counterOf(ctx, clientKey);
-        const allowed = rule.isSliding
-          ? counters.slide(key, cost, limit, windowMs, host.now())
-          : counters.increment(key, cost, limit, windowMs, host.now());
-        if (counters.full) {
-          const answer = outcome.uncounted(ctx);
-          if (answer !== undefined) return answer;
-          continue;
-        }
-        if (outcome.showsQuota)
-          rule.showQuota(ctx, limit, allowed ? counters.remaining : 0, counters.resetMs);
-        if (!allowed) return outcome.refuse(ctx);
+/** A class and not closures: there may be as many as routes. */
+class LocalLimiter implements CountLimiter {
+  readonly #rules: readonly CountRule[];
+  readonly #outcome: Outcome;
+  readonly #host: PluginHost<HeaderNames>;
+
+  constructor(rules: readonly CountRule[], outcome: Outcome, host: PluginHost<HeaderNames>) {
+    this.#rules = rules;
+    this.#outcome = outcome;
+    this.#host = host;
+  }
+
+  take(ctx: Exchange, cost: number): Answer | undefined {
+    const { counters } = this.#host;
+    const outcome = this.#outcome;
+    let applied = 0;
+    for (const rule of this.#rules) {
+      const clientKey = rule.keyOf(ctx);
+      if (clientKey === null) continue;
+      const limit = rule.limitOf(ctx);
+      const windowMs = rule.windowMsOf(ctx);
+      if (Number.isNaN(limit) || Number.isNaN(windowMs)) return outcome.undecidable(ctx);
+      applied++;
+      const key = rule.counterOf(ctx, clientKey);
+      const now = this.#host.now();
+      const allowed = rule.isSliding
+        ? counters.slide(key, cost, limit, windowMs, now)
+        : counters.increment(key, cost, limit, windowMs, now);
+      if (counters.full) {
+        const answer = outcome.uncounted(ctx);
+        if (answer !== undefined) return answer;
+        continue;
       }
-      return applied === 0 ? outcome.undecidable(ctx) : undefined;
-    },
-  };
+      if (outcome.showsQuota) rule.showQuota(ctx, limit, allowed ? counters.remaining : 0, counters.resetMs);
+      if (!allowed) return outcome.refuse(ctx);
+    }
+    return applied === 0 ? outcome.undecidable(ctx) : undefined;
+  }
 }
 
 async function takeRemotely(

@@ -1,7 +1,7 @@
 /** One limit per time window, compiled: by what it counts, how much it lets in, and the headers that tell so. */
 
 import type { Exchange, PluginHost } from "../../plugin/index.ts";
-import { compileAmount, type AmountOf } from "./amount.ts";
+import { compileAmount, readAmount, type Amount } from "./amount.ts";
 import { DEFAULT_HEADERS, type CountConfig, type HeaderNames } from "./count-config.ts";
 import { compileKey, compileRuleKey } from "./key.ts";
 
@@ -13,10 +13,9 @@ type Host = PluginHost<HeaderNames>;
 export class CountRule {
   /** Null: the rule does not apply to the request. */
   readonly keyOf: (ctx: Exchange) => string | null;
-  /** NaN: the request gives no usable number. */
-  readonly limitOf: AmountOf;
   readonly isSliding: boolean;
-  readonly #windowSecondsOf: AmountOf;
+  readonly #limit: Amount;
+  readonly #windowSeconds: Amount;
   readonly #suffix: string;
   readonly #isShared: boolean;
   readonly #headerPrefix: string | null;
@@ -27,8 +26,8 @@ export class CountRule {
   private constructor(config: CountConfig, suffix: string, host: Host, ruleIndex: number | null) {
     const rule = ruleIndex === null ? null : config.rules![ruleIndex];
     this.keyOf = rule === null ? compileKey(config.key, config.key_type) : compileRuleKey(rule.key);
-    this.limitOf = compileAmount((rule ?? config).count!, 1);
-    this.#windowSecondsOf = compileAmount((rule ?? config).time_window!, 1);
+    this.#limit = compileAmount((rule ?? config).count!, 1);
+    this.#windowSeconds = compileAmount((rule ?? config).time_window!, 1);
     this.isSliding = config.window_type === "sliding";
     // Rules have counters of their own, whatever their keys become.
     this.#suffix = ruleIndex === null ? suffix : `${suffix}${ruleIndex}:`;
@@ -46,8 +45,14 @@ export class CountRule {
     );
   }
 
+  /** NaN: the request gives no usable number. */
+  limitOf(ctx: Exchange): number {
+    return readAmount(this.#limit, ctx);
+  }
+
+  /** NaN: the request gives no usable number. */
   windowMsOf(ctx: Exchange): number {
-    const windowMs = this.#windowSecondsOf(ctx) * 1000;
+    const windowMs = readAmount(this.#windowSeconds, ctx) * 1000;
     return windowMs > LONGEST_WINDOW_MS ? LONGEST_WINDOW_MS : windowMs;
   }
 
