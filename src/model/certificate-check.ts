@@ -1,7 +1,6 @@
 /**
  * Whether certificates and private keys can be read, so that a broken one is refused when it is written and not
- * found by the first handshake. References to secrets are read later. Whether a key belongs to its certificate is
- * not asked, as APISIX does not.
+ * found by the first handshake. References to secrets are read later.
  */
 
 import { createPrivateKey, X509Certificate } from "node:crypto";
@@ -10,7 +9,15 @@ import { isSecretReference } from "./explain.ts";
 /** Why not, in APISIX's words, which name what failed in OpenSSL; null: both can be read. */
 export function unreadablePair(cert: unknown, key: unknown): string | null {
   if (isSecretReference(cert) || isSecretReference(key)) return null;
-  return unreadableCertificate(cert) ?? unreadableKey(key);
+  return unreadableCertificate(cert) ?? unreadableKey(key) ?? unfitKey(cert, key);
+}
+
+/** APISIX takes any two; the handshakes that fail then tell nobody why. */
+function unfitKey(cert: unknown, key: unknown): string | null {
+  if (typeof cert !== "string" || typeof key !== "string") return null;
+  return new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))
+    ? null
+    : "the key does not belong to the cert";
 }
 
 export function unreadableCertificate(cert: unknown): string | null {

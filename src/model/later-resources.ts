@@ -1,25 +1,19 @@
 /**
- * Resources that are stored and checked, and that no worker uses yet: protos, secrets, certificates, stream
- * routes. Their bounds are APISIX's.
+ * Resources that are stored and checked, and that no worker uses yet: protos, secrets, stream routes. Their bounds are APISIX's.
  */
 
 import { Type } from "../lib/schema.ts";
-import { unreadableCertificate, unreadablePair } from "./certificate-check.ts";
 import { idText, isObject, refused } from "./resource-type.ts";
-import type { JsonObject, ResourceType, ValidationError } from "./resource-type.ts";
+import type { JsonObject, ResourceType } from "./resource-type.ts";
 import {
   AddressOrCidr,
   common,
   described,
-  Description,
-  HOST_PATTERN,
+  Host,
   Id,
-  Labels,
-  oneOf,
   Plugins,
   Port,
   raw,
-  Status,
   strictObject,
 } from "./schema-parts.ts";
 import {
@@ -121,72 +115,6 @@ function withManagerId(manager: string) {
   return managerSchemas[manager];
 }
 
-const Certificate = Type.String({ minLength: 128, maxLength: 65_536 });
-const PrivateKey = Type.String({ minLength: 64, maxLength: 65_536 });
-const ServerName = Type.String({ pattern: HOST_PATTERN });
-
-export const sslType: ResourceType = {
-  plural: "ssls",
-  singular: "ssl",
-  title: "ssl",
-  schema: raw({
-    type: "object",
-    properties: {
-      ...common,
-      desc: Description,
-      labels: Labels,
-      type: oneOf(["server", "client"], { default: "server" }),
-      cert: Certificate,
-      key: PrivateKey,
-      sni: ServerName,
-      snis: Type.Array(ServerName, { minItems: 1 }),
-      certs: Type.Array(Certificate),
-      keys: Type.Array(PrivateKey),
-      client: Type.Object({
-        ca: Certificate,
-        depth: Type.Optional(Type.Integer({ minimum: 0, default: 1 })),
-        skip_mtls_uri_regex: Type.Optional(Type.Array(Type.String(), { minItems: 1, uniqueItems: true })),
-      }),
-      status: Status,
-      ssl_protocols: Type.Array(raw({ enum: ["TLSv1.1", "TLSv1.2", "TLSv1.3"] }), {
-        maxItems: 3,
-        uniqueItems: true,
-      }),
-    },
-    if: { properties: { type: { enum: ["server"] } } },
-    then: { oneOf: [{ required: ["sni", "key", "cert"] }, { required: ["snis", "key", "cert"] }] },
-    else: { required: ["key", "cert"] },
-    additionalProperties: false,
-  }),
-  secretReferences: true,
-  privateKeys: [["key"], ["keys"]],
-  id: { field: "id", generated: true },
-  methods: ["GET", "PUT", "POST", "PATCH", "DELETE"],
-  references: [],
-  inUse: (title, id) => `can not delete this ssl, ${title} [${id}] is still using it now`,
-  check: checkPairs,
-  normalize: null,
-};
-
-function checkPairs(value: JsonObject): ValidationError | null {
-  const fault = unreadablePair(value["cert"], value["key"]);
-  if (fault !== null) return refused(fault, fault.includes("key") ? "/key" : "/cert");
-  if (value["type"] === "client") return null;
-  const certs = Array.isArray(value["certs"]) ? (value["certs"] as unknown[]) : [];
-  const keys = Array.isArray(value["keys"]) ? (value["keys"] as unknown[]) : [];
-  if (certs.length !== keys.length) {
-    const pointer = certs.length > keys.length ? "/keys" : "/certs";
-    return refused("mismatched number of certs and keys", pointer);
-  }
-  for (let i = 0; i < certs.length; i++) {
-    const reason = unreadablePair(certs[i], keys[i]);
-    if (reason !== null) return refused(`failed to handle cert-key pair[${i + 1}]: ${reason}`, `/certs/${i}`);
-  }
-  const client = isObject(value["client"]) ? value["client"] : {};
-  const reason = unreadableCertificate(client["ca"]);
-  return reason === null ? null : refused(`failed to validate client_cert: ${reason}`, "/client/ca");
-}
-
 function protocolMismatch(superior: JsonObject, value: JsonObject): string | null {
   const name = (holder: JsonObject) =>
     isObject(holder["protocol"]) ? String(holder["protocol"]["name"]) : null;
@@ -212,7 +140,7 @@ export const streamRouteType: ResourceType = {
     remote_addr: Type.Optional(AddressOrCidr),
     server_addr: Type.Optional(AddressOrCidr),
     server_port: Type.Optional(Port),
-    sni: Type.Optional(ServerName),
+    sni: Type.Optional(Host),
     upstream: Type.Optional(UpstreamSchema),
     upstream_id: Type.Optional(Id),
     service_id: Type.Optional(Id),

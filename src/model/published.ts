@@ -125,6 +125,27 @@ export interface PublishedBlock {
   close_connections: boolean;
 }
 
+/** Certificates with their keys, plain: this form exists in the memory of the node only. */
+export interface PublishedSsl {
+  id: string;
+  /** `client`: what the gateway shows to upstreams. */
+  type: "server" | "client";
+  /** Order of creation: of two for one name the older one is used. */
+  created: number;
+  /** False: as if it were not there. */
+  enabled: boolean;
+  /** Lower case, without a dot at the end: "a.com", "*.a.com", or "*". */
+  names: string[];
+  /** Listeners for whose clients without a server name it stands. */
+  listen: { ip?: string; port: number }[];
+  /** At least one; of different kinds of key. PEM, or references to secrets. */
+  pairs: { cert: string; key: string }[];
+  /** Client certificates are asked for. */
+  client?: { ca: string; depth: number; skip_mtls_uri_regex?: string[] };
+  /** Absent: those of the static file. */
+  versions?: ("TLSv1.1" | "TLSv1.2" | "TLSv1.3")[];
+}
+
 /** A host name as control resolved it. */
 export interface PublishedAddress {
   host: string;

@@ -1,0 +1,66 @@
+import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
+import { describe, test } from "node:test";
+import { CERTIFICATE, PRIVATE_KEY } from "./certificate-kit.ts";
+import type { PublishedSsl } from "./published.ts";
+import type { JsonObject } from "./resource-type.ts";
+import { sslType } from "./ssl.ts";
+import { validateResource } from "./validate.ts";
+
+const plugins = { get: () => undefined };
+const pair = { cert: CERTIFICATE, key: PRIVATE_KEY };
+
+function fault(value: JsonObject): string | null {
+  const error = validateResource(sslType, value, { plugins }, "1");
+  return error === null ? null : `${error.pointer}: ${error.message}`;
+}
+
+function published(value: JsonObject): PublishedSsl {
+  assert.equal(fault(value), null);
+  return sslType.normalize!("1", value, plugins, 7);
+}
+
+describe("a certificate", () => {
+  test("with the key of another one is refused", () => {
+    const { privateKey } = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
+    const key = privateKey.export({ type: "pkcs8", format: "pem" }) as string;
+    assert.equal(fault({ sni: "a.com", ...pair, key }), "/key: the key does not belong to the cert");
+    assert.equal(
+      fault({ sni: "a.com", ...pair, certs: [CERTIFICATE], keys: [key] }),
+      "/certs/0: failed to handle cert-key pair[1]: the key does not belong to the cert",
+    );
+  });
+
+  test("may stand for listeners alone, and not for nothing", () => {
+    const { names, listen } = published({ ...pair, listen: [{ port: 9443 }, { ip: "::1", port: 9444 }] });
+    assert.deepEqual(names, []);
+    assert.deepEqual(listen, [{ port: 9443 }, { ip: "::1", port: 9444 }]);
+    assert.match(fault({ ...pair })!, /then clause did not match/);
+    assert.match(fault({ ...pair, listen: [{ ip: "::1" }] })!, /port/);
+    assert.equal(fault({ ...pair, sni: "a.com", listen: [{ port: 1 }] }), null);
+  });
+
+  test("asks for client certificates except below paths whose patterns can be used", () => {
+    const client = { ca: CERTIFICATE, skip_mtls_uri_regex: ["^/open"] };
+    assert.deepEqual(published({ sni: "a.com", ...pair, client }).client, { depth: 1, ...client });
+    assert.match(
+      fault({ sni: "a.com", ...pair, client: { ...client, skip_mtls_uri_regex: ["("] } })!,
+      /^\/client\/skip_mtls_uri_regex\/0: invalid regular expression "\(": /,
+    );
+  });
+});
+
+test("workers get names, pairs and versions in one spelling", () => {
+  const { id, created, enabled, names, pairs, versions } = published({
+    snis: ["A.com.", "*.B.com"],
+    ...pair,
+    certs: ["$env://CERT"],
+    keys: ["$env://KEY"],
+    ssl_protocols: ["TLSv1.3", "TLSv1.2"],
+    status: 0,
+  });
+  assert.deepEqual([id, created, enabled], ["1", 7, false]);
+  assert.deepEqual(names, ["a.com", "*.b.com"]);
+  assert.deepEqual(pairs, [pair, { cert: "$env://CERT", key: "$env://KEY" }]);
+  assert.deepEqual(versions, ["TLSv1.2", "TLSv1.3"]);
+});

@@ -1,0 +1,143 @@
+/**
+ * Certificates and their private keys: those that clients are shown (`server`), chosen by server name or by port,
+ * and those that upstreams are shown (`client`). APISIX's fields, and `listen`.
+ *
+ * Promises that pairs which do not belong together, or cannot be read, are refused when they are written.
+ * References to secrets are read where the certificate is used.
+ */
+
+import { Type } from "../lib/schema.ts";
+import { checkPattern } from "../lib/pattern.ts";
+import { unreadableCertificate, unreadablePair } from "./certificate-check.ts";
+import type { PublishedSsl } from "./published.ts";
+import { isObject, refused } from "./resource-type.ts";
+import type { JsonObject, PluginCatalog, ResourceType, ValidationError } from "./resource-type.ts";
+import { common, Description, HOST_PATTERN, Labels, oneOf, Port, raw, Status } from "./schema-parts.ts";
+
+const Certificate = Type.String({ minLength: 128, maxLength: 65_536 });
+const PrivateKey = Type.String({ minLength: 64, maxLength: 65_536 });
+const ServerName = Type.String({ pattern: HOST_PATTERN });
+
+/** APISIX has none; far more than kinds of keys. */
+const MAX_LISTEN = 64;
+
+export const sslType: ResourceType<PublishedSsl> = {
+  plural: "ssls",
+  singular: "ssl",
+  title: "ssl",
+  schema: raw({
+    type: "object",
+    properties: {
+      ...common,
+      desc: Description,
+      labels: Labels,
+      type: oneOf(["server", "client"], { default: "server" }),
+      cert: Certificate,
+      key: PrivateKey,
+      sni: ServerName,
+      snis: Type.Array(ServerName, { minItems: 1 }),
+      listen: Type.Array(
+        raw({
+          type: "object",
+          properties: { ip: Type.String({ pattern: "^[0-9a-fA-F.:]+$" }), port: Port },
+          required: ["port"],
+          additionalProperties: false,
+        }),
+        { minItems: 1, maxItems: MAX_LISTEN },
+      ),
+      certs: Type.Array(Certificate),
+      keys: Type.Array(PrivateKey),
+      client: Type.Object({
+        ca: Certificate,
+        depth: Type.Optional(Type.Integer({ minimum: 0, default: 1 })),
+        skip_mtls_uri_regex: Type.Optional(Type.Array(Type.String(), { minItems: 1, uniqueItems: true })),
+      }),
+      status: Status,
+      ssl_protocols: Type.Array(raw({ enum: ["TLSv1.1", "TLSv1.2", "TLSv1.3"] }), {
+        maxItems: 3,
+        uniqueItems: true,
+      }),
+    },
+    if: { properties: { type: { enum: ["server"] } } },
+    then: {
+      oneOf: [
+        { required: ["sni", "key", "cert"] },
+        { required: ["snis", "key", "cert"] },
+        {
+          required: ["listen", "key", "cert"],
+          not: { anyOf: [{ required: ["sni"] }, { required: ["snis"] }] },
+        },
+      ],
+    },
+    else: { required: ["key", "cert"] },
+    additionalProperties: false,
+  }),
+  secretReferences: true,
+  privateKeys: [["key"], ["keys"]],
+  id: { field: "id", generated: true },
+  methods: ["GET", "PUT", "POST", "PATCH", "DELETE"],
+  references: [],
+  inUse: (title, id) => `can not delete this ssl, ${title} [${id}] is still using it now`,
+  check: (value) => checkPairs(value) ?? checkClient(value),
+  normalize: normalizeSsl,
+};
+
+function checkPairs(value: JsonObject): ValidationError | null {
+  const fault = unreadablePair(value["cert"], value["key"]);
+  if (fault !== null) return refused(fault, fault.includes("key") ? "/key" : "/cert");
+  if (value["type"] === "client") return null;
+  const certs = listOf(value["certs"]);
+  const keys = listOf(value["keys"]);
+  if (certs.length !== keys.length) {
+    const pointer = certs.length > keys.length ? "/keys" : "/certs";
+    return refused("mismatched number of certs and keys", pointer);
+  }
+  for (let i = 0; i < certs.length; i++) {
+    const reason = unreadablePair(certs[i], keys[i]);
+    if (reason !== null) return refused(`failed to handle cert-key pair[${i + 1}]: ${reason}`, `/certs/${i}`);
+  }
+  return null;
+}
+
+function checkClient(value: JsonObject): ValidationError | null {
+  if (value["type"] === "client" || !isObject(value["client"])) return null;
+  const reason = unreadableCertificate(value["client"]["ca"]);
+  if (reason !== null) return refused(`failed to validate client_cert: ${reason}`, "/client/ca");
+  for (const [i, pattern] of listOf(value["client"]["skip_mtls_uri_regex"]).entries()) {
+    const fault = checkPattern(pattern as string);
+    if (fault !== null)
+      return refused(
+        `invalid regular expression ${JSON.stringify(pattern)}: ${fault}`,
+        `/client/skip_mtls_uri_regex/${i}`,
+      );
+  }
+  return null;
+}
+
+function listOf(value: unknown): unknown[] {
+  return Array.isArray(value) ? (value as unknown[]) : [];
+}
+
+function normalizeSsl(id: string, value: JsonObject, _plugins: PluginCatalog, created: number): PublishedSsl {
+  const names = value["sni"] === undefined ? listOf(value["snis"]) : [value["sni"]];
+  const keys = listOf(value["keys"]) as string[];
+  const ssl: PublishedSsl = {
+    id,
+    type: value["type"] === "client" ? "client" : "server",
+    created,
+    enabled: value["status"] !== 0,
+    names: names.map((name) => (name as string).toLowerCase().replace(/\.$/, "")),
+    listen: listOf(value["listen"]) as PublishedSsl["listen"],
+    pairs: [{ cert: value["cert"] as string, key: value["key"] as string }],
+  };
+  for (const [i, cert] of listOf(value["certs"]).entries())
+    ssl.pairs.push({ cert: cert as string, key: keys[i] });
+  if (isObject(value["client"])) {
+    const { ca, depth, skip_mtls_uri_regex: skip } = value["client"];
+    ssl.client = { ca: ca as string, depth: typeof depth === "number" ? depth : 1 };
+    if (Array.isArray(skip)) ssl.client.skip_mtls_uri_regex = skip as string[];
+  }
+  const versions = listOf(value["ssl_protocols"]);
+  if (versions.length > 0) ssl.versions = (versions as NonNullable<PublishedSsl["versions"]>).toSorted();
+  return ssl;
+}
