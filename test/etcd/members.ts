@@ -59,14 +59,14 @@ export class EtcdMember {
     return this.#process!.pid!;
   }
 
-  /** Ends when it serves; it needs a majority for that. */
-  async start(): Promise<void> {
+  /** Ends when it serves; it needs a majority for that. `clientUrl`: somewhere else than where it is known. */
+  async start(clientUrl = this.clientUrl): Promise<void> {
     const child = spawn(
       "etcd",
       [
         ["--name", this.name],
         ["--data-dir", join(this.folder, "data")],
-        ["--listen-client-urls", this.clientUrl],
+        ["--listen-client-urls", clientUrl],
         ["--advertise-client-urls", this.clientUrl],
         ["--listen-peer-urls", this.peerUrl],
         ["--initial-advertise-peer-urls", this.peerUrl],
@@ -157,8 +157,8 @@ export class EtcdCluster {
     await Promise.all(this.members.map((member) => member.kill()));
   }
 
-  /** All members come back with what the snapshot has. */
-  async restore(snapshot: string): Promise<void> {
+  /** All members come back with what the snapshot has; `clientUrl`: a single one, and somewhere else. */
+  async restore(snapshot: string, clientUrl?: string): Promise<void> {
     await this.killAll();
     for (const { name, peerUrl, folder } of this.members) {
       rmSync(join(folder, "data"), { recursive: true });
@@ -170,7 +170,7 @@ export class EtcdCluster {
         ].flat(),
       );
     }
-    await this.startAll();
+    await Promise.all(this.members.map((member) => member.start(clientUrl)));
   }
 
   /** The standard output of etcdctl. */

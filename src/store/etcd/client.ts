@@ -76,6 +76,10 @@ export class EtcdClient {
     return this.#isClosed;
   }
 
+  get endpoint(): string | null {
+    return this.#channel?.url ?? null;
+  }
+
   /** The connection to use now. Throws `EtcdFault` where none can even be begun. */
   channel(): EtcdChannel {
     if (this.#isClosed) throw new EtcdFault("refused", "the store is closed", true);

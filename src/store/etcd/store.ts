@@ -65,6 +65,11 @@ export class EtcdStore implements Store {
     return clusterId === "" ? "" : `${clusterId}${this.#options.prefix}`;
   }
 
+  /** URL of the member that is asked now; null: none stands. */
+  get endpoint(): string | null {
+    return this.#client.endpoint;
+  }
+
   contact(): StoreContact {
     return { isReachable: this.#client.isReachable, lastAt: this.#lastAt };
   }
