@@ -85,7 +85,8 @@ async function run(): Promise<void> {
     const audit = createLog("audit", "info");
     const parts = { store, state, feed, publisher, plugins, hosts, log, audit };
     const { listeners } = config;
-    const admin = { ...parts, listeners, config: config.admin, keys: adminKeys() };
+    const routerMode = config.router.http;
+    const admin = { ...parts, routerMode, listeners, config: config.admin, keys: adminKeys() };
     const server = createAdminServer(admin);
     await server.ready();
     await listen("admin", server.routing);

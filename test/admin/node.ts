@@ -190,6 +190,7 @@ export class TestNode {
     const parts = {
       config,
       keys,
+      routerMode: "radixtree_host_uri" as const,
       listeners,
       store,
       state,

@@ -7,7 +7,7 @@
  */
 
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
-import type { AdminConfig, AdminKey, ListenerConfig } from "../../config/static-config.ts";
+import type { AdminConfig, AdminKey, ListenerConfig, RouterConfig } from "../../config/static-config.ts";
 import type { StoreFeed } from "../../control/feed.ts";
 import type { Publisher } from "../../control/publish.ts";
 import type { ConfigurationState } from "../../control/state.ts";
@@ -17,6 +17,8 @@ import type { HostCheck } from "../host-check.ts";
 import { AdminAccess, type Identity } from "./access.ts";
 import { type Answer, AnswerError, plainText, refuse, refuseScope } from "./answer.ts";
 import { audit } from "./audit.ts";
+import { MAX_BATCH_BYTES, readBatch } from "./batch/request.ts";
+import { BatchWriter } from "./batch/writing.ts";
 import { readBody } from "./body.ts";
 import { diffAnswer, historyAnswer, historyTarget, versionToRestore } from "./history.ts";
 import { OwnListeners } from "./own-listeners.ts";
@@ -25,7 +27,7 @@ import { lastOf, type Query, readTarget } from "./reading.ts";
 import { pluginNames, pluginsAnswer, schemaOf, validateAgainstSchema } from "./schemas.ts";
 import { stepsOf, type Target, targetOf } from "./target.ts";
 import { validateConfigs } from "./validate-configs.ts";
-import { ResourceWriter, type WriteRequest } from "./writing.ts";
+import { ResourceWriter, type WriteOutcome, type WriteRequest } from "./writing.ts";
 
 export interface AdminParts {
   config: AdminConfig;
@@ -36,6 +38,8 @@ export interface AdminParts {
   publisher: Publisher;
   plugins: PluginList;
   log: Log;
+  /** How workers find routes: what a batch does to traffic depends on it. */
+  routerMode: RouterConfig["http"];
   /** Of the node, all of them. */
   listeners: readonly Pick<ListenerConfig, "purpose" | "port">[];
   /** Asked where no key is. */
@@ -81,6 +85,13 @@ export function createAdminServer(parts: AdminParts): FastifyInstance {
     onRequest: (request, reply, done) => api.authenticate(request, reply, done),
     handler: (request, reply) => api.handle(request, reply),
   });
+  server.route({
+    method: "POST",
+    url: `${PREFIX}/batch`,
+    bodyLimit: Math.max(MAX_BATCH_BYTES, config.maxBodyBytes),
+    onRequest: (request, reply, done) => api.authenticate(request, reply, done),
+    handler: (request, reply) => api.handle(request, reply),
+  });
   server.setNotFoundHandler((_request, reply) => send(reply, NOT_FOUND));
   server.setErrorHandler((error, request, reply) => send(reply, api.answerTo(error, request)));
   return server;
@@ -99,18 +110,18 @@ class AdminApi {
   readonly #parts: AdminParts;
   readonly #access: AdminAccess;
   readonly #writer: ResourceWriter;
+  readonly #batches: BatchWriter;
   readonly #identities = new WeakMap<FastifyRequest, Identity>();
 
   constructor(parts: AdminParts) {
     this.#parts = parts;
     this.#access = new AdminAccess(parts.config, parts.keys);
-    this.#writer = new ResourceWriter(
-      parts.state,
-      parts.store,
-      parts.feed,
-      new OwnListeners(parts.listeners),
-      parts.now,
-    );
+    const { state, store, feed, config, plugins, routerMode: mode } = parts;
+    const own = new OwnListeners(parts.listeners);
+    const now = parts.now ?? Date.now;
+    this.#writer = new ResourceWriter(state, store, feed, own, now);
+    const batch = { state, store, feed, own, now, hasStreams: config.streamRoutes !== false };
+    this.#batches = new BatchWriter(batch, this.#writer, { mode, plugins });
   }
 
   /** Headers of every answer, the allow list, and preflights. */
@@ -213,6 +224,9 @@ class AdminApi {
     if (steps === null || steps.length === 0) return { answer: NOT_FOUND };
     if (steps[0] === "history") return this.#onHistory(request, steps.slice(1), query, identity);
     if (steps[0] === "plugins" && steps[1] === "reload") return reload(request.method, identity);
+    if (steps[0] === "batch" && steps.length === 1 && request.method === "POST") {
+      return this.#onBatch(request, query, identity);
+    }
     const answer = this.#aboutTypes(request, steps, query);
     if (answer !== null) return { answer };
     const target = targetOf(steps, this.#parts.state.types);
@@ -298,9 +312,23 @@ class AdminApi {
     return this.#write({ method, target, body, ttl: undefined, force, ifMatch, author, scope }, query);
   }
 
+  async #onBatch(request: FastifyRequest, query: Query, { name: author, scope }: Identity): Promise<Outcome> {
+    const waitMs = waitOf(query);
+    const batch = readBatch(readBody(request, true), this.#parts.state.types);
+    const isDryRun = lastOf(query["dry_run"]) === "true";
+    // "*": whatever there is.
+    const ifMatch = ifMatchOf(request) ?? undefined;
+    const outcome = await this.#batches.write(batch, { isDryRun, ifMatch, author, scope });
+    return isDryRun ? { answer: outcome.answer } : await this.#whenLive(outcome, waitMs);
+  }
+
   async #write(request: WriteRequest, query: Query): Promise<Outcome> {
     const waitMs = waitOf(query);
-    const { answer, revision } = await this.#writer.write(request);
+    return await this.#whenLive(await this.#writer.write(request), waitMs);
+  }
+
+  /** The answer of a write, once it is live if that is waited for. */
+  async #whenLive({ answer, revision }: WriteOutcome, waitMs: number): Promise<Outcome> {
     if (revision === undefined) return { answer, isWrite: true };
     if (waitMs === 0) return { answer, revision, isWrite: true };
     const { publisher } = this.#parts;

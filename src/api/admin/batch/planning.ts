@@ -1,0 +1,212 @@
+/**
+ * What a batch means: for every write whether it creates, updates, deletes or changes nothing, and all that is wrong
+ * with any of them. Each write is decided by the rules of a single one, over the configuration as the batch leaves it.
+ */
+
+import type { StoreFeed } from "../../../control/feed.ts";
+import type { ConfigurationState, StateEntry } from "../../../control/state.ts";
+import { canonicalJson } from "../../../lib/content-hash.ts";
+import { isObject, type JsonObject } from "../../../model/resource-type.ts";
+import { RESOURCE_TYPES } from "../../../model/resources.ts";
+import type { Store, StoreWrite } from "../../../store/contract.ts";
+import { type Answer, AnswerError, refuse, refuseScope } from "../answer.ts";
+import { differences, type Change } from "../history.ts";
+import type { OwnListeners } from "../own-listeners.ts";
+import { KEY_PREFIX, withoutHidden } from "../reading.ts";
+import type { KeyScope } from "../scope.ts";
+import { ResourceWriter } from "../writing.ts";
+import { BatchOverlay } from "./overlay.ts";
+import type { BatchRequest, BatchWrite, Prune } from "./request.ts";
+
+export interface BatchParts {
+  state: ConfigurationState;
+  store: Store;
+  feed: StoreFeed;
+  own: OwnListeners;
+  now: () => number;
+  /** Whether stream routes can be written. */
+  hasStreams: boolean;
+}
+
+export interface PlannedChange {
+  /** As answers name it: "/apisix/routes/1". */
+  key: string;
+  action: "create" | "update" | "delete";
+  /** Of an update; fields that are never shown are named without their values. */
+  changes?: Change[];
+}
+
+/** A write that changes something, before and after. */
+export interface DecidedWrite {
+  write: BatchWrite;
+  previous: StateEntry | undefined;
+  /** Null: it is deleted. */
+  value: JsonObject | null;
+}
+
+export interface BatchPlan {
+  batch: StoreWrite[];
+  expect: Record<string, number>;
+  changes: PlannedChange[];
+  decided: DecidedWrite[];
+  unchanged: number;
+}
+
+const ERROR_LIMIT = 100;
+/** Of one resource. */
+const CHANGE_LIMIT = 100;
+const SLICE_MS = 8;
+
+/** Throws `AnswerError` with everything that is refused. */
+export async function planBatch(
+  request: BatchRequest,
+  parts: BatchParts,
+  author: string,
+  scope: KeyScope | null,
+): Promise<BatchPlan> {
+  const { state } = parts;
+  const writes = inOrder([...request.writes, ...pruned(request, state, scope)]);
+  const overlay = new BatchOverlay(state, writes);
+  const planner = new ResourceWriter(overlay, parts.store, parts.feed, parts.own, parts.now);
+  const plan: BatchPlan = { batch: [], expect: {}, changes: [], decided: [], unchanged: 0 };
+  const refusals: { key: string; answer: Answer }[] = [];
+  let end = performance.now() + SLICE_MS;
+  for (const write of writes) {
+    if (performance.now() > end) {
+      await new Promise((resolve) => setImmediate(resolve));
+      end = performance.now() + SLICE_MS;
+    }
+    overlay.current = write.key;
+    try {
+      decide(write, plan, planner, parts, author, scope);
+    } catch (error) {
+      if (!(error instanceof AnswerError)) throw error;
+      refusals.push({ key: KEY_PREFIX + write.key, answer: error.answer });
+    }
+  }
+  if (refusals.length > 0) throw new AnswerError(refusalOf(refusals, writes.length));
+  return plan;
+}
+
+function decide(
+  write: BatchWrite,
+  plan: BatchPlan,
+  planner: ResourceWriter,
+  { state, hasStreams }: BatchParts,
+  author: string,
+  scope: KeyScope | null,
+): void {
+  const { target, key, value, ifMatch } = write;
+  const { type } = target;
+  const outside = scope?.refusalOfType(type) ?? null;
+  if (outside !== null) throw new AnswerError(refuseScope(outside));
+  if (type.plural === "stream_routes" && !hasStreams) {
+    throw new AnswerError(refuse(400, "stream mode is disabled, can not add stream routes"));
+  }
+  const previous = state.get(type.plural, target.id, target.parent);
+  const revision = previous?.modRevision ?? 0;
+  if (ifMatch !== undefined && ifMatch !== revision) {
+    const actual = previous === undefined ? "does not exist" : `has revision ${revision}`;
+    throw new AnswerError(refuse(412, `if_match: given ${ifMatch}, but the resource ${actual}`));
+  }
+  if (value === null && previous === undefined) {
+    plan.unchanged++;
+    return;
+  }
+  const method = value === null ? "DELETE" : "PUT";
+  const conditions = { ttl: undefined, force: false, ifMatch: undefined };
+  const decision = planner.plan({ method, target, body: value ?? undefined, ...conditions, author, scope });
+  const stored = decision.batch[0];
+  const after = stored.type === "put" ? (state.plainText(type, stored.value) ?? null) : null;
+  const before = previous === undefined ? null : (state.plain(previous) ?? {});
+  if (before !== null && after !== null && isSame(before, after)) {
+    plan.unchanged++;
+    return;
+  }
+  plan.batch.push(...decision.batch);
+  Object.assign(plan.expect, decision.expect, { [key]: revision });
+  plan.decided.push({ write, previous, value: after });
+  plan.changes.push(changeOf(type.plural, key, before, after));
+}
+
+/** What the server sets on its own is no change. */
+function isSame(before: JsonObject, after: JsonObject): boolean {
+  return canonicalJson(withoutTimes(before)) === canonicalJson(withoutTimes(after));
+}
+
+function withoutTimes({ create_time: _made, update_time: _changed, ...value }: JsonObject): JsonObject {
+  return value;
+}
+
+function changeOf(
+  plural: string,
+  key: string,
+  before: JsonObject | null,
+  after: JsonObject | null,
+): PlannedChange {
+  const shownKey = KEY_PREFIX + key;
+  if (before === null) return { key: shownKey, action: "create" };
+  if (after === null) return { key: shownKey, action: "delete" };
+  const shown = (value: JsonObject) => withoutHidden(plural, withoutTimes(value));
+  const changes = differences(shown(before), shown(after));
+  if (changes.length === 0) {
+    const hidden = differences(withoutTimes(before), withoutTimes(after));
+    for (const { op, path } of hidden) changes.push({ op, path });
+  }
+  return { key: shownKey, action: "update", changes: changes.slice(0, CHANGE_LIMIT) };
+}
+
+/** Puts first, each type after those that it refers to; deletes the other way round. */
+function inOrder(writes: BatchWrite[]): BatchWrite[] {
+  const rank = new Map(RESOURCE_TYPES.map((type, i) => [type.plural, i]));
+  const place = ({ target, value }: BatchWrite) => {
+    const at = rank.get(target.type.plural) ?? 0;
+    return value === null ? 2 * RESOURCE_TYPES.length - at : at;
+  };
+  return writes.sort((a, b) => place(a) - place(b));
+}
+
+function* pruned(
+  { writes, prune }: BatchRequest,
+  state: ConfigurationState,
+  scope: KeyScope | null,
+): Generator<BatchWrite> {
+  if (prune === null) return;
+  const named = new Set(writes.map(({ key }) => key));
+  for (const type of state.types.values()) {
+    if (prune.types !== null && !prune.types.has(type.plural)) continue;
+    for (const entry of state.list(type.plural)) {
+      if (named.has(entry.key) || !carries(entry, prune, state)) continue;
+      const { id, parent, key } = entry;
+      // Lists leave these out as well.
+      if (scope !== null && scope.refusalOf(type, state.plain(entry) ?? {}) !== null) continue;
+      yield { target: { type, id, parent, subPath: "" }, key, value: null, ifMatch: undefined };
+    }
+  }
+}
+
+function carries(entry: StateEntry, { labels }: Prune, state: ConfigurationState): boolean {
+  if (labels === null) return true;
+  const given = state.plain(entry)?.["labels"];
+  return isObject(given) && Object.entries(labels).every(([name, value]) => given[name] === value);
+}
+
+/** All refusals; the status is theirs where they agree. */
+function refusalOf(refusals: readonly { key: string; answer: Answer }[], total: number): Answer {
+  const [{ answer: first }] = refusals;
+  const isOneStatus = refusals.every(({ answer }) => answer.status === first.status);
+  const errors = refusals.slice(0, ERROR_LIMIT).map(({ key, answer }) => {
+    const {
+      error_msg: message,
+      description,
+      message: other,
+    } = (answer.body ?? {}) as Record<string, unknown>;
+    const error: Record<string, unknown> = { key, error_msg: message ?? other };
+    if (description !== undefined) error["description"] = description;
+    const pointer = answer.headers?.["x-error-pointer"];
+    if (pointer !== undefined) error["pointer"] = decodeURI(pointer);
+    return error;
+  });
+  const message = `${refusals.length} of ${total} writes are refused; nothing was changed`;
+  return refuse(isOneStatus ? first.status : 400, message, { errors });
+}
