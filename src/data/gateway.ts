@@ -64,7 +64,7 @@ export class Gateway {
       defaults: config.upstream,
       addresses: new AddressBook(),
       pools: this.#pools,
-      health: null,
+      health: shared.health,
       workerSlot: slot,
       now: () => performance.now(),
       random: Math.random,

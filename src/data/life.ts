@@ -260,8 +260,13 @@ export class RequestLife {
     const before = this.#beforeProxy(x, node);
     if (before === undefined) return this.#begin(x, node);
     if (before instanceof Promise)
-      return before.then((answer) => answer ?? (x.ended ? undefined : this.#begin(x, node)));
+      return before.then((answer) => answer ?? (x.ended ? undefined : this.#beginLate(x, node)));
     return before;
+  }
+
+  /** Plugins waited after the node was picked. What was taken out meanwhile gets nothing any more. */
+  #beginLate(x: HttpExchange, node: UpstreamNode): PhaseResult {
+    return x.upstream!.isDrained(node) ? this.#tryNode(x) : this.#begin(x, node);
   }
 
   /** The names of a new upstream are still being resolved: within the connect timeout, that is worth waiting for. */
@@ -330,6 +335,7 @@ export class RequestLife {
     attempt.detach();
     x.body?.unpipe();
     this.#finishAttempt(x, false);
+    upstream.failed(attempt.node, failure);
     this.#services.log.warn("upstream failed", {
       failure,
       detail,
@@ -373,6 +379,7 @@ export class RequestLife {
     x.upstreamConnectedAt = x.attempt!.transport.connectedAt;
     x.upstreamStatuses = x.attempts === 1 ? String(head.status) : `${x.upstreamStatuses}, ${head.status}`;
     x.answering = true;
+    x.attempt!.upstream.answered(x.attempt!.node, head.status);
     if (head.status === 101) {
       this.#switchProtocols(x, head);
       return;

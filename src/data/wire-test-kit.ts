@@ -88,7 +88,7 @@ export async function wired(t: TestContext, options: WiredOptions): Promise<Wire
           defaults: config.upstream,
           addresses,
           pools,
-          health: null,
+          health: shared.health,
           workerSlot: 0,
           now: () => performance.now(),
           random: Math.random,

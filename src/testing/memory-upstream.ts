@@ -39,6 +39,9 @@ export function memoryUpstream(config: PublishedUpstream, answer: UpstreamFuncti
     connect: (node: UpstreamNode, handler: UpstreamHandler) => new MemoryAttempt(node.name, handler, answer),
     mayRetry: () => false,
     finished: () => undefined,
+    answered: () => undefined,
+    failed: () => undefined,
+    isDrained: () => false,
     dispose: () => undefined,
   };
   return upstream as unknown as Upstream;

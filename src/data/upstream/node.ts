@@ -21,8 +21,9 @@ export class UpstreamNode {
   poolIdentity = "";
   weight: number;
   priority: number;
-  /** Row in the health table; -1 while nobody checks this node. */
+  /** Slot in the health table; -1 while nobody checks this node. */
   healthSlot = -1;
+  healthGeneration = 0;
 
   /** Attempts in flight from this worker. */
   active = 0;

@@ -7,15 +7,18 @@
  */
 
 import type { UpstreamDefaults } from "../../config/static-config.ts";
+import { healthChecksOf, healthResourceOf } from "../../model/health-checks.ts";
 import type { PublishedTimeout, PublishedUpstream } from "../../model/published.ts";
+import type { HealthTable } from "../../shared/health-table.ts";
 import type { Connector, KeepAlive } from "../http1/upstream-connection.ts";
 import { UpstreamAttempt, type UpstreamTimeouts } from "../http1/upstream-attempt.ts";
-import type { UpstreamHandler } from "../transport.ts";
+import type { UpstreamFailure, UpstreamHandler } from "../transport.ts";
 import type { AddressBook } from "./address-book.ts";
-import type { Balancer, BalanceRequest, HealthView } from "./balancer/contract.ts";
+import type { Balancer, BalanceRequest } from "./balancer/contract.ts";
 import { createBalancer } from "./balancer/create.ts";
 import { connectorFor } from "./connectors.ts";
 import type { TriedNodes, UpstreamNode } from "./node.ts";
+import { NodeHealth } from "./node-health.ts";
 import { expandNodes, namesOf } from "./node-list.ts";
 import type { ConnectionPools } from "./pool.ts";
 import { isSafeToRetry, RetryBudget, type RetryFacts } from "./retry-policy.ts";
@@ -25,7 +28,8 @@ export interface UpstreamServices {
   defaults: UpstreamDefaults;
   addresses: AddressBook;
   pools: ConnectionPools;
-  health: HealthView | null;
+  /** Null: no node is ever down or drained. */
+  health: HealthTable | null;
   workerSlot: number;
   /** Monotonic milliseconds. */
   now: () => number;
@@ -46,6 +50,7 @@ export class Upstream {
   readonly #keepAlive: KeepAlive;
   readonly #connector: Connector | null;
   readonly #budget: RetryBudget;
+  readonly #health: NodeHealth | null;
   #known: Map<string, UpstreamNode>;
   #nodes: readonly UpstreamNode[] = [];
   #balancer: Balancer | null = null;
@@ -66,6 +71,7 @@ export class Upstream {
     this.#connector = connectorFor(config.scheme);
     this.#known = previous === null ? new Map() : previous.#known;
     this.#budget = previous === null ? new RetryBudget(services.now) : previous.#budget;
+    this.#health = nodeHealthOf(config, services.health);
     this.#isFirst = previous === null;
     for (const name of this.#names) services.addresses.listen(name, this.#onAddresses);
   }
@@ -144,6 +150,29 @@ export class Upstream {
     this.#balancer!.finished(node, latencyMs, ok);
   }
 
+  /** The head of an answer came from `node`, or (`failed`) its attempt failed: what passive checks go by. */
+  answered(node: UpstreamNode, status: number): void {
+    if (this.#health !== null) this.#health.answered(node, status);
+  }
+
+  failed(node: UpstreamNode, failure: UpstreamFailure): void {
+    if (this.#health !== null) this.#health.failed(node, failure);
+  }
+
+  /** The node was taken out since it was picked, and nothing may begin on it. */
+  isDrained(node: UpstreamNode): boolean {
+    return this.#health !== null && this.#health.isDrained(node);
+  }
+
+  /** Attempts of this worker that run on a node, named by its host or address. */
+  inFlight(host: string, port: number): number {
+    let running = 0;
+    for (const node of this.#known.values()) {
+      if (node.port === port && (node.host === host || node.address === host)) running += node.active;
+    }
+    return running;
+  }
+
   /**
    * May another attempt follow, `attempts` having been made since `elapsedMs` ago? The caller answers for it
    * that the client has seen nothing of an answer. A yes to what was sent spends one repeat of the budget.
@@ -169,10 +198,12 @@ export class Upstream {
 
   /** Addresses change for upstreams without traffic, too: the work is done at the next request. */
   #refresh(): void {
+    if (this.#health !== null && this.#health.look()) this.#isStale = true;
     if (!this.#isStale) return;
     this.#isStale = false;
     const config = this.#config;
-    const { nodes, known } = expandNodes(config, this.#services.addresses, this.#known);
+    const { nodes: all, known } = expandNodes(config, this.#services.addresses, this.#known);
+    const nodes = this.#health === null ? all : this.#health.assign(all);
     this.#nodes = nodes;
     this.#known = known;
     this.#balancer = createBalancer(nodes, {
@@ -181,7 +212,7 @@ export class Upstream {
       key: config.key,
       workerSlot: this.#services.workerSlot,
       isFirst: this.#isFirst,
-      health: this.#services.health,
+      health: this.#health,
       now: this.#services.now,
       random: this.#services.random,
     });
@@ -194,6 +225,11 @@ export class Upstream {
     this.#resolution.resolve();
     this.#resolution = null;
   }
+}
+
+function nodeHealthOf(config: PublishedUpstream, table: HealthTable | null): NodeHealth | null {
+  const resource = table === null ? null : healthResourceOf(config);
+  return resource === null ? null : new NodeHealth(table!, resource, healthChecksOf(config));
 }
 
 interface Resolution {

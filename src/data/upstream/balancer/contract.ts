@@ -17,6 +17,10 @@ export interface BalanceRequest {
 
 /** The health table as a balancer reads it. */
 export interface HealthView {
+  /** False: every node may be used, and nobody need ask about any. */
+  readonly isAnyDown: boolean;
+  /** What happens when no node is healthy: no node is given, instead of any. */
+  readonly refusesWhenAllDown: boolean;
   isHealthy(slot: number): boolean;
 }
 

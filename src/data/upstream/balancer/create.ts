@@ -5,7 +5,7 @@
  * - Groups by `priority`, the higher first; the next group serves only when no node of the ones before is
  *   usable (tried already, or unhealthy).
  * - Weight 0 is never picked, unless every node of the upstream has weight 0: then all count the same (chash: none).
- * - When every node is unhealthy, health is ignored.
+ * - When every node is unhealthy, health is ignored, unless the upstream says to refuse then.
  * - A sole node is given again although it was tried: `retries` of a one-node upstream mean that node.
  */
 
@@ -53,13 +53,14 @@ class GroupedBalancer implements Balancer {
 
   pick(request: BalanceRequest, tried: TriedNodes): UpstreamNode | null {
     const pickers = this.#pickers;
-    if (this.#usedNodes.length === 1) return this.#usedNodes[0];
-    const health = this.#health;
+    const health = this.#health !== null && this.#health.isAnyDown ? this.#health : null;
+    if (this.#usedNodes.length === 1 && (health === null || !health.refusesWhenAllDown))
+      return this.#usedNodes[0];
     for (let i = 0; i < pickers.length; i++) {
       const node = pickers[i].pick(request, tried, health);
       if (node !== null) return node;
     }
-    if (health === null || this.#isAnyHealthy(health)) return null;
+    if (health === null || health.refusesWhenAllDown || this.#isAnyHealthy(health)) return null;
     for (let i = 0; i < pickers.length; i++) {
       const node = pickers[i].pick(request, tried, null);
       if (node !== null) return node;

@@ -1,0 +1,152 @@
+/**
+ * The health of one upstream's nodes, as a worker sees and tells it.
+ *
+ * The truth is the table in shared memory; here are the slots of the nodes, and which of them are down. That is
+ * worked out anew only when the table says that something changed: while nothing does, a pick costs two loads and
+ * two comparisons, and balancers do not ask about any node.
+ *
+ * Results of requests go straight into the table, if the checks are passive too: exact over all workers, and
+ * seen by all of them at once. Drained nodes are told from unhealthy ones: they are not balanced over at all.
+ */
+
+import { type HealthChecks, probedPlace } from "../../model/health-checks.ts";
+import { HTTP_FAILURE, SUCCESS, TCP_FAILURE, TIMEOUT } from "../../shared/health-state.ts";
+import { drainKey, healthKey, type HealthTable } from "../../shared/health-table.ts";
+import type { UpstreamFailure } from "../transport.ts";
+import type { HealthView } from "./balancer/contract.ts";
+import type { UpstreamNode } from "./node.ts";
+
+const IS_HEALTHY = 1;
+const IS_UNHEALTHY = 2;
+const STATUSES = 600;
+
+export class NodeHealth implements HealthView {
+  /** False: nobody need ask about any node. */
+  isAnyDown = false;
+  readonly refusesWhenAllDown: boolean;
+  readonly #table: HealthTable;
+  readonly #resource: string;
+  readonly #checks: HealthChecks | null;
+  /** What each status counts as, if results of requests count. */
+  readonly #statuses: Uint8Array | null;
+  #nodes: readonly UpstreamNode[] = [];
+  readonly #drained = new Set<UpstreamNode>();
+  #layout = -1;
+  #changes = -1;
+
+  /** `resource`: store key of the resource that the upstream belongs to. */
+  constructor(table: HealthTable, resource: string, checks: HealthChecks | null) {
+    this.#table = table;
+    this.#resource = resource;
+    this.#checks = checks;
+    this.#statuses = checks === null || checks.passive === null ? null : statusesOf(checks.passive);
+    this.refusesWhenAllDown = checks !== null && checks.all_unhealthy === "refuse";
+  }
+
+  /** Takes the nodes over; gives those that are not drained. */
+  assign(nodes: readonly UpstreamNode[]): readonly UpstreamNode[] {
+    this.#nodes = nodes;
+    this.#drained.clear();
+    this.#findSlots();
+    return this.#drained.size === 0 ? nodes : nodes.filter((node) => !this.#drained.has(node));
+  }
+
+  /** To be called before each pick. True: other nodes are drained than before, and a new balancer is needed. */
+  look(): boolean {
+    if (this.#table.layout !== this.#layout && this.#findSlots()) return true;
+    if (this.#checks !== null && this.#table.changes !== this.#changes) this.#findDown();
+    return false;
+  }
+
+  isHealthy(slot: number): boolean {
+    return this.#table.isUp(slot);
+  }
+
+  /** By its host as configured, or by its address. */
+  isDrained(node: UpstreamNode): boolean {
+    return (
+      this.#table.drains > 0 &&
+      (this.#hasDrain(node.host, node.port) || this.#hasDrain(node.address, node.port))
+    );
+  }
+
+  /** The head of an answer came from `node`. */
+  answered(node: UpstreamNode, status: number): void {
+    if (this.#statuses === null || node.healthSlot === -1) return;
+    const { healthy, unhealthy } = this.#checks!.passive!;
+    switch (this.#statuses[status]) {
+      case IS_HEALTHY:
+        this.#table.report(node.healthSlot, node.healthGeneration, SUCCESS, healthy.successes);
+        break;
+      case IS_UNHEALTHY:
+        this.#table.report(node.healthSlot, node.healthGeneration, HTTP_FAILURE, unhealthy.http_failures);
+        break;
+    }
+  }
+
+  /** An attempt on `node` failed. Our own limits say nothing about it. */
+  failed(node: UpstreamNode, failure: UpstreamFailure): void {
+    if (this.#statuses === null || node.healthSlot === -1 || failure === "overloaded") return;
+    const { timeouts, tcp_failures } = this.#checks!.passive!.unhealthy;
+    const { healthSlot: slot, healthGeneration: generation } = node;
+    if (failure.endsWith("timeout")) this.#table.report(slot, generation, TIMEOUT, timeouts);
+    else this.#table.report(slot, generation, TCP_FAILURE, tcp_failures);
+  }
+
+  /** True: the drained nodes are others than before. */
+  #findSlots(): boolean {
+    const table = this.#table;
+    this.#layout = table.layout;
+    const isChanged = this.#findDrained();
+    if (this.#checks === null) return isChanged;
+    for (const node of this.#nodes) {
+      // Slots that are still the node's need no search.
+      if (node.healthSlot !== -1 && table.generation(node.healthSlot) === node.healthGeneration) continue;
+      const { host, port } = probedPlace(this.#checks, node);
+      node.healthSlot = table.find(healthKey(this.#resource, node.address, port, host));
+      node.healthGeneration = node.healthSlot === -1 ? 0 : table.generation(node.healthSlot);
+    }
+    this.#findDown();
+    return isChanged;
+  }
+
+  #findDrained(): boolean {
+    const drained = this.#drained;
+    if (this.#table.drains === 0 && drained.size === 0) return false;
+    let isChanged = false;
+    for (const node of this.#nodes) {
+      const isDrained = this.isDrained(node);
+      if (isDrained === drained.has(node)) continue;
+      isChanged = true;
+      if (isDrained) drained.add(node);
+      else drained.delete(node);
+    }
+    return isChanged;
+  }
+
+  #findDown(): void {
+    const table = this.#table;
+    this.#changes = table.changes;
+    let known = 0;
+    let down = 0;
+    for (const node of this.#nodes) {
+      if (node.weight === 0 || this.#drained.has(node)) continue;
+      known++;
+      if (node.healthSlot !== -1 && !table.isUp(node.healthSlot)) down++;
+    }
+    const upPercent = known === 0 ? 100 : (100 * (known - down)) / known;
+    const isPanic = this.#checks !== null && upPercent < this.#checks.panic_threshold;
+    this.isAnyDown = down > 0 && !isPanic;
+  }
+
+  #hasDrain(host: string, port: number): boolean {
+    return this.#table.find(drainKey(this.#resource, host, port)) !== -1;
+  }
+}
+
+function statusesOf({ healthy, unhealthy }: NonNullable<HealthChecks["passive"]>): Uint8Array {
+  const statuses = new Uint8Array(STATUSES);
+  for (const status of unhealthy.http_statuses) statuses[status] = IS_UNHEALTHY;
+  for (const status of healthy.http_statuses) statuses[status] = IS_HEALTHY;
+  return statuses;
+}
