@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { StoreUnavailableError } from "../../src/store/contract.ts";
 import { WatchRecorder } from "../../src/store/testkit.ts";
+import { LossyProxy } from "./lossy-proxy.ts";
 import { EtcdCluster, freePorts, WITHOUT_ETCD } from "./members.ts";
 import { Mirror, openStore, storeOptions } from "./stores.ts";
 
@@ -90,6 +91,24 @@ describe("a store over etcd", { skip: WITHOUT_ETCD, timeout: 60_000 }, () => {
       "the etcd does not answer: the configuration stays as it is",
       "the etcd answers again",
     ]);
+  });
+
+  test("does a write once whose answer is lost, and answers it", async (t) => {
+    const cluster = await EtcdCluster.start(t);
+    const proxy = await LossyProxy.start(t, cluster.endpoints[0]);
+    const direct = openStore(t, storeOptions(cluster.endpoints));
+    const store = openStore(t, storeOptions([proxy.url]));
+    await store.load();
+    const recorder = new WatchRecorder(direct, (await direct.load()).revision);
+    proxy.isOpen = false;
+    const writing = store.write([route(1)], { expect: { "/routes/1": 0 }, author: "ann" });
+    await recorder.until((seen) => seen.changes.length === 1);
+    proxy.isOpen = true;
+    proxy.cut();
+    assert.equal(await writing, recorder.revisions[0]);
+    assert.equal((await direct.history("/routes/1", 10)).length, 1);
+    assert.equal((await direct.get("/routes/1"))!.modRevision, recorder.revisions[0]);
+    recorder.stop();
   });
 
   test("loses no write and does none twice while members are killed and stopped", async (t) => {

@@ -29,6 +29,8 @@ export type EtcdClientConfig = Pick<
 export interface CallOptions {
   /** Doing it twice is the same as doing it once. */
   isRepeatable: boolean;
+  /** Whoever asked should know when it may have been done although no answer came. */
+  isChange?: boolean;
 }
 
 const PROBE_EVERY_MS = 2000;
@@ -102,12 +104,13 @@ export class EtcdClient {
   async call<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O>,
     init: MessageInitShape<I>,
-    { isRepeatable }: CallOptions,
+    { isRepeatable, isChange = false }: CallOptions,
   ): Promise<MessageShape<O>> {
     const request = create(method.input, init);
     const end = performance.now() + this.#config.timeoutMs;
-    const mostMembers = this.#endpoints.count;
-    let membersDown = 0;
+    const mostDown = Math.max(2, this.#endpoints.count);
+    let down = 0;
+    let mayBeDone = false;
     let tokens = 0;
     for (;;) {
       const leftMs = end - performance.now();
@@ -121,15 +124,16 @@ export class EtcdClient {
           continue;
         }
         if (fault.kind !== "down" && fault.kind !== "later") throw fault;
-        if (fault.kind === "down") membersDown++;
+        if (fault.kind === "down") down++;
+        mayBeDone ||= isChange && !fault.isUnsent;
         const isSafe = isRepeatable || fault.isUnsent;
-        if (!isSafe || membersDown >= mostMembers || end - performance.now() <= LATER_PAUSE_MS) {
-          const effect = isSafe ? "" : "; whether it was done is not known";
+        if (!isSafe || down >= mostDown || end - performance.now() <= LATER_PAUSE_MS) {
+          const effect = mayBeDone ? "; whether it was done is not known" : "";
           throw new StoreUnavailableError(`the etcd does not answer: ${fault.message}${effect}`, {
             cause: fault,
           });
         }
-        if (fault.kind === "later") await this.pause(LATER_PAUSE_MS);
+        if (fault.kind === "later" || this.#endpoints.count === 1) await this.pause(LATER_PAUSE_MS);
       }
     }
   }

@@ -177,7 +177,7 @@ export class EtcdStore implements Store {
     const parts = { prefix, batch, expect, author, time: Date.now(), leases, history, historyLease };
     const transaction = transactionOf(parts);
     const { request, isRepeatable } = transaction;
-    const answer = await this.#client.call(KV.method.txn, request, { isRepeatable });
+    const answer = await this.#client.call(KV.method.txn, request, { isRepeatable, isChange: true });
     return revisionOf(transaction, answer) ?? (await this.#presentRevision(batch));
   }
 
