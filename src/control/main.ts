@@ -92,7 +92,8 @@ async function run(): Promise<void> {
     await listen("admin", server.routing);
   }
   const { threads, counters } = shared;
-  const controlApi = createControlServer({ state, publisher, plugins, threads, counters, hosts });
+  const controlParts = { state, publisher, plugins, threads, counters, hosts, loaded: loading };
+  const controlApi = createControlServer(controlParts);
   await controlApi.ready();
   await listen("control", controlApi.routing);
   const status = createStatusServer({

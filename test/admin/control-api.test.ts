@@ -3,6 +3,9 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { NodeHealth } from "../../src/api/control/health.ts";
+import { HostCheck } from "../../src/api/host-check.ts";
+import { createControlServer } from "../../src/api/control/server.ts";
+import { PluginCatalog } from "../../src/plugins/catalog.ts";
 import { TestNode } from "./node.ts";
 
 const counter = { success: 1, http_failure: 0, tcp_failure: 3, timeout_failure: 0 };
@@ -55,8 +58,33 @@ test("resources are shown as they are held: with defaults, nodes as a list, the 
   assert.deepEqual(value.upstream.nodes, [{ host: "127.0.0.1", port: 1, weight: 1 }]);
   assert.deepEqual([value.upstream.type, value.upstream.hash_on], ["roundrobin", "vars"]);
   assert.equal(value.plugins["key-auth"].header, "apikey");
+  assert.deepEqual(value.plugins["key-auth"]._meta, {});
   const all = (await node.callControl("GET", "/v1/routes")).body as { key: string; value: object }[];
   assert.deepEqual(all.find((item) => item.key === key)?.value, value);
+});
+
+test("resources are shown when all of them are loaded, and not before", async () => {
+  const { state, publisher } = node.control;
+  const { promise: loaded, resolve: load } = Promise.withResolvers<void>();
+  const server = createControlServer({
+    state,
+    publisher,
+    plugins: new PluginCatalog(null),
+    threads: node.shared.threads,
+    counters: { reset: () => 0 },
+    hosts: new HostCheck([]),
+    loaded,
+  });
+  let isAnswered = false;
+  const list = server.inject("/v1/routes").then((reply) => {
+    isAnswered = true;
+    return reply.statusCode;
+  });
+  assert.equal((await server.inject("/v1/workers")).statusCode, 200);
+  assert.equal(isAnswered, false);
+  load();
+  assert.equal(await list, 200);
+  await server.close();
 });
 
 test("a reload of plugins is answered", async () => {

@@ -19,6 +19,8 @@ export function heldText(entry: StateEntry, plugins: PluginCatalog): string {
   listNodes(type.plural === "upstreams" ? value : value["upstream"]);
   const filled = pluginsWithDefaults(value["plugins"], type.plugins ?? "config", plugins);
   if (filled !== undefined) value["plugins"] = filled;
+  // As APISIX has it.
+  for (const config of Object.values(filled ?? {})) config["_meta"] ??= {};
   return JSON.stringify({ key: `/apisix${key}`, value, createdIndex, modifiedIndex });
 }
 

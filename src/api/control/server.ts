@@ -3,7 +3,7 @@
  * fields that are encrypted in the store are encrypted here too, and pages in browsers can neither write nor read.
  */
 
-import { fastify, type FastifyInstance, type FastifyRequest } from "fastify";
+import { fastify, type FastifyInstance, type FastifyRequest, type preHandlerAsyncHookHandler } from "fastify";
 import { Explanations } from "../../control/explanations.ts";
 import type { Publisher } from "../../control/publish.ts";
 import type { ConfigurationState, StateEntry } from "../../control/state.ts";
@@ -23,6 +23,8 @@ export interface ControlApiParts {
   threads: Threads;
   counters: Pick<LimitCounters, "reset">;
   hosts: HostCheck;
+  /** When there is a configuration to show. Absent: there is. */
+  loaded?: Promise<unknown>;
   /** Absent: nothing is checked. */
   health?: HealthReport;
 }
@@ -37,6 +39,8 @@ const SHOWN = [
 ] as const;
 
 const SLICE_ENTRIES = 500;
+/** How long a request for resources waits for them at a start. */
+const LOAD_WAIT_MS = 5000;
 
 /** Makes the server; the caller lets it listen. */
 export function createControlServer(parts: ControlApiParts): FastifyInstance {
@@ -64,22 +68,23 @@ export function createControlServer(parts: ControlApiParts): FastifyInstance {
     reply.serializer((sent: unknown) => `${JSON.stringify(sent)}\n`);
     done(null, value);
   });
+  const shown = { preHandler: holdUntilLoaded(parts.loaded ?? Promise.resolve()) };
   for (const [plural, singular] of SHOWN) {
-    server.get(`/v1/${plural}`, (_request, reply) =>
+    server.get(`/v1/${plural}`, shown, (_request, reply) =>
       listText(state.list(plural), parts.plugins).then((text) => reply.send(text)),
     );
-    server.get<{ Params: { id: string } }>(`/v1/${singular}/:id`, (request, reply) => {
+    server.get<{ Params: { id: string } }>(`/v1/${singular}/:id`, shown, (request, reply) => {
       const { id } = request.params;
       const entry = state.get(plural, id);
       if (entry !== undefined) return reply.send(`${heldText(entry, parts.plugins)}\n`);
       return reply.code(404).send({ error_msg: `${singular}[${id}] not found` });
     });
   }
-  server.get("/v1/plugin_metadatas", (_request, reply) => {
+  server.get("/v1/plugin_metadatas", shown, (_request, reply) => {
     const values = [...state.list("plugin_metadata")].map(metadataText);
     return reply.send(`[${values.join(",")}]\n`);
   });
-  server.get<{ Params: { id: string } }>("/v1/plugin_metadata/:id", (request, reply) => {
+  server.get<{ Params: { id: string } }>("/v1/plugin_metadata/:id", shown, (request, reply) => {
     const { id } = request.params;
     const entry = state.get("plugin_metadata", id);
     if (entry !== undefined) return reply.send(`${metadataText(entry)}\n`);
@@ -117,6 +122,23 @@ export function createControlServer(parts: ControlApiParts): FastifyInstance {
   });
   server.setNotFoundHandler((_request, reply) => reply.code(404).send({ error_msg: "404 Route Not Found" }));
   return server;
+}
+
+/** A list of what was loaded so far would look like a list of all. */
+function holdUntilLoaded(loaded: Promise<unknown>): preHandlerAsyncHookHandler {
+  let isLoaded = false;
+  const whenLoaded = loaded.then(
+    () => void (isLoaded = true),
+    () => {}, // the start of control tells what went wrong
+  );
+  return async (_request, reply) => {
+    if (isLoaded) return undefined;
+    const { promise: patience, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, LOAD_WAIT_MS);
+    await Promise.race([whenLoaded, patience]);
+    clearTimeout(timer);
+    return isLoaded ? undefined : reply.code(503).send({ error_msg: "the configuration is not loaded yet" });
+  };
 }
 
 function wantsHtml(request: FastifyRequest): boolean {

@@ -6,6 +6,7 @@ import { test, type TestContext } from "node:test";
 import { createSharedMemory, openSharedMemory } from "../../shared/shared-memory.ts";
 import { metricsText } from "./exposition.ts";
 import { MetricsPage } from "./page.ts";
+import { HostCheck } from "../host-check.ts";
 import { createMetricsServer } from "./server.ts";
 
 const SERIES = 20_000;
@@ -24,7 +25,7 @@ function crowded() {
 
 /** `closed(n)` ends when n connections have been closed by the server. */
 async function served(t: TestContext, page: MetricsPage, stallMs?: number) {
-  const server = createMetricsServer(page, "/metrics", stallMs).listen(0, "127.0.0.1");
+  const server = createMetricsServer(page, "/metrics", new HostCheck([]), stallMs).listen(0, "127.0.0.1");
   let count = 0;
   const counted = new EventEmitter();
   server.on("connection", (socket) => {

@@ -1,19 +1,27 @@
 /**
- * The port of the metrics page: nothing but this page, at its path.
+ * The port of the metrics page: nothing but this page, at its path, for who names a host that `HostCheck` lets pass.
  *
  * The page is written as fast as its reader takes it. A reader that takes nothing for `STALL_MS` loses its connection,
  * and so does one whose page breaks off: a page that ends in order is whole.
  */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { HostCheck } from "../host-check.ts";
 import { failed, type MetricsPage, type RenderedPage, tooMany } from "./page.ts";
 
 const STALL_MS = 10_000;
 
 /** Makes the server; the caller lets it listen. */
-export function createMetricsServer(page: MetricsPage, uri: string, stallMs = STALL_MS): Server {
+export function createMetricsServer(
+  page: MetricsPage,
+  uri: string,
+  hosts: HostCheck,
+  stallMs = STALL_MS,
+): Server {
   const server = createServer({ headersTimeout: 5000, requestTimeout: 5000 }, (request, response) => {
-    if (request.url!.split("?", 1)[0] === uri) void answer(page, request, response, stallMs);
+    const foreign = hosts.refusalOf(request.headers.host);
+    if (foreign !== null) response.writeHead(403, { "content-type": "text/plain" }).end(`${foreign}\n`);
+    else if (request.url!.split("?", 1)[0] === uri) void answer(page, request, response, stallMs);
     else response.writeHead(404).end();
   });
   server.maxConnections = 100;
