@@ -98,7 +98,7 @@ describe("a store over etcd", { skip: WITHOUT_ETCD, timeout: 60_000 }, () => {
     const proxy = await LossyProxy.start(t, cluster.endpoints[0]);
     const direct = openStore(t, storeOptions(cluster.endpoints));
     const store = openStore(t, storeOptions([proxy.url]));
-    await store.load();
+    await store.write([route(0)]);
     const recorder = new WatchRecorder(direct, (await direct.load()).revision);
     proxy.isOpen = false;
     const writing = store.write([route(1)], { expect: { "/routes/1": 0 }, author: "ann" });
