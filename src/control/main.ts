@@ -21,6 +21,8 @@ import { createLog } from "../lib/log.ts";
 import { PluginCatalog } from "../plugins/catalog.ts";
 import type { FromThread, ListenerHandle, ThreadStart, ToThread } from "../shared/messages.ts";
 import { openSharedMemory } from "../shared/shared-memory.ts";
+import { DocumentStore } from "../store/api/store.ts";
+import type { Store } from "../store/contract.ts";
 import { Control } from "./control.ts";
 import { openKeyring } from "./keyring.ts";
 import { metricsFacts } from "./metrics-facts.ts";
@@ -83,7 +85,8 @@ async function run(): Promise<void> {
   const hosts = new HostCheck(config.privateHosts);
   if (config.admin.enabled) {
     const audit = createLog("audit", "info");
-    const parts = { store, state, feed, publisher, plugins, hosts, log, audit };
+    const document = store instanceof DocumentStore ? store : null;
+    const parts = { store, document, state, feed, publisher, plugins, hosts, log, audit };
     const { listeners } = config;
     const routerMode = config.router.http;
     const admin = { ...parts, routerMode, listeners, config: config.admin, keys: adminKeys() };
@@ -99,7 +102,7 @@ async function run(): Promise<void> {
   const status = createStatusServer({
     threads,
     isDraining: () => isDraining || areWorkersDraining(),
-    objection: () => ageObjection(control, config.survival.maxAgeMs),
+    objection: () => documentObjection(store) ?? ageObjection(control, config.survival.maxAgeMs),
   });
   await listen("status", requestListenerOf(status));
   const page = new MetricsPage(shared, () => metricsFacts(control, config.metrics.prefix));
@@ -160,6 +163,12 @@ async function listen(purpose: ListenerHandle["purpose"], handler: RequestListen
       server.listen({ fd: listener.fd }, () => resolve());
     });
   }
+}
+
+/** A node that waits for its first document answers 404 to everything: it must get no traffic. */
+function documentObjection(store: Store): string | null {
+  if (!(store instanceof DocumentStore) || store.document !== null) return null;
+  return "no configuration was put yet";
 }
 
 /** Why a node whose configuration may be old must get no traffic; null: it may. */

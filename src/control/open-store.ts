@@ -13,6 +13,7 @@ import {
 } from "../model/resource-type.ts";
 import { RESOURCE_TYPES } from "../model/resources.ts";
 import { validateResource } from "../model/validate.ts";
+import { DocumentStore } from "../store/api/store.ts";
 import type { Store } from "../store/contract.ts";
 import { isBusy } from "../store/embedded/database.ts";
 import { EmbeddedStore } from "../store/embedded/store.ts";
@@ -40,6 +41,9 @@ export async function openStore(
     // Nodes without one have no use for gRPC.
     const { EtcdStore } = await import("../store/etcd/store.ts");
     return new EtcdStore({ ...config, log });
+  }
+  if (config.type === "api") {
+    return await DocumentStore.open({ file: sealedFile(dataFolder, "configs"), log });
   }
   const { historyRevisions, historyDays } = config;
   // The file may be locked for a moment by a process that is being replaced.

@@ -169,9 +169,10 @@ export class RequestLife {
   }
 
   async #matchWithBody(x: HttpExchange): Promise<void | Answer> {
-    const body = await x.readBody(this.#services.http.maxBufferedBodyBytes);
+    const { maxBodyVariableBytes, maxGraphqlBytes } = this.#services.http;
+    const body = await x.readBody(maxBodyVariableBytes);
     if (x.ended) return undefined;
-    x.bodyVariables = new BodyVariables(x.request, body);
+    x.bodyVariables = new BodyVariables(x.request, body, maxGraphqlBytes);
     return this.#match(x);
   }
 

@@ -24,6 +24,7 @@ import { PluginCatalog } from "../../src/plugins/catalog.ts";
 import { ConfigurationReader } from "../../src/shared/configuration-bytes.ts";
 import type { ConfigurationMessage } from "../../src/shared/messages.ts";
 import { createSharedMemory, openSharedMemory, type SharedMemory } from "../../src/shared/shared-memory.ts";
+import { DocumentStore } from "../../src/store/api/store.ts";
 import type { Store } from "../../src/store/contract.ts";
 import { EmbeddedStore } from "../../src/store/embedded/store.ts";
 
@@ -189,6 +190,7 @@ export class TestNode {
     const listeners = [{ purpose: "control" as const, port: CONTROL_PORT }];
     const parts = {
       config,
+      document: store instanceof DocumentStore ? store : null,
       keys,
       routerMode: "radixtree_host_uri" as const,
       listeners,

@@ -33,6 +33,7 @@ export interface Identity {
   name: string;
   /** Null: no limits. */
   scope: KeyScope | null;
+  mayWrite: boolean;
 }
 
 interface KnownKey {
@@ -51,7 +52,7 @@ export class AdminAccess {
     this.#keyRequired = config.keyRequired;
     this.#keys = keys.map((key) => {
       const scope = key.scope === undefined || key.scope === null ? null : new KeyScope(key.scope);
-      return { digest: digestOf(key.key), key, identity: { name: key.name, scope } };
+      return { digest: digestOf(key.key), key, identity: { name: key.name, scope, mayWrite: key.role === "admin" } };
     });
   }
 
@@ -78,7 +79,7 @@ export class AdminAccess {
   }
 }
 
-const ANONYMOUS: Identity = { name: "anonymous", scope: null };
+const ANONYMOUS: Identity = { name: "anonymous", scope: null, mayWrite: true };
 
 function unauthorized(description: string): Answer {
   return { status: 401, body: { error_msg: "failed to check token", description } };

@@ -26,7 +26,7 @@ const FILTER_FIELDS: Readonly<Record<string, readonly string[]>> = {
   stream_routes: ["service_id", "upstream_id"],
 };
 /** Never shown: private keys. */
-const HIDDEN_FIELDS: Readonly<Record<string, readonly string[]>> = { ssls: ["key", "keys"] };
+export const HIDDEN_FIELDS: Readonly<Record<string, readonly string[]>> = { ssls: ["key", "keys"] };
 
 export async function readTarget(
   target: Target,

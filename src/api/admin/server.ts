@@ -13,6 +13,7 @@ import type { Publisher } from "../../control/publish.ts";
 import type { ConfigurationState } from "../../control/state.ts";
 import type { Log } from "../../lib/log.ts";
 import { type Store, StoreUnavailableError } from "../../store/contract.ts";
+import { DocumentStore } from "../../store/api/store.ts";
 import type { HostCheck } from "../host-check.ts";
 import { AdminAccess, type Identity } from "./access.ts";
 import { type Answer, AnswerError, plainText, refuse, refuseScope } from "./answer.ts";
@@ -20,6 +21,7 @@ import { audit } from "./audit.ts";
 import { MAX_BATCH_BYTES, readBatch } from "./batch/request.ts";
 import { BatchWriter } from "./batch/writing.ts";
 import { readBody } from "./body.ts";
+import { headOfConfigs, LONGEST_DOCUMENT_BYTES, putConfigs, readConfigs } from "./configs.ts";
 import { diffAnswer, historyAnswer, historyTarget, versionToRestore } from "./history.ts";
 import { OwnListeners } from "./own-listeners.ts";
 import type { PluginList } from "./plugin-facts.ts";
@@ -38,6 +40,8 @@ export interface AdminParts {
   publisher: Publisher;
   plugins: PluginList;
   log: Log;
+  /** Of the API-driven mode, in which there are no single resources; absent or null: another mode. */
+  document?: DocumentStore | null;
   /** How workers find routes: what a batch does to traffic depends on it. */
   routerMode: RouterConfig["http"];
   /** Of the node, all of them. */
@@ -51,6 +55,8 @@ export interface AdminParts {
 
 const PREFIX = "/apisix/admin";
 const METHODS = ["GET", "PUT", "POST", "DELETE", "PATCH"] as const;
+/** For a document to be live before it is answered, when the client did not ask for that. */
+const UNASKED_WAIT_MS = 1000;
 const WAIT_SECONDS = 10;
 const LONGEST_WAIT_SECONDS = 60;
 const HEADER_TIMEOUT_MS = 10_000;
@@ -92,9 +98,21 @@ export function createAdminServer(parts: AdminParts): FastifyInstance {
     onRequest: (request, reply, done) => api.authenticate(request, reply, done),
     handler: (request, reply) => api.handle(request, reply),
   });
+  if (parts.document !== undefined && parts.document !== null) addConfigs(server, api);
   server.setNotFoundHandler((_request, reply) => send(reply, NOT_FOUND));
   server.setErrorHandler((error, request, reply) => send(reply, api.answerTo(error, request)));
   return server;
+}
+
+function addConfigs(server: FastifyInstance, api: AdminApi): void {
+  const route = {
+    bodyLimit: LONGEST_DOCUMENT_BYTES,
+    onRequest: (request: FastifyRequest, reply: FastifyReply, done: () => void) =>
+      api.authenticate(request, reply, done),
+    handler: (request: FastifyRequest, reply: FastifyReply) => api.handle(request, reply),
+  };
+  server.route({ ...route, method: ["GET", "HEAD", "PUT"], url: `${PREFIX}/configs` });
+  server.route({ ...route, method: "POST", url: `${PREFIX}/configs/validate` });
 }
 
 const NOT_FOUND: Answer = refuse(404, "404 Route Not Found");
@@ -203,7 +221,7 @@ class AdminApi {
     const { statusCode, code, message } = error as { statusCode?: number; code?: string; message: string };
     if (code === "FST_ERR_CTP_BODY_TOO_LARGE") {
       const size = request.headers["content-length"] ?? "of the body";
-      const limit = this.#parts.config.maxBodyBytes;
+      const limit = request.routeOptions.bodyLimit;
       return refuse(
         400,
         `invalid request body: request size ${size} is greater than the maximum size ${limit} allowed`,
@@ -222,6 +240,10 @@ class AdminApi {
   async #route(request: FastifyRequest, query: Query, identity: Identity): Promise<Outcome> {
     const steps = stepsOf(request.url.split("?", 1)[0].slice(PREFIX.length));
     if (steps === null || steps.length === 0) return { answer: NOT_FOUND };
+    const { document } = this.#parts;
+    if (document !== undefined && document !== null) {
+      return this.#onDocument(document, request, steps, query, identity);
+    }
     if (steps[0] === "history") return this.#onHistory(request, steps.slice(1), query, identity);
     if (steps[0] === "plugins" && steps[1] === "reload") return reload(request.method, identity);
     if (steps[0] === "batch" && steps.length === 1 && request.method === "POST") {
@@ -250,7 +272,7 @@ class AdminApi {
     const [first, second, third] = steps;
     const { method } = request;
     if (first === "configs" && second === "validate" && method === "POST") {
-      return validateConfigs(readBody(request, true), state);
+      return validateConfigs(readBody(request, true), state, this.#parts.document instanceof DocumentStore);
     }
     if (first === "schema" && second === "validate" && method === "POST") {
       return validateAgainstSchema(third, state.types, readBody(request));
@@ -286,6 +308,35 @@ class AdminApi {
     const force = lastOf(query["force"]) === "true";
     const ifMatch = ifMatchOf(request);
     return this.#write({ method, target, body, ttl, force, ifMatch, author, scope }, query);
+  }
+
+  /** The API-driven mode: what is not about the document as a whole, or about types, is not there. */
+  async #onDocument(
+    document: DocumentStore,
+    request: FastifyRequest,
+    steps: readonly string[],
+    query: Query,
+    { scope, mayWrite }: Identity,
+  ): Promise<Outcome> {
+    const { state, feed, log, now } = this.#parts;
+    const { method, headers } = request;
+    if (steps[0] !== "configs" || steps.length > 1) {
+      return { answer: this.#aboutTypes(request, steps, query) ?? NOT_FOUND };
+    }
+    const isWrite = method === "PUT";
+    if (scope !== null)
+      return { answer: refuseScope("it is limited, and the document is everything"), isWrite };
+    if (method === "HEAD") return { answer: headOfConfigs(document) };
+    if (method === "GET") return { answer: readConfigs(document, headers.accept, !mayWrite) };
+    if (!isWrite) return { answer: NOT_FOUND };
+    const waitMs = waitOf(query);
+    const parts = { document, state, feed, log, ...(now === undefined ? {} : { now }) };
+    const outcome = await putConfigs(parts, lastOf(headers["x-digest"]), () => readBody(request, true));
+    if (waitMs > 0 || outcome.revision === undefined) return await this.#whenLive(outcome, waitMs);
+    // Clients ask the node at once.
+    const { publisher } = this.#parts;
+    await publisher.whenApplied(publisher.flush(), UNASKED_WAIT_MS);
+    return { ...outcome, isWrite };
   }
 
   async #onHistory(
@@ -392,7 +443,7 @@ function ifMatchOf(request: FastifyRequest): number | null | undefined {
 function send(reply: FastifyReply, answer: Answer): FastifyReply {
   reply.code(answer.status);
   if (answer.headers !== undefined) reply.headers(answer.headers);
-  reply.header("content-type", "application/json");
+  reply.header("content-type", answer.headers?.["content-type"] ?? "application/json");
   if (answer.body === undefined) return reply.send("");
   // As bytes: Fastify would add a charset to the type of a text, which JSON has not (RFC 8259 section 11).
   const text = answer.isText === true ? (answer.body as string) : `${JSON.stringify(answer.body)}\n`;

@@ -4,11 +4,11 @@
  */
 
 import type { ConfigurationState } from "../../control/state.ts";
-import { isObject } from "../../model/resource-type.ts";
+import { isObject, type JsonObject } from "../../model/resource-type.ts";
 import { validateResource } from "../../model/validate.ts";
-import { type Answer, refuse } from "./answer.ts";
+import { type Answer, AnswerError, refuse } from "./answer.ts";
 
-interface Finding {
+export interface Finding {
   resource_type: string;
   resource_id?: string;
   /** Position in its list, from 0. */
@@ -18,9 +18,22 @@ interface Finding {
 
 const FINDING_LIMIT = 1000;
 
-export function validateConfigs(document: unknown, state: ConfigurationState): Answer {
-  if (document === undefined) return refuse(400, "invalid request body: empty request body");
-  if (!isObject(document)) return refuse(400, "invalid request body: expected an object");
+/** `isWhole`: the document is one that may be put, whose items may have a `modifiedIndex`. */
+export function validateConfigs(document: unknown, state: ConfigurationState, isWhole: boolean): Answer {
+  const findings = findingsOf(wholeDocument(document), state, isWhole);
+  if (findings.length === 0) return { status: 200, body: {} };
+  const errors = findings.slice(0, FINDING_LIMIT);
+  return { status: 400, body: { error_msg: "Configuration validation failed", errors } };
+}
+
+/** Throws `AnswerError` when a body is none. */
+export function wholeDocument(body: unknown): JsonObject {
+  if (body === undefined) throw new AnswerError(refuse(400, "invalid request body: empty request body"));
+  if (isObject(body)) return body;
+  throw new AnswerError(refuse(400, "invalid request body: expected an object"));
+}
+
+export function findingsOf(document: JsonObject, state: ConfigurationState, isWhole: boolean): Finding[] {
   const findings: Finding[] = [];
   for (const plural of state.types.keys()) {
     const version = document[`${plural}_conf_version`];
@@ -29,18 +42,22 @@ export function validateConfigs(document: unknown, state: ConfigurationState): A
       findings.push({ resource_type: plural, error });
     }
     const items = document[plural];
-    if (Array.isArray(items)) findings.push(...checkItems(plural, items, state));
+    if (Array.isArray(items)) findings.push(...checkItems(plural, items, state, isWhole));
   }
-  if (findings.length === 0) return { status: 200, body: {} };
-  const errors = findings.slice(0, FINDING_LIMIT);
-  return { status: 400, body: { error_msg: "Configuration validation failed", errors } };
+  return findings;
 }
 
-function checkItems(plural: string, items: readonly unknown[], state: ConfigurationState): Finding[] {
+function checkItems(
+  plural: string,
+  items: readonly unknown[],
+  state: ConfigurationState,
+  isWhole: boolean,
+): Finding[] {
   const findings: Finding[] = [];
   const ids = new Set<string>();
   const context = { plugins: state.context(null, null).plugins };
-  for (const [index, item] of items.entries()) {
+  for (const [index, given] of items.entries()) {
+    const item = isWhole ? withoutIndex(given) : given;
     const id = idOf(item);
     const isCredential = plural === "consumers" && id.includes("/credentials/");
     const type = state.types.get(isCredential ? "credentials" : plural)!;
@@ -56,6 +73,13 @@ function checkItems(plural: string, items: readonly unknown[], state: Configurat
     ids.add(id);
   }
   return findings;
+}
+
+/** What is no whole number stays, and is refused as an unknown field. */
+function withoutIndex(item: unknown): unknown {
+  if (!isObject(item) || !Number.isSafeInteger(item["modifiedIndex"])) return item;
+  const { modifiedIndex: _ofTheClient, ...rest } = item;
+  return rest;
 }
 
 function idName(plural: string, isCredential: boolean): string {

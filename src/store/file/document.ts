@@ -181,8 +181,8 @@ function isVersion(name: string): boolean {
   return name.endsWith(VERSION_SUFFIX) && LISTS.has(name.slice(0, -VERSION_SUFFIX.length));
 }
 
-/** A resource without an id is known by its place in the list, as in APISIX. */
-function keyOf(plural: string, index: number, { id, username }: JsonObject): string {
+/** Key of an entry of a list. A resource without an id is known by its place (`index`, from 0), as in APISIX. */
+export function keyOf(plural: string, index: number, { id, username }: JsonObject): string {
   if (plural === "consumers") {
     const credential = typeof id === "string" ? CREDENTIAL_ID.exec(id) : null;
     if (credential !== null) return `/consumers/${credential[1]}/credentials/${credential[2]}`;
