@@ -1,10 +1,12 @@
 /** The plugins that are built in, by name. The folder beside this file is the list of features. */
 
 import type { PluginDefinition } from "../plugin/definition.ts";
+import apiBreaker from "./api-breaker/index.ts";
 import basicAuth from "./basic-auth/index.ts";
 import clientControl from "./client-control/index.ts";
 import consumerRestriction from "./consumer-restriction/index.ts";
 import cors from "./cors/index.ts";
+import deadline from "./deadline/index.ts";
 import echo from "./echo/index.ts";
 import faultInjection from "./fault-injection/index.ts";
 import ipRestriction from "./ip-restriction/index.ts";
@@ -14,6 +16,7 @@ import limitCount from "./limit-count/index.ts";
 import limitReq from "./limit-req/index.ts";
 import mocking from "./mocking/index.ts";
 import prometheus from "./prometheus/index.ts";
+import proxyMirror from "./proxy-mirror/index.ts";
 import proxyRewrite from "./proxy-rewrite/index.ts";
 import publicApi from "./public-api/index.ts";
 import realIp from "./real-ip/index.ts";
@@ -21,14 +24,19 @@ import redirect from "./redirect/index.ts";
 import refererRestriction from "./referer-restriction/index.ts";
 import requestId from "./request-id/index.ts";
 import responseRewrite from "./response-rewrite/index.ts";
+import trafficLabel from "./traffic-label/index.ts";
+import trafficSplit from "./traffic-split/index.ts";
 import uaRestriction from "./ua-restriction/index.ts";
 import uriBlocker from "./uri-blocker/index.ts";
+import workflow from "./workflow/index.ts";
 
 const BUILT_IN = [
+  apiBreaker,
   basicAuth,
   clientControl,
   consumerRestriction,
   cors,
+  deadline,
   echo,
   faultInjection,
   ipRestriction,
@@ -38,6 +46,7 @@ const BUILT_IN = [
   limitReq,
   mocking,
   prometheus,
+  proxyMirror,
   proxyRewrite,
   publicApi,
   realIp,
@@ -45,8 +54,11 @@ const BUILT_IN = [
   refererRestriction,
   requestId,
   responseRewrite,
+  trafficLabel,
+  trafficSplit,
   uaRestriction,
   uriBlocker,
+  workflow,
 ] as unknown as readonly PluginDefinition[];
 
 export class PluginCatalog {

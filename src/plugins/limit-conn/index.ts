@@ -71,6 +71,7 @@ export default definePlugin({
   version: "0.1.0",
   priority: 1003,
   perOwner: true,
+  canBeSkipped: true,
   encrypted: ENCRYPTED_FIELDS,
   config: Config,
   check(config) {

@@ -28,6 +28,7 @@ export default definePlugin({
   version: "0.1.0",
   priority: 1001,
   perOwner: true,
+  canBeSkipped: true,
   encrypted: ENCRYPTED_FIELDS,
   config: Type.Object(
     {
