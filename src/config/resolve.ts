@@ -231,6 +231,11 @@ function http({ filled, given }: ResolveInput): HttpConfig {
     serverTokens: filled.apisix.enable_server_tokens,
     showUpstreamStatus: filled.apisix.show_upstream_status_in_response_header,
     maxBufferedBodyBytes: defaults.max_buffered_body_size,
+    maxBodyVariableBytes: Math.min(
+      defaults.max_buffered_body_size,
+      filled.apisix.max_post_args_readable_size * MEBIBYTE || Number.POSITIVE_INFINITY,
+    ),
+    maxGraphqlBytes: filled.graphql.max_size,
     shedEventLoopDelayMs: defaults.shed_event_loop_delay,
     shedHeapShare: defaults.shed_heap_share,
   };

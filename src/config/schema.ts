@@ -183,6 +183,13 @@ const apisixSection = section(
       maximum: 60,
       description: "Seconds to wait for a name server.",
     }),
+    max_post_args_readable_size: Type.Integer({
+      default: 64,
+      minimum: 0,
+      maximum: 1024,
+      description:
+        "MiB of a request body that is read for conditions on `post_arg` and `graphql` variables; a longer body has none. 0: as `cardea.http.max_buffered_body_size`, which holds in any case.",
+    }),
     enable_dev_mode: Type.Boolean({ default: false, description: "One worker, whatever else is said." }),
 
     enable_reuseport: Type.Optional(withoutEffect("Listening sockets are always per worker.")),
@@ -191,7 +198,6 @@ const apisixSection = section(
     extra_lua_cpath: Type.Optional(withoutEffect("Lua modules.")),
     lua_module_hook: Type.Optional(withoutEffect("Lua modules.")),
     proxy_cache: Type.Optional(withoutEffect("Zones of proxy-cache.")),
-    max_post_args_readable_size: Type.Optional(withoutEffect("Cap for `post_arg.*` conditions.")),
     stream_proxy: Type.Optional(withoutEffect("TCP and UDP listeners.")),
     enable_resolv_search_opt: Type.Optional(withoutEffect("Search domains of resolv.conf.")),
     ssl: tlsSection,
@@ -539,10 +545,17 @@ export const FileSchema = section({
       description: "Attributes of plugins, by name.",
     },
   ),
+  graphql: section({
+    max_size: Type.Integer({
+      default: 1024 ** 2,
+      minimum: 1,
+      maximum: 1024 ** 3,
+      description: "Bytes of a GraphQL document that is parsed; a longer one has no `graphql` variables.",
+    }),
+  }),
   cardea: cardeaSection,
 
   stream_plugins: Type.Optional(withoutEffect("Plugins for streams.")),
-  graphql: Type.Optional(withoutEffect("Limits for GraphQL variables.")),
   wasm: Type.Optional(withoutEffect("WebAssembly plugins.")),
   xrpc: Type.Optional(withoutEffect("Application protocols on streams.")),
   "ext-plugin": Type.Optional(withoutEffect("External plugin runners.")),

@@ -75,6 +75,10 @@ export interface HttpConfig {
   serverTokens: boolean;
   showUpstreamStatus: boolean;
   maxBufferedBodyBytes: number;
+  /** Body that is read for `post_arg` and `graphql` variables; a longer one has none. At most `maxBufferedBodyBytes`. */
+  maxBodyVariableBytes: number;
+  /** GraphQL document that is parsed; a longer one has no variables. */
+  maxGraphqlBytes: number;
   /** 503 with Retry-After while the event loop of a worker is later than this; 0: never. */
   shedEventLoopDelayMs: number;
   /** The same for the share of the heap limit in use; 0: never. */

@@ -28,6 +28,8 @@ export const HTTP_CONFIG: HttpConfig = {
   serverTokens: true,
   showUpstreamStatus: false,
   maxBufferedBodyBytes: 1024 * 1024,
+  maxBodyVariableBytes: 1024 * 1024,
+  maxGraphqlBytes: 1024 * 1024,
   shedEventLoopDelayMs: 0,
   shedHeapShare: 0,
 };

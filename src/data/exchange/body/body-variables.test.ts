@@ -142,3 +142,47 @@ test("paths that are none read nothing", () => {
   assert.deepEqual(readPath({ a: [{ b: 1 }, { c: { b: 2 } }] }, "$..b"), [1, 2]);
   assert.equal(readPath({ "x y": 1 }, "['x y']"), 1);
 });
+
+const MEBIBYTE = 1024 * 1024;
+for (const { name, config, vars, request, matches } of [
+  {
+    name: "a form at the limit of max_post_args_readable_size",
+    config: "apisix: { max_post_args_readable_size: 1 }",
+    vars: [["post_arg_a", "==", "1"]],
+    request: post(FORM, `a=1&b=${"x".repeat(MEBIBYTE - 6)}`),
+    matches: true,
+  },
+  {
+    name: "a form beyond the limit of max_post_args_readable_size",
+    config: "apisix: { max_post_args_readable_size: 1 }",
+    vars: [["post_arg_a", "==", "1"]],
+    request: post(FORM, `a=1&b=${"x".repeat(MEBIBYTE - 5)}`),
+    matches: false,
+  },
+  {
+    name: "a form under max_post_args_readable_size 0, which is no limit",
+    config: "apisix: { max_post_args_readable_size: 0 }",
+    vars: [["post_arg_a", "==", "1"]],
+    request: post(FORM, `a=1&b=${"x".repeat(MEBIBYTE)}`),
+    matches: true,
+  },
+  {
+    name: "a GraphQL document at the limit of graphql.max_size",
+    config: "graphql: { max_size: 16 }",
+    vars: [["graphql_name", "==", "Q"]],
+    request: post("application/graphql", "query Q { shop }"),
+    matches: true,
+  },
+  {
+    name: "a GraphQL document beyond the limit of graphql.max_size",
+    config: "graphql: { max_size: 15 }",
+    vars: [["graphql_name", "==", "Q"]],
+    request: post("application/graphql", "query Q { shop }"),
+    matches: false,
+  },
+]) {
+  test(`${name} ${matches ? "has" : "has no"} variables`, async () => {
+    const gateway = testGateway({ config, routes: [{ uri: "/*", vars, upstream }] });
+    assert.equal((await gateway.request(request)).status, matches ? 200 : 404);
+  });
+}

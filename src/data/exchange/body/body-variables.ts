@@ -3,7 +3,8 @@
  * `graphql_operation`, `graphql_name`, `graphql_root_fields`.
  *
  * They exist where the node's configuration names them: then bodies are read before the route is chosen, up to
- * a limit; a longer or broken body has no such variables. What a variable needs is parsed when it is first read.
+ * a limit; a longer or broken body has no such variables. What a variable needs is parsed when it is first read. A GraphQL
+ * document has a limit of its own: parsing one costs more than its length shows.
  */
 
 import type { ExchangeRequest } from "../../../plugin/exchange.ts";
@@ -29,17 +30,20 @@ const READABLE =
 type Fields = Record<string, unknown>;
 
 const NOTHING: Fields = {};
+const DEFAULT_GRAPHQL_BYTES = 1024 * 1024;
 
 export class BodyVariables {
   readonly #request: ExchangeRequest;
   readonly #body: Buffer | null;
+  readonly #maxGraphqlBytes: number;
   #fields: Fields | null = null;
   #graphql: GraphqlFacts | null | undefined = undefined;
 
   /** `body` null: there is none, or it was too long. */
-  constructor(request: ExchangeRequest, body: Buffer | null) {
+  constructor(request: ExchangeRequest, body: Buffer | null, maxGraphqlBytes = DEFAULT_GRAPHQL_BYTES) {
     this.#request = request;
     this.#body = body;
+    this.#maxGraphqlBytes = maxGraphqlBytes;
   }
 
   /** Text, or whatever the JSON of the body holds; undefined for any other name. */
@@ -91,6 +95,7 @@ export class BodyVariables {
   #graphqlDocument(): string | undefined {
     if (this.#request.method === "GET") return readQueryArgument(this.#request.query, "query");
     if (this.#request.method !== "POST" || this.#body === null) return undefined;
+    if (this.#body.length > this.#maxGraphqlBytes) return undefined;
     if (!this.#contentType().startsWith("application/json")) return this.#body.toString();
     const { query } = (readJson(this.#body) as { query?: unknown } | null | undefined) ?? {};
     return typeof query === "string" ? query : undefined;
