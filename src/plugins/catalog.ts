@@ -8,6 +8,7 @@ import consumerRestriction from "./consumer-restriction/index.ts";
 import cors from "./cors/index.ts";
 import deadline from "./deadline/index.ts";
 import echo from "./echo/index.ts";
+import examplePlugin from "./example-plugin/index.ts";
 import faultInjection from "./fault-injection/index.ts";
 import ipRestriction from "./ip-restriction/index.ts";
 import keyAuth from "./key-auth/index.ts";
@@ -38,6 +39,7 @@ const BUILT_IN = [
   cors,
   deadline,
   echo,
+  examplePlugin,
   faultInjection,
   ipRestriction,
   keyAuth,
