@@ -20,7 +20,6 @@ export default definePlugin({
   priority: 1002,
   perOwner: true,
   canBeSkipped: true,
-  canBeSkipped: true,
   encrypted: ENCRYPTED_FIELDS,
   config: Type.Object(countFields, countOptions),
   metadata: CountMetadata,
