@@ -31,7 +31,7 @@ export function compileCountLimiter(
   const identity = config.group === undefined ? limitVersion(config) : `group:${config.group}`;
   // Joined, since a template would leave a tree of strings in each of many rules.
   const rules = CountRule.compileAll(config, [":", plugin, ":", identity, ":"].join(""), host);
-  const outcome = new Outcome(config);
+  const outcome = Outcome.of(config);
   const settings = redisSettings(config);
   if (settings === null) return new LocalLimiter(rules, outcome, host);
   return remoteLimiter(plugin, config, rules, outcome, settings, host);
@@ -57,6 +57,8 @@ function remoteLimiter(
   };
 }
 
+const KEPT_OUTCOMES = 64;
+
 /** What becomes of a request: the few fields of the configuration that handlers keep. */
 class Outcome {
   readonly showsQuota: boolean;
@@ -64,7 +66,21 @@ class Outcome {
   readonly #body: { error_msg: string } | undefined;
   readonly #allowsDegradation: boolean;
 
-  constructor(config: CountConfig) {
+  /** The last ones made: most limits of a node have the same. */
+  static readonly #known = new Map<string, Outcome>();
+
+  static of(config: CountConfig): Outcome {
+    const { show_limit_quota_header: shows, rejected_code: status, rejected_msg: text } = config;
+    const key = `${shows} ${config.allow_degradation} ${status} ${text ?? ""}`;
+    let outcome = Outcome.#known.get(key);
+    if (outcome === undefined) {
+      if (Outcome.#known.size >= KEPT_OUTCOMES) Outcome.#known.clear();
+      Outcome.#known.set(key, (outcome = new Outcome(config)));
+    }
+    return outcome;
+  }
+
+  private constructor(config: CountConfig) {
     this.showsQuota = config.show_limit_quota_header;
     this.#rejectedStatus = config.rejected_code;
     this.#body = refusalBody(config.rejected_msg);
