@@ -55,6 +55,15 @@ test("a route takes upstream and hosts from its service, its own count before", 
   assert.equal((await gateway.request({ target: "/b", host: "a.com" })).status, 404);
 });
 
+test("the upstream that a service refers to counts before the one inside it", async () => {
+  const gateway = gatewayWith({
+    upstreams: [{ id: "u", nodes: { "shared:80": 1 } }],
+    services: [{ id: "s", upstream_id: "u", upstream: { nodes: { "inside:80": 1 } } }],
+    routes: [{ uri: "/a", service_id: "s" }],
+  });
+  assert.equal((await gateway.request({ target: "/a" })).text, "shared:80");
+});
+
 test("new hosts of a service move its routes, also those of a service that comes after its routes", async () => {
   const gateway = gatewayWith({ routes: [{ uri: "/a", service_id: "s", upstream }] });
   assert.equal(

@@ -480,9 +480,8 @@ export class Configuration {
     if (route.upstream !== undefined)
       return (entry.inlineUpstream ??= UpstreamReference.inline(this.#createUpstream, route.upstream));
     if (service === undefined) return null;
-    if (service.upstream !== null) return service.upstream;
     const id = service.item.value.upstream_id;
-    return id === undefined ? null : this.#upstream(id);
+    return id === undefined ? service.upstream : this.#upstream(id);
   }
 
   /** A plugin in two global rules would run twice: neither instance counts, as a write of that is refused. */
