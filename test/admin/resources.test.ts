@@ -452,6 +452,7 @@ test("schemas and plugins are described", async () => {
   const all = (await node.call("GET", "/plugins?all=true")).body;
   assert.equal(all["key-auth"].type, "auth");
   assert.equal(typeof all["key-auth"].priority, "number");
+  assert.equal(all["key-auth"].version, 0.1, "a number, as in APISIX");
   assert.ok((await node.call("GET", "/plugins/key-auth?schema_type=consumer")).body.properties.key);
   assert.equal((await node.call("GET", "/schema/plugins/limit-count")).status, 200);
   assert.equal((await node.call("GET", "/plugins/nothing")).status, 404);

@@ -19,7 +19,8 @@ export interface PluginList {
 }
 
 export interface PluginFacts {
-  version: string;
+  /** Major and minor as a number, as clients of APISIX expect it. */
+  version: number;
   priority: number;
   schema: TSchema;
   metadata_schema?: TSchema;
@@ -29,7 +30,8 @@ export interface PluginFacts {
 }
 
 export function pluginFacts(plugin: DescribedPlugin): PluginFacts {
-  const { version, priority, type, scope } = plugin;
+  const { priority, type, scope } = plugin;
+  const version = Number.parseFloat(plugin.version);
   const schema = withEncryptedFields(pluginSchema(plugin, "config"), plugin);
   const facts: PluginFacts = { version, priority, schema };
   const metadata = metadataSchemaOf(plugin);
