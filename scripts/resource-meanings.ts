@@ -173,6 +173,17 @@ const BY_TYPE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     ssl_verify: "Whether certificates are verified",
     auth_file: "File with the service account",
   },
+  blocks: {
+    route_id: "Requests that this [route](routes.md) matches",
+    service_id: "Requests of routes of this [service](services.md)",
+    consumer: "Requests of this [consumer](consumers.md)",
+    addresses: "Requests from these client addresses and ranges",
+    status: "Of the answer",
+    body: "Of the answer, as plain text. Default: an `error_msg`",
+    reason: "For people: why. Clients do not see it",
+    expiry: "Seconds since 1970 from which on it holds no more and is forgotten; `?ttl=` sets it from now",
+    close_connections: "Whether open WebSockets that it is about are closed, too",
+  },
   graphql_cost_decorations: {
     service_id: "Set from the path",
     field_path: "A type, or a field below it: `Query.products.nodes`",

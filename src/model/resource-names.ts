@@ -1,6 +1,7 @@
 /** Plural names of all resource types, for the static configuration, which must not load the types themselves. */
 
 export const RESOURCE_NAMES = [
+  "blocks",
   "consumer_groups",
   "consumers",
   "credentials",

@@ -74,6 +74,8 @@ export interface ResourceType<Published = unknown> {
   plural: string;
   /** Key in the schema endpoints: "route". */
   singular: string;
+  /** Another word for `plural` in paths of the Admin API. */
+  alias?: string;
   /** In messages: "route", "global rule". */
   title: string;
   schema: TSchema;
@@ -90,6 +92,10 @@ export interface ResourceType<Published = unknown> {
   id: IdRule;
   methods: readonly Method[];
   plugins?: PluginUse;
+  /** A write is answered when it is live on all workers of the node, also where the client does not ask for it. */
+  isLiveWhenAnswered?: boolean;
+  /** Field with the time (seconds since 1970) at which the resource vanishes from the store. */
+  expiryField?: string;
   /** Prefix of errors in `plugins`. */
   pluginErrorPrefix?: string;
   references: readonly Reference[];

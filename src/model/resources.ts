@@ -1,5 +1,6 @@
 /** All resource types. The Admin API, the store and control loop over this list and know none of them by name. */
 
+import { blockType } from "./block.ts";
 import { consumerType } from "./consumer.ts";
 import { credentialType } from "./credential.ts";
 import { graphqlCostDecorationType } from "./graphql-cost-decoration.ts";
@@ -28,6 +29,7 @@ export const RESOURCE_TYPES: readonly ResourceType[] = [
   streamRouteType,
   consumerType,
   credentialType,
+  blockType,
 ];
 
 const byPlural = new Map(RESOURCE_TYPES.map((type) => [type.plural, type]));

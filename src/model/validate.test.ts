@@ -34,6 +34,7 @@ const GOOD: Record<string, [id: string, value: JsonObject]> = {
   secrets: ["vault/1", { uri: "http://127.0.0.1:8200", prefix: "kv", token: "t" }],
   ssls: ["1", { sni: "a.com", ...pair }],
   stream_routes: ["1", { server_port: 9100 }],
+  blocks: ["1", { addresses: ["10.0.0.0/8"] }],
 };
 
 function type(plural: string): ResourceType {

@@ -12,6 +12,7 @@ import { documentationPages, examplesOf, readPage, runExamples, type Outcome } f
 
 /** In an order in which nothing is in use any more when its turn comes. */
 const TYPES = [
+  "blocks",
   "routes",
   "services",
   "upstreams",

@@ -374,7 +374,7 @@ class AdminApi {
   }
 
   async #write(request: WriteRequest, query: Query): Promise<Outcome> {
-    const waitMs = waitOf(query);
+    const waitMs = waitOf(query, request.target.type.isLiveWhenAnswered === true);
     return await this.#whenLive(await this.#writer.write(request), waitMs);
   }
 
@@ -413,11 +413,11 @@ function ttlOf(query: Query): number | undefined {
   return seconds;
 }
 
-/** Milliseconds to wait until the write is live; 0: do not wait. */
-function waitOf(query: Query): number {
+/** Milliseconds to wait until the write is live; 0: do not wait. `byDefault`: also where nobody asks for it. */
+function waitOf(query: Query, byDefault = false): number {
   const wait = lastOf(query["wait"]);
-  if (wait === undefined) return 0;
-  if (wait !== "live")
+  if (wait === undefined && !byDefault) return 0;
+  if (wait !== undefined && wait !== "live")
     throw new AnswerError(refuse(400, `invalid argument wait: given ${wait}, expected live`));
   const text = lastOf(query["wait_timeout"]) ?? String(WAIT_SECONDS);
   const seconds = Number(text);

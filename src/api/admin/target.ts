@@ -22,7 +22,7 @@ export function targetOf(steps: readonly string[], types: ResourceTypes): Target
   if (below?.parent !== undefined && below.parent === steps[0]) {
     return { type: below, id: steps[3] ?? null, parent: steps[1], subPath: steps.slice(4).join("/") };
   }
-  const type = types.get(steps[0]);
+  const type = types.get(steps[0]) ?? typeOfAlias(steps[0], types);
   if (type === undefined || type.parent !== undefined) return null;
   if (type.plural === "secrets" && steps.length > 1) {
     // The kind of secret manager alone names no secret.
@@ -30,6 +30,11 @@ export function targetOf(steps: readonly string[], types: ResourceTypes): Target
     return { type, id, parent: null, subPath: steps.slice(3).join("/") };
   }
   return { type, id: steps[1] ?? null, parent: null, subPath: steps.slice(2).join("/") };
+}
+
+function typeOfAlias(alias: string, types: ResourceTypes): ResourceType | undefined {
+  for (const type of types.values()) if (type.alias === alias) return type;
+  return undefined;
 }
 
 /** The steps of a path without empty ones, or null when its encoding is invalid. */

@@ -249,6 +249,7 @@ export class ResourceWriter {
   ): Plan {
     const { type, parent } = request.target;
     this.#permit(request, previous, value);
+    const ttl = this.#timeToLive(request, value);
     const key = keyOf(type, id, parent);
     const expect: Record<string, number> = { [key]: previous?.modRevision ?? 0 };
     for (const reference of referencesOf(type, value)) {
@@ -261,7 +262,7 @@ export class ResourceWriter {
     }
     const stored = this.#state.protect(type, value);
     const put: StoreWrite = { type: "put", key, value: JSON.stringify(stored) };
-    if (request.ttl !== undefined) put.ttl = request.ttl;
+    if (ttl !== undefined) put.ttl = ttl;
     const body = { key: KEY_PREFIX + key, value: withoutHidden(type.plural, stored) };
     return {
       batch: [put],
@@ -336,6 +337,19 @@ export class ResourceWriter {
       value["create_time"] = typeof before === "number" ? before : now;
     }
     if (value["update_time"] === undefined) value["update_time"] = now;
+  }
+
+  /** Seconds; where the resource says when it ends, that and the store agree. */
+  #timeToLive({ target, ttl }: WriteRequest, value: JsonObject): number | undefined {
+    const { expiryField: field } = target.type;
+    if (field === undefined) return ttl;
+    const now = this.#now() / 1000;
+    if (ttl !== undefined) value[field] = Math.ceil(now + ttl);
+    const expiry = value[field];
+    if (typeof expiry !== "number") return undefined;
+    if (expiry > now) return expiry - now;
+    const message = `${field}: given ${expiry}, expected a time to come, in seconds since 1970; it is ${Math.floor(now)}`;
+    throw new AnswerError(refuseField(refused(message, `/${field}`)));
   }
 
   #refuseIfUsed(target: Target, id: string): void {

@@ -52,7 +52,7 @@ const TYPES = [
   "plugins",
 ] as const;
 /** Unknown to APISIX, and to its clients unless they name them. */
-const OWN_TYPES = ["graphql_cost_decorations"] as const;
+const OWN_TYPES = ["graphql_cost_decorations", "blocks"] as const;
 /** Without effect: the plugins of a node stand in its static file. */
 const EMPTY_TYPES: ReadonlySet<string> = new Set(["plugins"]);
 const ALL_TYPES: readonly string[] = [...TYPES, ...OWN_TYPES];
