@@ -173,6 +173,11 @@ export class EtcdCluster {
     await Promise.all(this.members.map((member) => member.start(clientUrl)));
   }
 
+  /** Of one member: etcdctl takes a snapshot from a single one. */
+  async backup(file: string): Promise<void> {
+    await run("etcdctl", ["--endpoints", this.endpoints[0], "snapshot", "save", file]);
+  }
+
   /** The standard output of etcdctl. */
   async ctl(...args: string[]): Promise<string> {
     return await run("etcdctl", ["--endpoints", this.endpoints.join(","), ...args]);
@@ -180,7 +185,8 @@ export class EtcdCluster {
 
   /** The value comes by the standard input: it may be long. */
   async put(key: string, value: string): Promise<void> {
-    const child = spawn("etcdctl", ["--endpoints", this.endpoints[0], "put", key], {
+    const empty = value === "" ? [""] : [];
+    const child = spawn("etcdctl", ["--endpoints", this.endpoints[0], "put", key, ...empty], {
       stdio: ["pipe", "ignore", "pipe"],
       env: ctlEnvironment(),
     });
