@@ -14,6 +14,8 @@ const COLUMNS: readonly Column[] = [
   { title: "CPU µs/request", figure: "cpuUs", text: twoDigits },
   { title: "user", figure: "userUs", text: twoDigits },
   { title: "system", figure: "systemUs", text: twoDigits },
+  { title: "added µs", figure: "addedUs", text: twoDigits },
+  { title: "±", figure: "spreadUs", text: twoDigits },
   { title: "requests/s", figure: "requestsPerSecond", text: whole },
   { title: "p50", figure: "p50Us", text: milliseconds },
   { title: "p99", figure: "p99Us", text: milliseconds },
@@ -21,6 +23,7 @@ const COLUMNS: readonly Column[] = [
   { title: "p99.99", figure: "p9999Us", text: milliseconds },
   { title: "MB", figure: "memoryMb", text: whole },
   { title: "s", figure: "seconds", text: twoDigits },
+  { title: "page MB", figure: "pageMb", text: whole },
   { title: "failures", figure: "failures", text: whole },
 ];
 

@@ -4,6 +4,9 @@ export interface Figures {
   cpuUs?: number;
   userUs?: number;
   systemUs?: number;
+  /** CPU per request more than beside it, and how far half of the turns lie from that at most. */
+  addedUs?: number;
+  spreadUs?: number;
   requestsPerSecond?: number;
   p50Us?: number;
   p99Us?: number;
@@ -13,6 +16,8 @@ export interface Figures {
   failures?: number;
   memoryMb?: number;
   seconds?: number;
+  /** Text of the metrics page. */
+  pageMb?: number;
 }
 
 export interface Row extends Figures {

@@ -8,6 +8,7 @@
 
 import type { Resource } from "./admin-client.ts";
 import type { RequestShape } from "./load/request-list.ts";
+import { ORIGIN_ADDRESSES } from "./peers/nginx.ts";
 
 export type Plugins = Record<string, unknown>;
 
@@ -22,12 +23,24 @@ export interface RouteSet {
 export function baseResources(originPort: number): Resource[] {
   return [
     { path: "upstreams/origin", body: { type: "roundrobin", nodes: { [`127.0.0.1:${originPort}`]: 1 } } },
-    { path: "consumers/bench", body: { username: "bench", plugins: { "key-auth": { key: CONSUMER_KEY } } } },
+    {
+      path: "consumers/bench",
+      body: {
+        username: "bench",
+        plugins: {
+          "key-auth": { key: CONSUMER_KEY },
+          "basic-auth": { username: "bench", password: CONSUMER_KEY },
+        },
+      },
+    },
   ];
 }
 
 const CONSUMER_KEY = "bench-consumer-key";
 export const CONSUMER_HEADERS = { apikey: CONSUMER_KEY };
+const BASIC_HEADERS = {
+  authorization: `Basic ${Buffer.from(`bench:${CONSUMER_KEY}`).toString("base64")}`,
+};
 
 /** `plugins(i)` gives the plugins of route i; `withParameters` is for the router that takes `:name` in paths. */
 export function mixedRoutes(
@@ -129,6 +142,69 @@ export function pluginRoutes(originPort: number): RouteSet {
       body: { uri: `/plugin/p${i}`, upstream_id: "origin", plugins },
     })),
     requests: rows.map((_, i) => ({ target: `/plugin/p${i}`, headers: CONSUMER_HEADERS })),
+  };
+}
+
+/**
+ * One configuration per plugin, each of a usual kind; none of them refuses or answers a request of the benchmark.
+ * `headers`: what its requests have besides.
+ */
+export const COSTED_PLUGINS: Record<string, { config: Plugins; headers?: Record<string, string> }> = {
+  "key-auth": { config: {} },
+  "limit-count": { config: limitCount(0) },
+  prometheus: { config: {} },
+  "ip-restriction": { config: { whitelist: ["127.0.0.0/8", "10.0.0.0/8", "192.168.1.5", "fd00::/8"] } },
+  cors: { config: { allow_origins: "https://shop.example" }, headers: { origin: "https://shop.example" } },
+  "request-id": { config: {} },
+  "proxy-rewrite": {
+    config: { uri: "/items", headers: { set: { "x-api-version": "2" }, remove: ["x-debug"] } },
+  },
+  "basic-auth": { config: {}, headers: BASIC_HEADERS },
+  "limit-req": { config: { rate: 1e9, burst: 1e9, key: "remote_addr" } },
+  "limit-conn": { config: { conn: 10_000, burst: 0, default_conn_delay: 0.1, key: "remote_addr" } },
+  "response-rewrite": { config: { headers: { set: { "x-served-by": "bench" } } } },
+  "client-control": { config: { max_body_size: 1_048_576 } },
+  "real-ip": {
+    config: { source: "http_x_forwarded_for", trusted_addresses: ["127.0.0.0/8"] },
+    headers: { "x-forwarded-for": "192.0.2.7" },
+  },
+  "uri-blocker": { config: { block_rules: ["root.exe", "\\.env$"] } },
+  "ua-restriction": { config: { denylist: ["badbot", "(scrapy|curl)/"] } },
+  "referer-restriction": {
+    config: { whitelist: ["shop.example", "*.shop.example"] },
+    headers: { referer: "https://www.shop.example/" },
+  },
+};
+
+/** The first route has no plugin; then one for each of `COSTED_PLUGINS`. */
+export function costRoutes(originPort: number): RouteSet {
+  const rows = Object.entries(COSTED_PLUGINS);
+  const route = (i: number, plugins: Plugins): Resource => ({
+    path: `routes/p${i}`,
+    body: { uri: `/plugin/p${String(i).padStart(2, "0")}`, upstream_id: "origin", plugins },
+  });
+  const request = (i: number, headers: Record<string, string> = {}): RequestShape => ({
+    target: `/plugin/p${String(i).padStart(2, "0")}`,
+    headers: { ...CONSUMER_HEADERS, ...headers },
+  });
+  return {
+    base: baseResources(originPort),
+    routes: [route(0, {}), ...rows.map(([name, { config }], i) => route(i + 1, { [name]: config }))],
+    requests: [request(0), ...rows.map(([, { headers }], i) => request(i + 1, headers))],
+  };
+}
+
+/** Prefix routes with `prometheus`, each of which goes to every address of the origin. */
+export function crowdedRoutes(count: number, originPort: number): RouteSet {
+  const nodes = ORIGIN_ADDRESSES.map((host) => ({ host, port: originPort, weight: 1 }));
+  const ids = Array.from({ length: count }, (_, i) => String(i).padStart(5, "0"));
+  return {
+    base: [{ path: "upstreams/crowd", body: { type: "roundrobin", nodes } }],
+    routes: ids.map((id) => ({
+      path: `routes/r${id}`,
+      body: { uri: `/api/${id}/*`, upstream_id: "crowd", plugins: { prometheus: {} } },
+    })),
+    requests: ids.map((id) => ({ target: `/api/${id}/items/42` })),
   };
 }
 

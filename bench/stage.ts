@@ -16,7 +16,7 @@ import { shuffled, writeRequests, writeTargets } from "./load/request-list.ts";
 import type { RequestShape } from "./load/request-list.ts";
 import type { LoadResult } from "./load/result.ts";
 import { parseWrk, wrkCommand } from "./load/wrk.ts";
-import { cpuOf } from "./measure.ts";
+import { cpuOf, runTimeUs } from "./measure.ts";
 import { startCardea } from "./peers/cardea.ts";
 import type { Cardea, CardeaOptions } from "./peers/cardea.ts";
 import { startNginxProxy, startOrigin } from "./peers/nginx.ts";
@@ -25,12 +25,14 @@ import type { Peer } from "./peers/peer.ts";
 import { Processes } from "./processes.ts";
 import type { Figures, Row } from "./results.ts";
 import type { RouteSet } from "./routes.ts";
-import { median } from "./statistics.ts";
+import { addedBetween, median, medianDistance } from "./statistics.ts";
 
 const CONNECTIONS = 64;
 const GATEWAY_CORE = "0";
 const LOAD_CORE = "1";
 const WARM_UP_SECONDS = 2;
+/** Where each turn is compared with its neighbours, many short ones say more than a few long ones. */
+const TURN_SECONDS = 1;
 const GENERATOR_GRACE_MS = 60_000;
 
 export interface Settings {
@@ -205,6 +207,58 @@ export class Stage {
     return contenders.map(({ name }, i) => {
       const row: Row = { scenario, contender: name, ...medianFigures(found[i]) };
       this.#log(`  ${name}: ${row.cpuUs?.toFixed(2)} µs CPU, p99.9 ${row.p999Us?.toFixed(0)} µs`);
+      return row;
+    });
+  }
+
+  /**
+   * What contenders cost more than `base`, all of them routes of one gateway: each turn of a contender stands between
+   * two turns of `base`, and what it adds is the difference from their mean. So neither a slow minute of the machine nor
+   * the history of the process (compilation, heap) is in it. Turns are short and many (half of the time goes
+   * to `base`), and their median counts.
+   */
+  async paired(scenario: string, base: Contender, contenders: readonly Contender[]): Promise<Row[]> {
+    const all = [base, ...contenders];
+    const files = all.map(({ requests }, i) => {
+      const file = join(this.#folder, `requests-${i}`);
+      writeRequests(file, requests);
+      return file;
+    });
+    const { rounds, secondsPerRound } = this.settings;
+    const turns = Math.max(1, Math.round((rounds * secondsPerRound) / 2 / TURN_SECONDS));
+    const costs: number[][] = all.map(() => []);
+    const added: number[][] = all.map(() => []);
+    const rates: number[][] = all.map(() => []);
+    let failures = 0;
+    const turn = async (i: number): Promise<number> => {
+      const root = all[i].peer.process.pid!;
+      const before = runTimeUs(root);
+      const result = await this.runWrk(all[i].peer.port, files[i], TURN_SECONDS);
+      failures += result.failures;
+      rates[i].push(result.requestsPerSecond);
+      const cost = (runTimeUs(root) - before) / result.requests;
+      costs[i].push(cost);
+      return cost;
+    };
+    for (let i = 0; i < all.length; i++) await turn(i);
+    for (const list of [...costs, ...rates]) list.length = 0; // that was to warm up
+    let before = await turn(0);
+    for (let round = 0; round < turns; round++) {
+      for (let i = 1; i < all.length; i++) {
+        const cost = await turn(i);
+        const after = await turn(0);
+        added[i].push(addedBetween(before, cost, after));
+        before = after;
+      }
+    }
+    return all.map(({ name }, i) => {
+      const row: Row = { scenario, contender: name, cpuUs: median(costs[i]), failures };
+      row.requestsPerSecond = median(rates[i]);
+      if (i > 0) {
+        row.addedUs = median(added[i]);
+        row.spreadUs = medianDistance(added[i], row.addedUs);
+      }
+      this.#log(`  ${name}: ${row.addedUs?.toFixed(2) ?? row.cpuUs!.toFixed(2)} µs`);
       return row;
     });
   }

@@ -8,6 +8,16 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+/** What a turn costs more than the two turns before and after it. */
+export function addedBetween(before: number, turn: number, after: number): number {
+  return turn - (before + after) / 2;
+}
+
+/** Median of the distances from `centre`: half of the values lie no farther from it. */
+export function medianDistance(values: readonly number[], centre: number): number {
+  return median(values.map((value) => Math.abs(value - centre)));
+}
+
 /** The smallest value that `share` (0..1) of the ascending values do not exceed (nearest rank); NaN for none. */
 export function percentile(ascending: ArrayLike<number>, share: number): number {
   if (ascending.length === 0) return Number.NaN;

@@ -12,6 +12,8 @@ import type { Peer } from "./peer.ts";
 
 const START_TIMEOUT_MS = 10_000;
 const FOREVER = "keepalive_requests 1000000000; keepalive_timeout 3600s;";
+/** Where the origin listens: as many nodes of an upstream as there are addresses. */
+export const ORIGIN_ADDRESSES: readonly string[] = Array.from({ length: 20 }, (_, i) => `127.0.0.${i + 1}`);
 /** The fields of Cardea's default format. */
 const LOG_FORMAT =
   `log_format bench '$remote_addr - $remote_user [$time_local] $http_host "$request" $status $body_bytes_sent ` +
@@ -34,7 +36,7 @@ export async function startOrigin(processes: Processes, options: NginxOptions): 
   return start(processes, options, "origin", 2, (port) => [
     "access_log off;",
     `upstream self { server 127.0.0.1:${port}; keepalive 320; ${FOREVER} }`,
-    `server { listen 127.0.0.1:${port} backlog=4096; root ${options.folder}/www; default_type text/plain;`,
+    `server { ${ORIGIN_ADDRESSES.map((address) => `listen ${address}:${port} backlog=4096;`).join(" ")} root ${options.folder}/www; default_type text/plain;`,
     `client_max_body_size 0; client_body_buffer_size 256k;`,
     `location = /post { proxy_pass http://self/; proxy_http_version 1.1; proxy_set_header Connection "";`,
     `proxy_method GET; proxy_pass_request_body off; proxy_set_header Content-Length ""; }`,

@@ -2,9 +2,11 @@
 
 import { memory, start } from "./memory.ts";
 import { churn, openLoop } from "./open-loop.ts";
+import { pluginCost } from "./plugin-cost.ts";
 import { plugins } from "./plugins.ts";
 import { bare, bodies, logged } from "./proxy.ts";
 import { parameters, routes } from "./routes.ts";
+import { scrape } from "./scrape.ts";
 import type { Scenario } from "./scenario.ts";
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -12,10 +14,12 @@ export const SCENARIOS: readonly Scenario[] = [
   logged,
   ...bodies,
   plugins,
+  pluginCost,
   routes,
   parameters,
   openLoop,
   churn,
+  scrape,
   memory,
   start,
 ];

@@ -61,7 +61,7 @@ export const churn: Scenario = {
   },
 };
 
-async function halfLoad(stage: Stage, peers: readonly Peer[]): Promise<number> {
+export async function halfLoad(stage: Stage, peers: readonly Peer[]): Promise<number> {
   const file = join(stage.newFolder("calibration"), "requests");
   writeRequests(file, [{ target: "/api/00001/items/42" }]);
   const rates: number[] = [];
