@@ -20,6 +20,8 @@ import { Deadlines } from "./deadlines.ts";
 import { Explainer } from "./explain/explain.ts";
 import { HttpListeners } from "./listen/http-listeners.ts";
 import { RequestLife } from "./life.ts";
+import { Certificates } from "./tls/certificates.ts";
+import type { TlsServices } from "./tls/handshake.ts";
 import { Overload } from "./overload.ts";
 import { AddressBook } from "./upstream/address-book.ts";
 import { ConnectionPools } from "./upstream/pool.ts";
@@ -35,6 +37,8 @@ export interface GatewayParts {
   log: Log;
   /** Absolute, or "-"; null: no access log. */
   accessLogPath: string | null;
+  /** 48 bytes that all workers of the node have; absent: TLS sessions cannot be resumed by ticket. */
+  ticketKeys?: Buffer | null;
 }
 
 export class Gateway {
@@ -49,7 +53,7 @@ export class Gateway {
   readonly #overload: Overload;
   readonly #pools: ConnectionPools;
 
-  constructor({ config, slot, shared, log, accessLogPath }: GatewayParts) {
+  constructor({ config, slot, shared, log, accessLogPath, ticketKeys }: GatewayParts) {
     const { gauges, threads } = shared;
     this.accessLog =
       accessLogPath === null ? null : new AccessLog({ ...config.accessLog, path: accessLogPath }, log);
@@ -69,6 +73,7 @@ export class Gateway {
       now: () => performance.now(),
       random: Math.random,
     };
+    const certificates = new Certificates(config.tls, ticketKeys ?? null, new LimitedLog(log));
     this.configuration = new Configuration({
       catalog: new PluginCatalog(config.plugins.enabled),
       host: {
@@ -84,6 +89,7 @@ export class Gateway {
       routerMode: config.router.http,
       createUpstream: (upstream, previous) => new Upstream(upstream, upstreamServices, previous),
       setAddresses: (host, addresses) => upstreamServices.addresses.set(host, addresses),
+      certificates,
     });
     this.applier = new Applier(this.configuration);
     const trusted = config.trustedAddresses.length === 0 ? null : new AddressSet(config.trustedAddresses);
@@ -115,7 +121,16 @@ export class Gateway {
       onEnd: () => gauges.add(IN_FLIGHT, -1),
     });
     this.configuration.onBlock = () => this.life.closeBlocked();
+    const tls: TlsServices = {
+      certificates,
+      deadlines: this.#deadlines,
+      timeoutMs: config.http.headerTimeoutMs,
+      helloHandlers: () => this.configuration.globalChain("")?.clientHello ?? null,
+      log: new LimitedLog(log),
+    };
     this.#listeners = new HttpListeners({
+      tls,
+      metrics: shared.metrics,
       http: config.http,
       deadlines: this.#deadlines,
       gauges,
@@ -129,8 +144,8 @@ export class Gateway {
   }
 
   /** One more port, opened here: for tests and tools. Resolves with the port. */
-  listenOn(host: string, port: number): Promise<number> {
-    return this.#listeners.add({ host, port }, false);
+  listenOn(host: string, port: number, isSecure = false): Promise<number> {
+    return this.#listeners.add({ host, port }, false, isSecure);
   }
 
   /** Takes no new connection, lets requests end, closes idle connections; at the timeout, all of them. */

@@ -95,6 +95,12 @@ const ABORT_STATUS: Readonly<Record<AbortReason, number>> = {
   "too-large": 413,
 };
 
+/** A TLS connection serves the hosts that its client certificate, or the lack of one, permits. */
+function isAdmitted(x: HttpExchange): boolean {
+  const { tls } = x.transport.connection;
+  return tls === null || tls.admits(x.request.host, x.request.path);
+}
+
 export class RequestLife {
   readonly #services: LifeServices;
   readonly #found = new RouteMatch<RouteEntry>();
@@ -126,7 +132,7 @@ export class RequestLife {
     services.onBegin();
     if (head.bodyLength !== 0) x.body = new RequestBody(transport);
     if (services.isOverloaded()) this.respond(x, answers.OVERLOADED);
-    else if (request === null) this.respond(x, answers.BAD_REQUEST);
+    else if (request === null || !isAdmitted(x)) this.respond(x, answers.BAD_REQUEST);
     else if (exceeds(head.bodyLength, services.http.maxBodyBytes)) this.respond(x, answers.TOO_LARGE);
     else this.#advance(x);
     return new ClientSide(this, x);

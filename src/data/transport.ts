@@ -13,6 +13,7 @@
 
 import type { Socket } from "node:net";
 import type { HeaderList } from "../lib/headers.ts";
+import type { TlsConnection } from "./tls/tls-connection.ts";
 
 /** Body length that is not known in advance: chunked, or delimited by the end of the connection. */
 export const UNKNOWN_LENGTH = -1;
@@ -97,6 +98,8 @@ export interface ClientConnection {
   /** Address that the PROXY protocol announced; the same as `remoteAddress` when there was none. */
   readonly proxyProtocolAddress: string | null;
   readonly scheme: "http" | "https";
+  /** Null for cleartext. */
+  readonly tls: TlsConnection | null;
   /** Serial number on this worker, and how many requests it has carried, this one included. */
   readonly serial: number;
   readonly requests: number;

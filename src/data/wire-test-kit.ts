@@ -3,6 +3,7 @@
  * real upstreams and pools, and plugins of the test's own. It counts what must be even in the end.
  */
 
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import type { TestContext } from "node:test";
@@ -21,6 +22,7 @@ import { createSharedMemory, openSharedMemory } from "../shared/shared-memory.ts
 import { Configuration } from "./configuration/configuration.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { HttpExchange } from "./exchange/exchange.ts";
+import { Certificates } from "./tls/certificates.ts";
 import { RequestLife } from "./life.ts";
 import { HttpListeners } from "./listen/http-listeners.ts";
 import { AddressBook } from "./upstream/address-book.ts";
@@ -36,6 +38,8 @@ export interface WiredOptions {
 
 export interface Wired {
   port: number;
+  /** Of the TLS listener. */
+  tlsPort: number;
   life: RequestLife;
   configuration: Configuration;
   addresses: AddressBook;
@@ -68,6 +72,7 @@ export async function wired(t: TestContext, options: WiredOptions): Promise<Wire
   const addresses = new AddressBook();
   const upstreams: Upstream[] = [];
   const ended: HttpExchange[] = [];
+  const certificates = new Certificates(config.tls, randomBytes(48), log);
   const configuration = new Configuration({
     catalog,
     host: {
@@ -99,6 +104,7 @@ export async function wired(t: TestContext, options: WiredOptions): Promise<Wire
       return made;
     },
     setAddresses: (host, list) => addresses.set(host, list),
+    certificates,
   });
   const life = new RequestLife({
     configuration,
@@ -117,6 +123,14 @@ export async function wired(t: TestContext, options: WiredOptions): Promise<Wire
     },
   });
   const listeners = new HttpListeners({
+    tls: {
+      certificates,
+      deadlines,
+      timeoutMs: config.http.headerTimeoutMs,
+      helloHandlers: () => configuration.globalChain("")?.clientHello ?? null,
+      log,
+    },
+    metrics: shared.metrics,
     http: config.http,
     deadlines,
     gauges,
@@ -132,6 +146,7 @@ export async function wired(t: TestContext, options: WiredOptions): Promise<Wire
   for (const [i, route] of options.routes.entries())
     put("route", typeof route.id === "string" ? route.id : String(i + 1), route);
   const port = await listeners.add({ host: "127.0.0.1", port: 0 }, false);
+  const tlsPort = await listeners.add({ host: "127.0.0.1", port: 0 }, false, true);
   const clients: Socket[] = [];
   t.after(() => {
     for (const socket of clients) socket.destroy();
@@ -141,6 +156,7 @@ export async function wired(t: TestContext, options: WiredOptions): Promise<Wire
   });
   return {
     port,
+    tlsPort,
     life,
     configuration,
     addresses,

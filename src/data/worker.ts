@@ -30,6 +30,7 @@ const gateway = new Gateway({
   slot,
   shared,
   log,
+  ticketKeys: start.ticketKeys === null ? null : Buffer.from(start.ticketKeys),
   accessLogPath:
     config.accessLog.path === null || config.accessLog.path === "-"
       ? config.accessLog.path

@@ -8,6 +8,7 @@
 
 import type { Static, TObject, TSchema } from "@sinclair/typebox";
 import type { Answer, Exchange } from "./exchange.ts";
+import type { ClientHello, HelloConnection } from "./client-hello.ts";
 import type { PluginHost } from "./host.ts";
 
 /** Nothing goes on; an `Answer` ends the request with it. The engine awaits only a promise. */
@@ -18,6 +19,11 @@ export type PhaseResult = void | Answer | Promise<void | Answer>;
  * one, the higher priority runs first.
  */
 export interface PluginHandlers {
+  /**
+   * A TLS client said hello; no certificate is chosen, and no route is known: this phase runs for global rules alone.
+   * Synchronous. A handler that throws ends the connection. A plugin with `_meta.filter` takes no part.
+   */
+  clientHello?(hello: ClientHello, connection: HelloConnection): void;
   /** Before authentication and routing decisions of other plugins: identify, rewrite. */
   rewrite?(ctx: Exchange): PhaseResult;
   /** Decide whether the request may go on. */

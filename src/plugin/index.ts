@@ -10,6 +10,7 @@ export type {
   PluginDefinition,
   PluginHandlers,
 } from "./definition.ts";
+export type { ClientHello, HelloConnection, TlsVersionName } from "./client-hello.ts";
 export type {
   Answer,
   AnswerBody,

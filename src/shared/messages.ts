@@ -21,6 +21,8 @@ export interface ThreadStart {
   dataFolder: string;
   /** Sockets that this thread serves, already bound: `listen({ fd })`. */
   listeners: ListenerHandle[];
+  /** With which all workers encrypt TLS session tickets, 48 bytes; null: there are no tickets. */
+  ticketKeys: Uint8Array | null;
 }
 
 export interface ListenerHandle {

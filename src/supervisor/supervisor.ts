@@ -7,6 +7,7 @@
  * the workers serve.
  */
 
+import { randomBytes } from "node:crypto";
 import { MessageChannel } from "node:worker_threads";
 import type { StaticConfig } from "../config/static-config.ts";
 import type { Log } from "../lib/log.ts";
@@ -26,6 +27,9 @@ const START_GRACE_MS = 60_000;
 
 /** What control gets to finish its writes and answers, whatever the workers may have. */
 const CONTROL_DRAIN_MS = 5_000;
+
+/** As `tls.createSecureContext` wants them. */
+const TICKET_KEY_BYTES = 48;
 
 /** Control allocates in bursts and is not measured by throughput: a small young generation keeps about 14 MB. */
 const CONTROL_LIMITS = { maxYoungGenerationSizeMb: 6 };
@@ -66,7 +70,16 @@ export class Supervisor {
     const groups = groupsBySlot(config);
     const shared = createSharedMemory(config.memory, groups.length, config.metrics.maxSeriesPerWorker);
     this.#threads = openSharedMemory(shared, SUPERVISOR_SLOT, 0).threads;
-    const around: ThreadSurroundings = { config, dataFolder, shared, threads: this.#threads, sockets, log };
+    const around: ThreadSurroundings = {
+      config,
+      dataFolder,
+      shared,
+      // New with every node: tickets of the one before are not resumed, and none can be read later.
+      ticketKeys: config.tls.sessionTickets ? randomBytes(TICKET_KEY_BYTES) : null,
+      threads: this.#threads,
+      sockets,
+      log,
+    };
     const observer: ThreadObserver = {
       onStarted: (thread) => this.#introduce(thread),
       onReady: (thread) => this.#onThreadReady(thread),

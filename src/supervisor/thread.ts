@@ -28,6 +28,7 @@ export interface ThreadSurroundings {
   config: StaticConfig;
   dataFolder: string;
   shared: SharedBuffers;
+  ticketKeys: Uint8Array | null;
   threads: Threads;
   sockets: Sockets;
   log: Log;
@@ -145,10 +146,20 @@ export class SupervisedThread {
 
   #launch(taken: TakenSockets): void {
     const { role, slot, group, entry, resourceLimits } = this.place;
-    const { shared, config, dataFolder } = this.#around;
+    const { shared, config, dataFolder, ticketKeys } = this.#around;
     const { listeners } = taken;
     const { generation } = this;
-    const workerData: ThreadStart = { role, slot, generation, group, shared, config, dataFolder, listeners };
+    const workerData: ThreadStart = {
+      role,
+      slot,
+      generation,
+      group,
+      shared,
+      config,
+      dataFolder,
+      listeners,
+      ticketKeys,
+    };
     const name = role === "worker" ? `worker ${slot}` : role;
     const worker = new Worker(entry, { name, workerData, resourceLimits });
     this.#worker = worker;

@@ -77,6 +77,7 @@ export class MemoryTransport implements ClientTransport {
       localPort: 9080,
       proxyProtocolAddress: null,
       scheme: "http",
+      tls: null,
       serial: 1,
       requests: 1,
     };

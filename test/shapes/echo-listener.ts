@@ -127,6 +127,7 @@ export async function echoListener(options: EchoOptions = {}): Promise<EchoListe
     ended: () => undefined,
     overLimit: () => refused.push("over-limit"),
     proxyHeaderRefused: () => refused.push("proxy-header"),
+    handshake: (failure) => refused.push(`handshake: ${failure}`),
     requestRefused: (error) => refused.push(error.code),
     fault: (fault) => refused.push(`fault: ${String(fault)}`),
   };
@@ -137,6 +138,7 @@ export async function echoListener(options: EchoOptions = {}): Promise<EchoListe
     meters,
     count,
     proxyProtocol: options.proxyProtocol ?? false,
+    tls: null,
     onHttp2: null,
   });
   const port = await listener.listen({ host: "127.0.0.1", port: 0 });

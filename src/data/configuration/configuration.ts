@@ -68,6 +68,8 @@ export interface ConfigurationServices {
   createUpstream: (config: PublishedUpstream, previous: Upstream | null) => Upstream;
   /** Address items of the resolver. */
   setAddresses(host: string, addresses: readonly string[] | null): void;
+  /** Where certificates go; absent: nobody terminates TLS. */
+  certificates?: { put(id: string, bytes: ItemBytes): void; delete(id: string): void };
 }
 
 export class Configuration {
@@ -260,8 +262,11 @@ export class Configuration {
       case "address":
         this.#services.setAddresses(id, bytes.parse<{ addresses: string[] }>().addresses);
         break;
+      case "ssl":
+        this.#services.certificates?.put(id, bytes);
+        break;
       default:
-      // Kept until the room that serves this kind is built: ssl, stream_route, proto, secret.
+      // Kept until the room that serves this kind is built: stream_route, proto, secret.
     }
     this.#bytesById.set(`${kind}/${id}`, bytes);
   }
@@ -299,6 +304,9 @@ export class Configuration {
         break;
       case "block":
         this.blocks = Blocks.without(this.blocks, id);
+        break;
+      case "ssl":
+        this.#services.certificates?.delete(id);
         break;
       case "address":
         this.#services.setAddresses(id, null);

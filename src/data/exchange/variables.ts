@@ -91,6 +91,8 @@ const prefixed: readonly [prefix: string, resolve: (rest: string) => Reader][] =
   ["cookie_", (rest) => (x) => readCookie(x.request.headers, rest)],
   ["sent_http_", (rest) => byHeader(rest, (x) => x.response.headers)],
   ["upstream_http_", (rest) => byHeader(rest, (x) => x.response.headers)],
+  ["ssl_", (rest) => byTls(`ssl_${rest}`)],
+  ["tls_", (rest) => byTls(`tls_${rest}`)],
   ["http_", (rest) => byHeader(rest, (x) => x.request.headers)],
   ["uri_param_", (rest) => (x) => x.parameterValues[x.parameterNames.indexOf(rest)]],
 ];
@@ -113,6 +115,10 @@ function resolvePrefixed(name: string): Reader | null {
     return reader;
   }
   return null;
+}
+
+function byTls(name: string): Reader {
+  return (x) => x.transport.connection.tls?.variable(name);
 }
 
 function byHeader(

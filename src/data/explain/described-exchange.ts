@@ -54,6 +54,7 @@ class NoClient implements ClientTransport {
       localPort: serverPort,
       proxyProtocolAddress: null,
       scheme,
+      tls: null,
       serial: 0,
       requests: 1,
     };

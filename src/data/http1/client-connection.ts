@@ -17,6 +17,7 @@ import { type Deadlined, NEVER } from "../deadlines.ts";
 import { matchHttp2Preface } from "../listen/detect.ts";
 import { type ByteReader, readWith, releaseReader } from "../listen/shared-read.ts";
 import type { BodyConsumer } from "../transport.ts";
+import type { TlsConnection } from "../tls/tls-connection.ts";
 import { BodyDecoder } from "./body-decoder.ts";
 import { BodyPace } from "./body-pace.ts";
 import { Http1ClientTransport, type TransportOwner } from "./client-transport.ts";
@@ -59,6 +60,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
   readonly localPort: number;
   readonly proxyProtocolAddress: string | null;
   readonly scheme: "http" | "https";
+  readonly tls: TlsConnection | null;
   readonly serial: number;
   requests = 0;
   readonly output: Output;
@@ -84,6 +86,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
     this.localPort = socket.localPort ?? 0;
     this.serial = facts.serial;
     this.scheme = facts.scheme;
+    this.tls = facts.tls;
     this.proxyProtocolAddress = facts.proxyProtocolAddress ?? this.remoteAddress;
     this.#parser = new RequestParser(host.http);
     this.#writes = new WriteWatch(host.http.sendTimeoutMs);
@@ -348,7 +351,8 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
     // Answers to earlier requests may still wait in the output of this tick.
     this.output.release();
     // A plain FIN would look like the regular end of such an answer.
-    if (transport.endsWithConnection) this.#socket.resetAndDestroy();
+    // Over TLS the missing close_notify tells (RFC 8446 6.1), and such a socket has no reset.
+    if (transport.endsWithConnection && this.tls === null) this.#socket.resetAndDestroy();
     else this.#socket.destroy();
   }
 

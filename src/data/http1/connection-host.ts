@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import type { HttpConfig } from "../../config/static-config.ts";
 import type { Deadlines } from "../deadlines.ts";
 import type { RequestListener } from "../transport.ts";
+import type { TlsConnection } from "../tls/tls-connection.ts";
 import type { Http1ClientConnection } from "./client-connection.ts";
 import type { ProtocolError } from "./errors.ts";
 
@@ -26,6 +27,8 @@ export interface ConnectionHost {
 export interface ConnectionFacts {
   readonly serial: number;
   readonly scheme: "http" | "https";
+  /** Null for cleartext. */
+  readonly tls: TlsConnection | null;
   /** Announced by the PROXY protocol; null: none. */
   readonly proxyProtocolAddress: string | null;
 }

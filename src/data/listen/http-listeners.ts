@@ -6,6 +6,8 @@ import type { PluginLog } from "../../plugin/host.ts";
 import type { Deadlines } from "../deadlines.ts";
 import type { RequestListener } from "../transport.ts";
 import { ACCEPTED, ACTIVE, HANDLED, type GaugeLanes } from "../../shared/gauge-lanes.ts";
+import type { MetricFamily, MetricLane } from "../../shared/metric-lane.ts";
+import type { TlsServices } from "../tls/handshake.ts";
 import { ConnectionCount, Listener, type ListenerMeters, type ListenTarget } from "./listener.ts";
 
 export interface HttpListenersOptions {
@@ -14,6 +16,9 @@ export interface HttpListenersOptions {
   gauges: GaugeLanes;
   log: PluginLog;
   onRequest: RequestListener;
+  /** For listeners of the purpose "https"; null: there are none. */
+  tls: TlsServices | null;
+  metrics: MetricLane;
 }
 
 export class HttpListeners {
@@ -33,17 +38,21 @@ export class HttpListeners {
 
   /** Resolves with the ports, in order, once all of them accept; rejects with the first failure. */
   listen(handles: readonly Pick<ListenerHandle, "purpose" | "fd" | "proxyProtocol">[]): Promise<number[]> {
-    const ours = handles.filter((handle) => handle.purpose === "http");
-    return Promise.all(ours.map((handle) => this.add({ fd: handle.fd }, handle.proxyProtocol)));
+    const ours = handles.filter(({ purpose }) => purpose === "http" || purpose === "https");
+    return Promise.all(
+      ours.map(({ fd, proxyProtocol, purpose }) => this.add({ fd }, proxyProtocol, purpose === "https")),
+    );
   }
 
-  add(target: ListenTarget, proxyProtocol: boolean): Promise<number> {
-    const { http, deadlines, onRequest } = this.#options;
+  add(target: ListenTarget, proxyProtocol: boolean, isSecure = false): Promise<number> {
+    const { http, deadlines, onRequest, tls } = this.#options;
+    if (isSecure && tls === null) throw new Error("a TLS listener without certificates");
     const listener = new Listener({
       http,
       deadlines,
       onRequest,
       proxyProtocol,
+      tls: isSecure ? tls : null,
       meters: this.#meters,
       count: this.#count,
       onHttp2: null,
@@ -69,7 +78,8 @@ export class HttpListeners {
   }
 }
 
-function metersOf({ gauges, log }: HttpListenersOptions): ListenerMeters {
+function metersOf({ gauges, log, metrics }: HttpListenersOptions): ListenerMeters {
+  let handshakes: MetricFamily | null = null;
   return {
     accepted() {
       gauges.add(ACCEPTED, 1);
@@ -82,6 +92,12 @@ function metersOf({ gauges, log }: HttpListenersOptions): ListenerMeters {
       log.warn("connection turned away: the worker has as many as it may");
     },
     proxyHeaderRefused: () => log.debug("connection without a valid PROXY header closed"),
+    handshake(failure) {
+      // Made by the first one: who terminates no TLS has no such family.
+      handshakes ??= metrics.counter("tls_handshakes_total", ["result"], "TLS handshakes by their result");
+      handshakes.inc(handshakes.series([failure ?? "success"]));
+      if (failure !== null) log.debug("no TLS connection", { reason: failure });
+    },
     requestRefused: (error) =>
       log.debug("malformed request refused", { code: error.code, status: error.status }),
     fault: (fault) => log.error("fault in a listener", { error: String(fault) }),

@@ -19,6 +19,7 @@ const SILENT: ListenerMeters = {
   ended: () => undefined,
   overLimit: () => undefined,
   proxyHeaderRefused: () => undefined,
+  handshake: () => undefined,
   requestRefused: () => undefined,
   fault: () => undefined,
 };
@@ -61,6 +62,7 @@ describe("the preface of HTTP/2", () => {
       meters: SILENT,
       count,
       proxyProtocol: false,
+      tls: null,
       onHttp2: (socket, rest) => {
         socket.write(`taken ${rest.length} `);
         socket.on("data", (chunk: Buffer) => socket.end(chunk));
@@ -112,7 +114,12 @@ describe("a socket that the shared read buffer does not fit", () => {
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       Object.setPrototypeOf(socket, Object.create(Socket.prototype) as object);
       assert.ok(
-        new Http1ClientConnection(socket, host, { serial: 1, scheme: "http", proxyProtocolAddress: null }),
+        new Http1ClientConnection(socket, host, {
+          serial: 1,
+          scheme: "http",
+          tls: null,
+          proxyProtocolAddress: null,
+        }),
       );
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

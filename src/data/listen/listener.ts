@@ -3,8 +3,8 @@
  * required, and gives each to the engine that speaks its protocol.
  *
  * Promises: gauges are exact (`accepted` once and `ended` once per connection); `drain` stops accepting, ends
- * idle connections and resolves when the last one has ended. TLS will sit between the accepted socket and the
- * engine; HTTP/2 with prior knowledge goes to `ConnectionHost.onHttp2`.
+ * idle connections and resolves when the last one has ended. With `tls` a handshake comes between the PROXY header
+ * and the engine; HTTP/2 with prior knowledge goes to `ConnectionHost.onHttp2`.
  */
 
 import { createServer, type Server, type Socket } from "node:net";
@@ -14,6 +14,8 @@ import type { HttpConfig } from "../../config/static-config.ts";
 import { Http1ClientConnection } from "../http1/client-connection.ts";
 import type { ConnectionHost } from "../http1/connection-host.ts";
 import type { ProtocolError } from "../http1/errors.ts";
+import { Handshake, type HandshakeFailure, type HandshakeHost, type TlsServices } from "../tls/handshake.ts";
+import type { TlsConnection } from "../tls/tls-connection.ts";
 import type { ProxyAnnouncement } from "./proxy-protocol.ts";
 import { ProxyReader } from "./proxy-reader.ts";
 
@@ -29,6 +31,8 @@ export interface ListenerMeters {
   overLimit(): void;
   /** Broken or late PROXY header. */
   proxyHeaderRefused(): void;
+  /** Null: it succeeded. */
+  handshake(failure: HandshakeFailure | null): void;
   requestRefused(error: ProtocolError): void;
   fault(fault: unknown): void;
 }
@@ -46,12 +50,14 @@ export interface ListenerOptions {
   meters: ListenerMeters;
   count: ConnectionCount;
   proxyProtocol: boolean;
+  /** Null: cleartext. */
+  tls: TlsServices | null;
   onHttp2: ((socket: Socket, rest: Buffer) => void) | null;
 }
 
 const BACKLOG = 4096;
 
-export class Listener implements ConnectionHost {
+export class Listener implements ConnectionHost, HandshakeHost {
   readonly http: HttpConfig;
   readonly deadlines: Deadlines;
   readonly onRequest: RequestListener;
@@ -59,6 +65,8 @@ export class Listener implements ConnectionHost {
   readonly #meters: ListenerMeters;
   readonly #count: ConnectionCount;
   readonly #proxyProtocol: boolean;
+  readonly #tls: TlsServices | null;
+  readonly #handshakes = new Set<Handshake>();
   readonly #server: Server;
   readonly #connections = new Set<Http1ClientConnection>();
   #waiting = 0;
@@ -72,12 +80,13 @@ export class Listener implements ConnectionHost {
     this.#meters = options.meters;
     this.#count = options.count;
     this.#proxyProtocol = options.proxyProtocol;
+    this.#tls = options.tls;
     this.#server = createServer({ noDelay: true, allowHalfOpen: true, keepAlive: true }, this.#onSocket);
   }
 
   /** Connections that are open now. */
   get active(): number {
-    return this.#connections.size + this.#waiting;
+    return this.#connections.size + this.#handshakes.size + this.#waiting;
   }
 
   /** Resolves with the port once the socket listens; rejects with the system's error. */
@@ -112,6 +121,11 @@ export class Listener implements ConnectionHost {
   close(): void {
     if (this.#server.listening) this.#server.close();
     for (const connection of this.#connections) connection.destroy();
+    for (const handshake of this.#handshakes) {
+      handshake.destroy();
+      this.#handshakes.delete(handshake);
+      this.#ended();
+    }
   }
 
   readonly #onSocket = (socket: Socket): void => {
@@ -149,10 +163,41 @@ export class Listener implements ConnectionHost {
   };
 
   #start(socket: Socket, announcement: ProxyAnnouncement | null, rest: Buffer | null): void {
+    const proxyProtocolAddress = announcement?.source?.address ?? null;
+    if (this.#tls === null) {
+      this.#speak(socket, proxyProtocolAddress, null, rest);
+      return;
+    }
+    const { remoteAddress = "", remotePort = 0 } = socket;
+    const peer = { remoteAddress, remotePort, proxyProtocolAddress };
+    const handshake = new Handshake(socket, peer, this.#tls, this);
+    this.#handshakes.add(handshake);
+    handshake.start(rest);
+  }
+
+  onSecure(handshake: Handshake, socket: Socket, tls: TlsConnection): void {
+    this.#meters.handshake(null);
+    this.#handshakes.delete(handshake);
+    this.#speak(socket, handshake.peer.proxyProtocolAddress, tls, null);
+  }
+
+  onFailed(handshake: Handshake, failure: HandshakeFailure): void {
+    this.#meters.handshake(failure);
+    this.#handshakes.delete(handshake);
+    this.#ended();
+  }
+
+  #speak(
+    socket: Socket,
+    proxyProtocolAddress: string | null,
+    tls: TlsConnection | null,
+    rest: Buffer | null,
+  ): void {
     const connection = new Http1ClientConnection(socket, this, {
       serial: ++this.#count.serial,
-      scheme: "http",
-      proxyProtocolAddress: announcement?.source?.address ?? null,
+      scheme: tls === null ? "http" : "https",
+      tls,
+      proxyProtocolAddress,
     });
     this.#connections.add(connection);
     if (rest !== null && rest.length > 0) connection.onBytes(rest, rest.length);

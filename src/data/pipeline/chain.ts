@@ -6,6 +6,7 @@
 import type { Answer, Exchange } from "../../plugin/exchange.ts";
 import type { PluginHandlers } from "../../plugin/definition.ts";
 import type { BodyHandler, Handler, HeaderHandler, LogHandler } from "./handlers.ts";
+import type { HelloHandler } from "../tls/handshake.ts";
 import type { CompiledExpression } from "../../lib/expression.ts";
 
 /** One plugin in a chain. */
@@ -27,6 +28,8 @@ export interface ChainLink {
 
 export class PluginChain {
   readonly isEmpty: boolean;
+  /** Before there is a request: a plugin with `_meta.filter`, which asks about requests, takes no part. */
+  readonly clientHello: readonly HelloHandler[] | null;
   readonly rewrite: readonly Handler[] | null;
   /** Rewrite handlers of plugins that only the consumer brought. */
   readonly consumerRewrite: readonly Handler[] | null;
@@ -40,6 +43,7 @@ export class PluginChain {
   constructor(links: ChainLink[]) {
     links.sort((a, b) => b.priority - a.priority || (a.name < b.name ? -1 : 1));
     this.isEmpty = links.length === 0;
+    this.clientHello = phase(links, (link) => (link.filter === null ? link.handlers.clientHello : null));
     this.rewrite = phase(links, (link) => (link.fromConsumer ? null : guarded(link, link.handlers.rewrite)));
     this.consumerRewrite = phase(links, (link) =>
       link.fromConsumer && !link.isAuth ? guarded(link, link.handlers.rewrite) : null,

@@ -1,0 +1,126 @@
+/**
+ * One `ssls` resource on a worker: for which names and listeners it stands, what it asks of clients, and OpenSSL's
+ * contexts for it, made when a handshake first needs them (about a millisecond each).
+ *
+ * It keeps the bytes that all workers share, and no PEM of its own beside the contexts.
+ */
+
+import { constants, createHash, X509Certificate } from "node:crypto";
+import type { SecureContext, SecureVersion } from "node:tls";
+import { compilePattern, type Pattern } from "../../lib/pattern.ts";
+import type { TlsConfig, TlsVersion } from "../../config/static-config.ts";
+import type { PublishedSsl } from "../../model/published.ts";
+import type { ItemBytes } from "../../shared/configuration-bytes.ts";
+import { resolveReference } from "./references.ts";
+
+const FORBIDDING: Readonly<Record<TlsVersion, number>> = {
+  "TLSv1.1": constants.SSL_OP_NO_TLSv1_1,
+  "TLSv1.2": constants.SSL_OP_NO_TLSv1_2,
+  "TLSv1.3": constants.SSL_OP_NO_TLSv1_3,
+};
+
+/** What a certificate asks of clients. */
+export interface MutualRules {
+  /**
+   * The authorities, when they must have signed the client's certificate themselves (depth 0). Node.js shows a server
+   * no intermediate certificates, so that chains cannot be counted: other depths are not told apart.
+   */
+  readonly issuers: readonly X509Certificate[] | null;
+  /** Paths that need no certificate; null: all need one, and the handshake fails without. */
+  readonly openPaths: readonly Pattern[] | null;
+}
+
+export class Certificate {
+  readonly id: string;
+  readonly created: number;
+  readonly isServer: boolean;
+  readonly names: readonly string[];
+  readonly listen: PublishedSsl["listen"];
+  readonly versions: readonly TlsVersion[] | null;
+  readonly mutual: MutualRules | null;
+  readonly #bytes: ItemBytes;
+  readonly #contexts = new Map<string, SecureContext>();
+
+  constructor(bytes: ItemBytes) {
+    const ssl = bytes.parse<PublishedSsl>();
+    this.#bytes = bytes;
+    this.id = ssl.id;
+    this.created = ssl.created;
+    this.isServer = ssl.type === "server" && ssl.enabled;
+    this.names = ssl.names;
+    this.listen = ssl.listen;
+    this.versions = ssl.versions ?? null;
+    this.mutual = ssl.client === undefined ? null : mutualRules(ssl.client);
+  }
+
+  /** Whether a request for this path may come without a client certificate. */
+  isOpen(path: string): boolean {
+    if (this.mutual === null) return true;
+    return this.mutual.openPaths !== null && this.mutual.openPaths.some((pattern) => pattern.test(path));
+  }
+
+  permitsChain(peer: X509Certificate): boolean {
+    const issuers = this.mutual === null ? null : this.mutual.issuers;
+    return issuers === null || issuers.some((issuer) => peer.checkIssued(issuer));
+  }
+
+  /** Throws when a certificate or key cannot be had. `ticketKeys`: 48 bytes, or null for no tickets. */
+  context(versions: readonly TlsVersion[], config: TlsConfig, ticketKeys: Buffer | null): SecureContext {
+    const key = versions.join(" ");
+    let context = this.#contexts.get(key);
+    if (context === undefined) this.#contexts.set(key, (context = this.#make(versions, config, ticketKeys)));
+    return context;
+  }
+
+  /** They are made again when they are needed; connections keep theirs. */
+  dropContexts(): void {
+    this.#contexts.clear();
+  }
+
+  #make(versions: readonly TlsVersion[], config: TlsConfig, ticketKeys: Buffer | null): SecureContext {
+    const { pairs, client } = this.#bytes.parse<PublishedSsl>();
+    const ca = client === undefined ? undefined : resolved(client.ca, "client.ca");
+    let options = ticketKeys === null ? constants.SSL_OP_NO_TICKET : 0;
+    for (const version of Object.keys(FORBIDDING) as TlsVersion[])
+      if (!versions.includes(version)) options |= FORBIDDING[version];
+    // Not imported: a worker that terminates no TLS need not hold the module (about 2 MB).
+    const { createSecureContext } = process.getBuiltinModule("node:tls");
+    return createSecureContext({
+      cert: pairs.map((pair) => resolved(pair.cert, "cert")),
+      key: pairs.map((pair) => resolved(pair.key, "key")),
+      ca,
+      // TLS 1.1 signs with SHA-1, which OpenSSL allows at this level alone.
+      ciphers: versions.includes("TLSv1.1") ? `${config.ciphers}:@SECLEVEL=0` : config.ciphers,
+      honorCipherOrder: true,
+      minVersion: versions[0] as SecureVersion,
+      maxVersion: versions.at(-1) as SecureVersion,
+      secureOptions: options | constants.SSL_OP_NO_RENEGOTIATION,
+      ...(ticketKeys === null ? {} : { ticketKeys }),
+      // A session that was begun here is no way into another certificate, or past another authority.
+      sessionIdContext: createHash("sha256")
+        .update(`${this.id}\n${ca ?? ""}`)
+        .digest("hex")
+        .slice(0, 32),
+    });
+  }
+}
+
+function resolved(text: string, field: string): string {
+  const value = resolveReference(text);
+  if (value === undefined) throw new Error(`${field}: given ${text}, which leads nowhere`);
+  return value;
+}
+
+const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+function mutualRules({
+  ca,
+  depth,
+  skip_mtls_uri_regex: skip,
+}: NonNullable<PublishedSsl["client"]>): MutualRules {
+  const bundle = depth === 0 ? (resolveReference(ca)?.match(PEM) ?? []) : null;
+  return {
+    issuers: bundle === null ? null : bundle.map((pem) => new X509Certificate(pem)),
+    openPaths: skip === undefined ? null : skip.map((pattern) => compilePattern(pattern)),
+  };
+}
