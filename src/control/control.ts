@@ -12,6 +12,7 @@ import type { Store } from "../store/contract.ts";
 import type { SealedFile } from "../store/snapshot/sealed-file.ts";
 import { SnapshotKeeper } from "../store/snapshot/keeper.ts";
 import type { Snapshot } from "../store/snapshot/snapshot.ts";
+import type { ConfigurationItem } from "../shared/configuration-bytes.ts";
 import { AddressItems, type HostResolver } from "./addresses.ts";
 import { type Fallback, StoreFeed } from "./feed.ts";
 import { Publisher } from "./publish.ts";
@@ -26,6 +27,8 @@ export interface ControlParts {
   resolver: HostResolver;
   /** The first published revision is greater. */
   startRevision: number;
+  /** Is told of every item before workers are; absent: nobody is. */
+  onItem?: (item: ConfigurationItem) => void;
   /** Where the last good configuration is kept; absent or null: nowhere. */
   snapshot?: SnapshotPlace | null;
   log: Log;
@@ -68,9 +71,13 @@ export class Control {
       encryption.plugins,
       onceEach((place) => log.warn(`${UNREADABLE}: ${place}`)),
     );
+    const publish = (item: ConfigurationItem): void => {
+      parts.onItem?.(item);
+      this.publisher.change(item);
+    };
     const types = new Map(RESOURCE_TYPES.map((type) => [type.plural, type]));
-    this.state = new ConfigurationState(types, plugins, fields, (item) => this.publisher.change(item));
-    this.#addresses = new AddressItems(resolver, (item) => this.publisher.change(item));
+    this.state = new ConfigurationState(types, plugins, fields, publish);
+    this.#addresses = new AddressItems(resolver, publish);
     this.publisher = new Publisher(threads, () => this.#everything(), startRevision, log);
     const hooks = { onLoaded: () => this.#open(), onSlice: () => this.#onSlice() };
     let fallback: Fallback | null = null;

@@ -24,6 +24,7 @@ import { openSharedMemory } from "../shared/shared-memory.ts";
 import { DocumentStore } from "../store/api/store.ts";
 import type { Store } from "../store/contract.ts";
 import { Control } from "./control.ts";
+import { openHealth } from "./health/open.ts";
 import { openKeyring } from "./keyring.ts";
 import { metricsFacts } from "./metrics-facts.ts";
 import { openStore, snapshotPlace } from "./open-store.ts";
@@ -41,6 +42,7 @@ let takeMessage: ((message: ToThread) => void) | null = null;
 const early: ToThread[] = [];
 let isDraining = false;
 let stopWarmUp: () => void = () => {};
+let stopHealth: () => void = () => {};
 
 parentPort!.on("message", (message: ToThread) => {
   if (takeMessage === null) early.push(message);
@@ -61,6 +63,8 @@ try {
 
 async function run(): Promise<void> {
   const plugins = new PluginCatalog(config.plugins.enabled);
+  const health = openHealth(shared.health, dataFolder, log);
+  stopHealth = () => health.checker.close();
   const control = new Control({
     store: await openStore(config.store, dataFolder, plugins, log),
     plugins,
@@ -74,6 +78,7 @@ async function run(): Promise<void> {
         log.warn("a host name is not resolved", { host, reason, pauseMs }),
     }),
     startRevision: reserveRevisions(dataFolder),
+    onItem: (item) => health.checker.take(item),
     snapshot: snapshotPlace(config, dataFolder),
     log,
   });
@@ -96,7 +101,7 @@ async function run(): Promise<void> {
   }
   const { threads, counters } = shared;
   const controlParts = { state, publisher, plugins, threads, counters, hosts, loaded: loading };
-  const controlApi = createControlServer(controlParts);
+  const controlApi = createControlServer({ ...controlParts, health: health.report });
   await controlApi.ready();
   await listen("control", controlApi.routing);
   const status = createStatusServer({
@@ -105,12 +110,16 @@ async function run(): Promise<void> {
     objection: () => documentObjection(store) ?? ageObjection(control, config.survival.maxAgeMs),
   });
   await listen("status", requestListenerOf(status));
-  const page = new MetricsPage(shared, () => metricsFacts(control, config.metrics.prefix));
+  const page = new MetricsPage(shared, () => {
+    const facts = metricsFacts(control, config.metrics.prefix);
+    return { ...facts, families: [...(facts.families ?? []), ...health.families()] };
+  });
   publisher.renderMetrics = (accept) => page.render(accept);
   if (config.metrics.enabled) {
     await listen("metrics", requestListenerOf(createMetricsServer(page, config.metrics.uri, hosts)));
   }
   await loading;
+  health.checker.start();
   stopWarmUp = warmUp(state.types.values(), plugins.list());
   log.info("configuration loaded", { revision: feed.revision, published: publisher.revision });
 }
@@ -140,6 +149,7 @@ function onMessage(message: ToThread, control: Control): void {
 async function drain(control: Control, timeoutMs: number): Promise<void> {
   isDraining = true;
   stopWarmUp();
+  stopHealth();
   const closed = servers.map((server) => new Promise((resolve) => server.close(resolve)));
   const forced = setTimeout(() => {
     for (const server of servers) server.closeAllConnections();

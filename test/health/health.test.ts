@@ -1,0 +1,139 @@
+/** Health checks in a whole node: how often is probed, who sees it, what outlives deaths and restarts. */
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { test, type TestContext } from "node:test";
+import { RealNode } from "../promises/real-node.ts";
+
+interface Origin {
+  server: Server;
+  port: number;
+  isBad: boolean;
+  probes: number;
+  requests: number;
+  node: { host: string; port: number; weight: number };
+}
+
+async function startOrigin(t: TestContext, port = 0): Promise<Origin> {
+  const server = createServer((request, response) => {
+    if (request.url === "/status") origin.probes++;
+    else origin.requests++;
+    response.writeHead(origin.isBad ? 500 : 200).end(String(origin.port));
+  });
+  server.listen(port, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  const bound = (server.address() as AddressInfo).port;
+  const node = { host: "127.0.0.1", port: bound, weight: 1 };
+  const origin: Origin = { server, port: bound, isBad: false, probes: 0, requests: 0, node };
+  return origin;
+}
+
+const ACTIVE = {
+  http_path: "/status",
+  healthy: { interval: 1, successes: 1 },
+  unhealthy: { interval: 1, http_failures: 1, tcp_failures: 1 },
+};
+
+/** States by port, as the Control API tells them; waits until they are as expected. */
+async function statesBecome(node: RealNode, expected: Record<number, string>): Promise<void> {
+  for (;;) {
+    const { nodes } = await node.control("/v1/healthcheck/upstreams/1");
+    const states = (nodes as { port: number; status: string }[]).map(({ port, status }) => [port, status]);
+    if (states.every(([port, status]) => expected[Number(port)] === status)) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+for (const workers of [1, 8]) {
+  test(`probes come from one checker, at nodes divided by interval, with ${workers} worker(s)`, async (t) => {
+    const origins = [await startOrigin(t), await startOrigin(t), await startOrigin(t)];
+    const node = await RealNode.start(t, {
+      change: (config) => {
+        config.workers = workers;
+        config.groups = [{ name: "default", workers }];
+      },
+    });
+    await node.put("/upstreams/1", { nodes: origins.map((o) => o.node), checks: { active: ACTIVE } });
+    await node.put("/routes/1", { uri: "/*", upstream_id: "1" });
+    for (let i = 0; i < 20; i++) assert.equal((await node.get("/")).status, 200);
+    // From the fourth probe of the first node to its seventh: three intervals.
+    const after = (probes: number): Promise<void> =>
+      new Promise((resolve) => {
+        origins[0].server.on("request", () => {
+          if (origins[0].probes === probes) resolve();
+        });
+      });
+    await after(4);
+    const before = origins.map(({ probes }) => probes);
+    await after(7);
+    for (const [i, { probes }] of origins.entries()) {
+      assert.ok(
+        probes - before[i] >= 2 && probes - before[i] <= 4,
+        `${probes - before[i]} probes in 3 intervals`,
+      );
+    }
+  });
+}
+
+test("a node that fails its probes gets no request, whichever worker asks, and comes back", async (t) => {
+  const [good, bad] = [await startOrigin(t), await startOrigin(t)];
+  const node = await RealNode.start(t);
+  bad.isBad = true;
+  await node.put("/upstreams/1", { nodes: [good.node, bad.node], checks: { active: ACTIVE } });
+  await node.put("/routes/1", { uri: "/*", upstream_id: "1" });
+  await statesBecome(node, { [good.port]: "healthy", [bad.port]: "unhealthy" });
+  const before = bad.requests;
+  // Each on a connection of its own: the kernel spreads them over the workers.
+  for (let i = 0; i < 30; i++) assert.equal((await node.get("/", { connection: "close" })).status, 200);
+  assert.equal(bad.requests, before);
+  const page = await (await fetch(`${node.url("metrics")}/apisix/prometheus/metrics`)).text();
+  assert.match(
+    page,
+    new RegExp(`apisix_upstream_status\\{name="/apisix/upstreams/1",ip="127.0.0.1",port="${bad.port}"\\} 0`),
+  );
+  assert.match(
+    page,
+    new RegExp(`apisix_upstream_status\\{name="/apisix/upstreams/1",ip="127.0.0.1",port="${good.port}"\\} 1`),
+  );
+  bad.isBad = false;
+  await statesBecome(node, { [good.port]: "healthy", [bad.port]: "healthy" });
+  while (bad.requests === before) await node.get("/");
+});
+
+test("what one worker learns from its requests, all of them know at once", async (t) => {
+  const [good, bad] = [await startOrigin(t), await startOrigin(t)];
+  const node = await RealNode.start(t);
+  const checks = {
+    active: { ...ACTIVE, healthy: { interval: 100 }, unhealthy: { interval: 100 } },
+    passive: { unhealthy: { http_statuses: [500], http_failures: 3 } },
+  };
+  await node.put("/upstreams/1", { nodes: [good.node, bad.node], checks });
+  await node.put("/routes/1", { uri: "/*", upstream_id: "1" });
+  bad.isBad = true;
+  let failed = 0;
+  for (let i = 0; i < 60; i++) if ((await node.get("/", { connection: "close" })).status === 500) failed++;
+  assert.equal(failed, 3);
+  assert.equal(bad.requests, 3);
+});
+
+test("the states outlive a restart of the node, and what is killed fails nobody for long", async (t) => {
+  const [stays, dies] = [await startOrigin(t), await startOrigin(t)];
+  const node = await RealNode.start(t);
+  await node.put("/upstreams/1", { nodes: [stays.node, dies.node], checks: { active: ACTIVE } });
+  await node.put("/routes/1", { uri: "/*", upstream_id: "1" });
+  dies.server.close();
+  dies.server.closeAllConnections();
+  await statesBecome(node, { [stays.port]: "healthy", [dies.port]: "unhealthy" });
+  await node.stop();
+  const next = await RealNode.start(t, { folder: node.folder });
+  const { nodes } = await next.control("/v1/healthcheck/upstreams/1");
+  const states = (nodes as { port: number; status: string }[]).map(({ port, status }) => [port, status]);
+  assert.deepEqual(new Map(states as [number, string][]).get(dies.port), "unhealthy");
+  assert.equal((await next.get("/")).status, 200);
+});
