@@ -5,6 +5,7 @@
 
 import { availableParallelism, totalmem } from "node:os";
 import type { ConfigProblem } from "./config-error.ts";
+import { fallback } from "./fallback.ts";
 import { hasAdmin, hasTraffic, store, survival } from "./roles.ts";
 import type { ConfigFile } from "./schema.ts";
 import { DEFAULT_ACCESS_LOG_FORMAT } from "./schema-cardea.ts";
@@ -61,6 +62,7 @@ export function resolveConfig(input: ResolveInput): StaticConfig {
     http: http(input),
     tls: tlsConfig(apisix.ssl),
     upstream: upstreamDefaults(input),
+    fallback: fallback(input),
     router: {
       http: apisix.router.http,
       deleteTailSlash: apisix.delete_uri_tail_slash,

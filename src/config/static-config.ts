@@ -5,6 +5,7 @@
  * data and is handed to every thread. Times are milliseconds here, whatever the file says.
  */
 
+import type { PublishedUpstream } from "../model/published.ts";
 import type { ResourceName } from "../model/resource-names.ts";
 
 export interface StaticConfig {
@@ -15,6 +16,8 @@ export interface StaticConfig {
   http: HttpConfig;
   tls: TlsConfig;
   upstream: UpstreamDefaults;
+  /** Takes requests that no route knows; null: they get 404. */
+  fallback: PublishedUpstream | null;
   router: RouterConfig;
   resolver: ResolverConfig;
   admin: AdminConfig;

@@ -82,6 +82,7 @@ async function run(): Promise<void> {
     snapshot: snapshotPlace(config, dataFolder),
     log,
   });
+  for (const { host } of config.fallback?.nodes ?? []) control.state.keepHost(host);
   takeMessage = (message) => onMessage(message, control);
   for (const message of early.splice(0)) takeMessage(message);
   const loading = control.start();

@@ -264,6 +264,13 @@ export class ConfigurationState {
     return value;
   }
 
+  /** A name that is in use whatever resources say. */
+  keepHost(host: string): void {
+    if (FIRST_ADDRESS.test(host)) return;
+    this.#hostUses.set(host, (this.#hostUses.get(host) ?? 0) + 1);
+    this.hostsChanged = true;
+  }
+
   /** Host names among the nodes of all upstreams in service. */
   hosts(): Set<string> {
     return new Set(this.#hostUses.keys());

@@ -16,6 +16,7 @@ import { AccessLog } from "./access-log.ts";
 import { Applier } from "./configuration/applier.ts";
 import { Configuration } from "./configuration/configuration.ts";
 import { ControlPages } from "./control-pages.ts";
+import { Fallback } from "./fallback.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Explainer } from "./explain/explain.ts";
 import { HttpListeners } from "./listen/http-listeners.ts";
@@ -107,7 +108,15 @@ export class Gateway {
       trusted,
       serverName: config.http.serverTokens ? `cardea/${VERSION}` : "cardea",
       accessLog: this.accessLog,
-      fallback: null,
+      fallback:
+        config.fallback === null
+          ? null
+          : new Fallback({
+              upstream: config.fallback,
+              createUpstream: (upstream, previous) => new Upstream(upstream, upstreamServices, previous),
+              compiler: this.configuration.compiler,
+              metrics: shared.metrics,
+            }),
       log: new LimitedLog(log),
       isOverloaded: () => {
         if (!this.#overload.isOverloaded) return false;

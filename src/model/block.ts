@@ -76,8 +76,8 @@ function normalizeBlock(id: string, value: JsonObject): PublishedBlock {
     status: (value["status"] as number | undefined) ?? STATUS,
     close_connections: value["close_connections"] === true,
   };
-  if (value["route_id"] !== undefined) block.route_id = String(value["route_id"] as string | number);
-  if (value["service_id"] !== undefined) block.service_id = String(value["service_id"] as string | number);
+  if (value["route_id"] !== undefined) block.route_id = idText(value["route_id"]);
+  if (value["service_id"] !== undefined) block.service_id = idText(value["service_id"]);
   if (value["consumer"] !== undefined) block.consumer = value["consumer"] as string;
   if (value["addresses"] !== undefined) block.addresses = value["addresses"] as string[];
   if (value["body"] !== undefined) block.body = value["body"] as string;

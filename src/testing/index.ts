@@ -13,6 +13,7 @@ import type { PluginLog } from "../plugin/host.ts";
 import { resourceTypeBySingular } from "../model/resources.ts";
 import { PluginCatalog } from "../plugins/catalog.ts";
 import { Configuration } from "../data/configuration/configuration.ts";
+import { Fallback } from "../data/fallback.ts";
 import { RequestLife } from "../data/life.ts";
 import { ConfigurationReader, encodeConfiguration } from "../shared/configuration-bytes.ts";
 import { createSharedMemory, openSharedMemory, type SharedBuffers } from "../shared/shared-memory.ts";
@@ -88,7 +89,15 @@ export function testGateway(options: TestGatewayOptions = {}): TestGateway {
     trusted: config.trustedAddresses.length === 0 ? null : new AddressSet(config.trustedAddresses),
     serverName: "cardea",
     accessLog: null,
-    fallback: null,
+    fallback:
+      config.fallback === null
+        ? null
+        : new Fallback({
+            upstream: config.fallback,
+            createUpstream: (upstream) => memoryUpstream(upstream, answer),
+            compiler: configuration.compiler,
+            metrics: shared.metrics,
+          }),
     log,
     isOverloaded: () => false,
     onBegin: () => undefined,
