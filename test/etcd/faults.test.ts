@@ -3,7 +3,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { StoreUnavailableError } from "../../src/store/contract.ts";
+import { type StoreChange, StoreUnavailableError } from "../../src/store/contract.ts";
+import { EtcdClient } from "../../src/store/etcd/client.ts";
+import { Landmark } from "../../src/store/etcd/landmark.ts";
+import { EtcdWatch } from "../../src/store/etcd/watch.ts";
 import { WatchRecorder } from "../../src/store/testkit.ts";
 import { LossyProxy } from "./lossy-proxy.ts";
 import { EtcdCluster, freePorts, WITHOUT_ETCD } from "./members.ts";
@@ -35,6 +38,37 @@ describe("a store over etcd", { skip: WITHOUT_ETCD, timeout: 60_000 }, () => {
     assert.equal(timely.resyncs, 0);
     late.stop();
     timely.stop();
+  });
+
+  test("does not load anew for what was compacted while its own keys were quiet", async (t) => {
+    const flags = ["--experimental-watch-progress-notify-interval", "100ms"];
+    const cluster = await EtcdCluster.start(t, { flags });
+    const options = storeOptions(cluster.endpoints);
+    const store = openStore(t, options);
+    const from = await store.write([route(1)]);
+    const client = new EtcdClient(options, options.log);
+    t.after(() => client.close());
+    const end = new AbortController();
+    const changes: number[] = [];
+    let resyncs = 0;
+    const listener = {
+      onChange: ({ revision }: StoreChange) => changes.push(revision),
+      onResync: () => resyncs++,
+    };
+    const landmark = new Landmark(options.prefix);
+    const watch = new EtcdWatch(client, landmark, options.prefix, from, listener, end.signal, options.log);
+    const over = watch.run();
+    await cluster.put("/elsewhere", "1");
+    await cluster.put("/elsewhere", "2");
+    await watch.reached(from + 2);
+    await cluster.ctl("compact", String(from + 2));
+    await cluster.killAll();
+    await cluster.startAll();
+    const next = await store.write([route(2)]);
+    await watch.reached(next);
+    assert.deepEqual([changes, resyncs], [[next], 0]);
+    end.abort();
+    await over;
   });
 
   test("takes over a restored backup, also one whose revision is beyond by then", async (t) => {
@@ -82,9 +116,12 @@ describe("a store over etcd", { skip: WITHOUT_ETCD, timeout: 60_000 }, () => {
     await assert.rejects(store.load(), StoreUnavailableError);
     assert.ok(!store.contact().isReachable);
     await cluster.startAll();
+    const restartedAt = Date.now();
     await cluster.put("/apisix/routes/3", "{}");
     await mirror.until(({ items }) => items.has("/routes/3"));
     assert.ok(store.contact().isReachable);
+    // Not the load, a probe: what the watch has told is as new as that.
+    while (store.contact().lastAt! < restartedAt) await new Promise((resolve) => setTimeout(resolve, 20));
     assert.deepEqual(Object.keys(mirror.values), ["/routes/1", "/routes/3"]);
     assert.equal(mirror.resyncs, 0);
     assert.deepEqual(told, [

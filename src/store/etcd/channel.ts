@@ -10,7 +10,9 @@ import {
   type ClientDuplexStream,
   type ClientOptions,
   credentials,
+  logVerbosity,
   Metadata,
+  setLogVerbosity,
 } from "@grpc/grpc-js";
 import {
   type DescMessage,
@@ -21,13 +23,16 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import type { EtcdTlsConfig } from "../../config/static-config.ts";
-import { faultOf } from "./faults.ts";
+import { EtcdFault, faultOf } from "./faults.ts";
 
 /** Largest answer that is taken: pages stay far below, and one item can have what its etcd allows. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 /** etcd refuses pings that come more often than every five seconds. */
 const PING_EVERY_MS = 6000;
 const PING_TIMEOUT_MS = 4000;
+/** What is worth to be told stands in the node's own log. */
+setLogVerbosity(logVerbosity.NONE);
+
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { "http:": "80", "https:": "443" };
 
 export class EtcdChannel {
@@ -59,12 +64,13 @@ export class EtcdChannel {
   }
 
   /** Rejects with `EtcdFault`. */
-  call<I extends DescMessage, O extends DescMessage>(
+  async call<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O>,
     request: MessageShape<I>,
     token: string | null,
     deadlineMs: number,
   ): Promise<MessageShape<O>> {
+    this.#assertOpen();
     return new Promise((resolve, reject) => {
       this.#client.makeUnaryRequest(
         pathOf(method),
@@ -86,6 +92,7 @@ export class EtcdChannel {
     method: DescMethodBiDiStreaming<I, O>,
     token: string | null,
   ): ClientDuplexStream<MessageShape<I>, MessageShape<O>> {
+    this.#assertOpen();
     const stream = this.#client.makeBidiStreamRequest(
       pathOf(method),
       (message: MessageShape<I>) => Buffer.from(toBinary(method.input, message)),
@@ -105,6 +112,11 @@ export class EtcdChannel {
     this.isClosed = true;
     for (const stream of this.#streams) stream.cancel();
     this.#client.close();
+  }
+
+  /** Somebody else's call has failed meanwhile. */
+  #assertOpen(): void {
+    if (this.isClosed) throw new EtcdFault("down", "the connection was given up", true);
   }
 }
 

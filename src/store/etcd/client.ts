@@ -90,8 +90,9 @@ export class EtcdClient {
       try {
         this.#channel = new EtcdChannel(url, this.#config.tls);
       } catch (error) {
-        this.#endpoints.failed(url);
-        throw new EtcdFault("down", String(error), true, { cause: error });
+        const fault = new EtcdFault("down", String(error), true, { cause: error });
+        this.#count(url, fault);
+        throw fault;
       }
     }
     return this.#channel;
@@ -167,18 +168,9 @@ export class EtcdClient {
     if (this.#isClosed) return;
     if (fault.kind === "token") this.#token = null;
     if (fault.kind !== "down" && fault.kind !== "later") return;
-    this.#failures++;
-    if (channel === this.#channel) {
-      this.#channel = null;
-      this.#endpoints.failed(channel.url);
-    }
+    if (channel === this.#channel) this.#channel = null;
     channel.close();
-    if (this.#failures < this.#endpoints.count) return;
-    this.#isReachable = false;
-    if (this.#isToldDown) return;
-    this.#isToldDown = true;
-    const effect = this.#wasReached ? "the configuration stays as it is" : "trying on";
-    this.#log.warn(`the etcd does not answer: ${effect}`, { endpoint: channel.url, reason: fault.message });
+    this.#count(channel.url, fault);
   }
 
   /** Waits that long, or until the cluster answers again, or the end. */
@@ -222,6 +214,17 @@ export class EtcdClient {
       this.failed(channel, fault);
       throw fault;
     }
+  }
+
+  #count(url: string, fault: EtcdFault): void {
+    this.#failures++;
+    this.#endpoints.failed(url);
+    if (this.#failures < this.#endpoints.count) return;
+    this.#isReachable = false;
+    if (this.#isToldDown) return;
+    this.#isToldDown = true;
+    const effect = this.#wasReached ? "the configuration stays as it is" : "trying on";
+    this.#log.warn(`the etcd does not answer: ${effect}`, { endpoint: url, reason: fault.message });
   }
 
   async #authenticate(

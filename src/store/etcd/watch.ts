@@ -3,6 +3,9 @@
  * whichever member answers, after making sure that the cluster is still the same. Where it cannot go on (the past
  * was compacted, or the cluster is a restored one) it asks its listener to load anew, and is over.
  *
+ * Where the prefix is quiet and others are not, etcd tells now and then up to where there was nothing, so that a
+ * broken connection need not go back into what is compacted.
+ *
  * etcd gives all changes of a revision together, in order; a large one in fragments, which are put together here.
  */
 
@@ -184,6 +187,10 @@ export class EtcdWatch {
       this.#standsSince = Date.now();
       this.#client.answered();
     }
+    // Without changes and not the first: up to this revision there were none.
+    else if (answer.events.length === 0 && !answer.fragment && this.#events.length === 0) {
+      this.#reach(Math.max(this.#told, Number(answer.header?.revision ?? 0n)));
+    }
     for (const event of answer.events) this.#events.push(event);
     if (answer.fragment || this.#events.length === 0) return;
     const events = this.#events;
@@ -203,9 +210,13 @@ export class EtcdWatch {
         return { type: "delete", key: storeKeyOf(kv!.key, this.#prefix), modRevision: revision };
       return { type: "put", item: itemOf(kv!, this.#prefix) };
     });
-    this.#told = revision;
     for (const event of told) if (event.type === "put") this.#landmark.saw(event.item);
     this.#listener.onChange({ revision, events: told });
+    this.#reach(revision);
+  }
+
+  #reach(revision: number): void {
+    this.#told = revision;
     if (this.#waiters.length === 0) return;
     this.#waiters = this.#waiters.filter((waiter) => {
       if (waiter.revision > revision) return true;

@@ -1,0 +1,55 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { create } from "@bufbuild/protobuf";
+import type { StoreWrite } from "../contract.ts";
+import { EtcdFault } from "./faults.ts";
+import { EtcdHistory } from "./history.ts";
+import { type RequestOp, type TxnRequest, TxnRequestSchema } from "./protocol/rpc_pb.ts";
+import { transactionOf } from "./transaction.ts";
+
+const history = new EtcdHistory(null as never, "/apisix", { historyRevisions: 1, historyDays: 1 });
+
+function request(batch: StoreWrite[], expect: Record<string, number> = {}, hasHistory = true): TxnRequest {
+  const parts = { prefix: "/apisix", batch, expect, author: null, time: 1, leases: new Map(), history };
+  const made = transactionOf({ ...parts, historyLease: hasHistory ? 1n : null });
+  return create(TxnRequestSchema, made.request);
+}
+
+/** As etcd counts: the most of the three lists, and what is below in what that leaves. */
+function operations({ compare, success, failure }: TxnRequest): number {
+  const below = [...success, ...failure].map(({ request }: RequestOp) =>
+    request.case === "requestTxn" ? operations(request.value) : 0,
+  );
+  return Math.max(compare.length, success.length, failure.length) + Math.max(0, ...below);
+}
+
+test("a transaction stays within what etcd takes, or is refused", () => {
+  for (const type of ["put", "delete"] as const) {
+    for (const count of [1, 2, 59, 60, 61, 100, 500, 1000, 1400]) {
+      for (const conditions of [0, 1, 60, 90]) {
+        const batch = Array.from({ length: count }, (_, i) => ({ type, key: `/r/${i}`, value: "{}" }));
+        const expect = Object.fromEntries(Array.from({ length: conditions }, (_, i) => [`/e/${i}`, 0]));
+        assert.ok(operations(request(batch, expect)) <= 128, `${count} ${type} on ${conditions}`);
+        assert.ok(operations(request(batch, expect, false)) <= 128);
+      }
+    }
+  }
+  const many = Array.from({ length: 3000 }, (_, i) => ({ type: "put", key: `/r/${i}`, value: "" }) as const);
+  assert.throws(() => request(many), EtcdFault);
+});
+
+test("the first record is the mark of the batch, and a deletion has its record only where it deletes", () => {
+  const { compare, success } = request([
+    { type: "delete", key: "/a" },
+    { type: "put", key: "/b", value: "{}" },
+  ]);
+  assert.equal(compare.length, 1);
+  assert.match(
+    Buffer.from(compare[0].key).toString(),
+    /^\/cardea\/history\/apisix\/b\/\/0{14}1-[0-9a-f]{16}$/,
+  );
+  assert.deepEqual(
+    success.map(({ request }) => request.case),
+    ["requestTxn", "requestPut", "requestPut"],
+  );
+});
