@@ -179,6 +179,22 @@ test("copies of requests hold nothing up: a mirror that reads nothing, and one t
   await metricReaches(node, 'apisix_mirrored_requests_total{outcome="failed"}', 10);
 });
 
+test("a deadline breaks off an answer that has begun, and answers in the place of one that has not", async (t) => {
+  const node = await RealNode.start(t);
+  const { port } = await origin(t, ({ url }, answer) => {
+    if (url === "/begun") answer.write("a part");
+  });
+  await node.put("/routes/1", {
+    uri: "/*",
+    plugins: { deadline: { budget_ms: 300 } },
+    upstream: { nodes: { [`127.0.0.1:${port}`]: 1 } },
+  });
+  assert.deepEqual(await call(node, "/silent"), { status: 504, text: '{"error_msg":"deadline exceeded"}\n' });
+  await assert.rejects(call(node, "/begun"), { code: "ECONNRESET" });
+  await metricReaches(node, 'apisix_deadline_exceeded_total{outcome="cut"}', 1);
+  await metricReaches(node, 'apisix_deadline_exceeded_total{outcome="broken"}', 1);
+});
+
 async function closedPort(): Promise<number> {
   const server = createTcpServer().listen(0, "127.0.0.1");
   await once(server, "listening");

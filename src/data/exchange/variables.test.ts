@@ -50,6 +50,7 @@ const REQUEST: TestRequest = {
   headers: {
     Cookie: "one=1; Two=zwei; three",
     "X-Thing": "t",
+    under_score: "u",
     Authorization: `Basic ${Buffer.from("ann:pw").toString("base64")}`,
   },
   body: "abc",
@@ -63,6 +64,7 @@ const EXPECTED: Record<string, string | undefined> = {
   host: "shop.a.com",
   http_host: "Shop.A.com:9080",
   http_x_thing: "t",
+  http_under_score: "u",
   http_missing: undefined,
   arg_a: " 1",
   arg_B: "2",

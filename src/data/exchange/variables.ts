@@ -125,8 +125,11 @@ function byHeader(
   rest: string,
   list: (x: HttpExchange) => { joined(name: string): string | undefined },
 ): Reader {
-  const name = rest.toLowerCase().replaceAll("_", "-");
-  return (x) => list(x).joined(name);
+  const asWritten = rest.toLowerCase();
+  const name = asWritten.replaceAll("_", "-");
+  if (name === asWritten) return (x) => list(x).joined(name);
+  // Few fields have underscores in their names; for nginx both are `$http_a_b`.
+  return (x) => list(x).joined(name) ?? list(x).joined(asWritten);
 }
 
 function requestLine(x: HttpExchange): string {

@@ -16,6 +16,7 @@ export default definePlugin({
   version: "0.1.0",
   priority: 966,
   perOwner: true,
+  encrypted: ["rules.weighted_upstreams.upstream.tls.client_key"],
   config: Config,
   check(config) {
     for (const { match, sticky } of config.rules ?? []) {
