@@ -75,6 +75,15 @@ export const BARS: readonly Bar[] = [
     ["scrape", "scraped every second"],
     ["scrape", "at rest"],
   ),
+  ratio("proxy over TLS: CPU per request against nginx", 1.5, "cpuUs", ["tls", "cardea"], ["tls", "nginx"]),
+  // 0.6 × its handshakes per second.
+  ratio(
+    "TLS 1.3 handshakes: CPU against nginx",
+    1 / 0.6,
+    "cpuUs",
+    ["tls-handshakes", "cardea"],
+    ["tls-handshakes", "nginx"],
+  ),
   absolute("idle with two workers: memory", 150, "MB", "memoryMb", ["memory", "idle, two workers"]),
   absolute("start with 50,000 routes", 10, "s", "seconds", ["start", "50,000 routes"]),
   absolute("50,000 routes with four plugins: memory per worker", 100, "MB", "memoryMb", [

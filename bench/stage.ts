@@ -9,6 +9,7 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import type { Pair } from "./certificate.ts";
 import { AdminClient } from "./admin-client.ts";
 import { runGenerator } from "./load/generator.ts";
 import { h2loadCommand, parseH2loadLog, planOpenLoop } from "./load/h2load.ts";
@@ -93,7 +94,7 @@ export class Stage {
     return mkdtempSync(join(this.#folder, `${name}-`));
   }
 
-  async nginx({ accessLog = false } = {}): Promise<Peer> {
+  async nginx({ accessLog = false, pair }: { accessLog?: boolean; pair?: Pair } = {}): Promise<Peer> {
     return this.#keep(
       await startNginxProxy(this.processes, {
         nginx: this.#tools.nginx,
@@ -101,6 +102,7 @@ export class Stage {
         cores: GATEWAY_CORE,
         originPort: this.originPort,
         accessLog,
+        pair,
       }),
     );
   }
@@ -122,13 +124,14 @@ export class Stage {
     const folder = this.newFolder("cardea");
     const dataFolder = join(folder, "data");
     cpSync(seed, dataFolder, { recursive: true });
-    const { anyCore = false, workers = 1, accessLog = false, router } = options;
+    const { anyCore = false, workers = 1, accessLog = false, isSecure, router } = options;
     return this.#keep(
       await startCardea(this.processes, {
         folder,
         dataFolder,
         workers,
         accessLog,
+        isSecure,
         router,
         cores: anyCore ? undefined : GATEWAY_CORE,
       }),
@@ -148,7 +151,7 @@ export class Stage {
       return file;
     });
     const run = (i: number, seconds: number): Promise<LoadResult> =>
-      this.runWrk(contenders[i].peer.port, files[i], seconds);
+      this.runWrk(contenders[i].peer, files[i], seconds);
     // Routes are compiled when they are first used: that is not what a row of this loop measures.
     for (const { peer, requests } of contenders) await this.useAll(peer, requests, 1);
     return this.inTurns(scenario, contenders, (i) => run(i, this.settings.secondsPerRound));
@@ -159,14 +162,16 @@ export class Stage {
     const file = join(this.#folder, "requests-all");
     writeRequests(file, requests);
     for (let sent = 0; sent < requests.length * times;) {
-      const result = await this.runWrk(peer.port, file, WARM_UP_SECONDS);
+      const result = await this.runWrk(peer, file, WARM_UP_SECONDS);
       if (result.failures > 0 || result.requests === 0) throw new Error(`${result.failures} requests failed`);
       sent += result.requests;
     }
   }
 
-  async runWrk(port: number, requestsFile: string, seconds: number): Promise<LoadResult> {
-    const command = wrkCommand(this.#tools.wrk, { port, requestsFile, connections: CONNECTIONS, seconds });
+  async runWrk(peer: Peer, requestsFile: string, seconds: number): Promise<LoadResult> {
+    const { port, isSecure } = peer;
+    const load = { port, isSecure, requestsFile, connections: CONNECTIONS, seconds };
+    const command = wrkCommand(this.#tools.wrk, load);
     return parseWrk(
       await runGenerator(this.#tools.taskset, LOAD_CORE, command, seconds * 1000 + GENERATOR_GRACE_MS),
     );
@@ -233,7 +238,7 @@ export class Stage {
     const turn = async (i: number): Promise<number> => {
       const root = all[i].peer.process.pid!;
       const before = runTimeUs(root);
-      const result = await this.runWrk(all[i].peer.port, files[i], TURN_SECONDS);
+      const result = await this.runWrk(all[i].peer, files[i], TURN_SECONDS);
       failures += result.failures;
       rates[i].push(result.requestsPerSecond);
       const cost = (runTimeUs(root) - before) / result.requests;

@@ -10,13 +10,17 @@ const SCRIPT = join(import.meta.dirname, "requests.lua");
 
 export interface ClosedLoop {
   port: number;
+  isSecure?: boolean;
   /** File of requests as `writeRequests` makes it. */
   requestsFile: string;
   connections: number;
   seconds: number;
 }
 
-export function wrkCommand(wrk: string, { port, requestsFile, connections, seconds }: ClosedLoop): string[] {
+export function wrkCommand(
+  wrk: string,
+  { port, isSecure, requestsFile, connections, seconds }: ClosedLoop,
+): string[] {
   return [
     wrk,
     "--threads",
@@ -29,7 +33,7 @@ export function wrkCommand(wrk: string, { port, requestsFile, connections, secon
     "10s",
     "--script",
     SCRIPT,
-    `http://127.0.0.1:${port}/`,
+    `${isSecure === true ? "https" : "http"}://127.0.0.1:${port}/`,
     "--",
     requestsFile,
   ];

@@ -18,6 +18,8 @@ export interface CardeaOptions {
   cores?: string;
   workers: number;
   accessLog: boolean;
+  /** What is measured is its TLS port. */
+  isSecure?: boolean;
   router?: "radixtree_host_uri" | "radixtree_uri" | "radixtree_uri_with_parameter";
 }
 
@@ -29,10 +31,18 @@ export interface Cardea extends Peer {
 }
 
 export async function startCardea(processes: Processes, options: CardeaOptions): Promise<Cardea> {
-  const { folder, dataFolder, cores, workers, accessLog, router = "radixtree_host_uri" } = options;
+  const {
+    folder,
+    dataFolder,
+    cores,
+    workers,
+    accessLog,
+    isSecure = false,
+    router = "radixtree_host_uri",
+  } = options;
   mkdirSync(folder, { recursive: true });
-  const [port, adminPort, controlPort, metricsPort, statusPort] = await Promise.all(
-    Array.from({ length: 5 }, freePort),
+  const [port, adminPort, controlPort, metricsPort, statusPort, tlsPort] = await Promise.all(
+    Array.from({ length: 6 }, freePort),
   );
   const configFile = join(folder, "config.json");
   const logFile = join(folder, "output.log");
@@ -41,7 +51,7 @@ export async function startCardea(processes: Processes, options: CardeaOptions):
       node_listen: [{ ip: "127.0.0.1", port }],
       control: { ip: "127.0.0.1", port: controlPort },
       status: { ip: "127.0.0.1", port: statusPort },
-      ssl: { enable: false },
+      ssl: { enable: isSecure, listen: [{ ip: "127.0.0.1", port: tlsPort }] },
       router: { http: router },
     },
     deployment: { admin: { admin_listen: { ip: "127.0.0.1", port: adminPort } } },
@@ -73,7 +83,8 @@ export async function startCardea(processes: Processes, options: CardeaOptions):
   return {
     name: "cardea",
     process: child,
-    port: port,
+    port: isSecure ? tlsPort : port,
+    isSecure,
     adminPort: adminPort,
     metricsPort: metricsPort,
     startSeconds,

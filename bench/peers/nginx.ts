@@ -6,6 +6,7 @@
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Pair } from "../certificate.ts";
 import type { Processes } from "../processes.ts";
 import { freePort, portOpens, untilReady } from "./peer.ts";
 import type { Peer } from "./peer.ts";
@@ -48,6 +49,8 @@ export async function startOrigin(processes: Processes, options: NginxOptions): 
 export interface NginxProxyOptions extends NginxOptions {
   originPort: number;
   accessLog: boolean;
+  /** Speaks TLS with this pair. */
+  pair?: Pair;
 }
 
 /**
@@ -55,19 +58,28 @@ export interface NginxProxyOptions extends NginxOptions {
  * over files, as they do in Cardea: nginx's defaults would write large ones to the disk.
  */
 export async function startNginxProxy(processes: Processes, options: NginxProxyOptions): Promise<Peer> {
-  const { accessLog, originPort, folder } = options;
+  const { accessLog, originPort, folder, pair } = options;
   mkdirSync(folder, { recursive: true });
-  return start(processes, options, "nginx", 1, (port) => [
+  if (pair !== undefined) {
+    writeFileSync(`${folder}/cert.pem`, pair.cert);
+    writeFileSync(`${folder}/key.pem`, pair.key);
+  }
+  const tls =
+    pair === undefined
+      ? ""
+      : `ssl_certificate ${folder}/cert.pem; ssl_certificate_key ${folder}/key.pem; ssl_session_tickets off; ssl_protocols TLSv1.2 TLSv1.3;`;
+  const peer = await start(processes, options, "nginx", 1, (port) => [
     LOG_FORMAT,
     accessLog ? `access_log ${folder}/access.log bench buffer=16k;` : "access_log off;",
     `upstream origin { server 127.0.0.1:${originPort}; keepalive 320; ${FOREVER} }`,
-    `server { listen 127.0.0.1:${port} backlog=4096; client_max_body_size 0; location / { proxy_pass http://origin;`,
+    `server { listen 127.0.0.1:${port} ${pair === undefined ? "" : "ssl "}backlog=4096; ${tls} client_max_body_size 0; location / { proxy_pass http://origin;`,
     "proxy_request_buffering off; proxy_buffers 16 16k; proxy_max_temp_file_size 0;",
     `proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;`,
     `proxy_set_header X-Real-IP $remote_addr; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;`,
     `proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $host;`,
     `proxy_set_header X-Forwarded-Port $server_port; } }`,
   ]);
+  return { ...peer, isSecure: pair !== undefined };
 }
 
 async function start(

@@ -9,6 +9,8 @@ export interface Peer {
   name: string;
   process: ChildProcess;
   port: number;
+  /** Speaks TLS. */
+  isSecure?: boolean;
 }
 
 const POLL_MS = 20;

@@ -7,6 +7,7 @@ import { plugins } from "./plugins.ts";
 import { bare, bodies, logged } from "./proxy.ts";
 import { parameters, routes } from "./routes.ts";
 import { scrape } from "./scrape.ts";
+import { tlsHandshakes, tlsRequests } from "./tls.ts";
 import type { Scenario } from "./scenario.ts";
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -17,6 +18,8 @@ export const SCENARIOS: readonly Scenario[] = [
   pluginCost,
   routes,
   parameters,
+  tlsRequests,
+  tlsHandshakes,
   openLoop,
   churn,
   scrape,

@@ -65,9 +65,9 @@ export async function halfLoad(stage: Stage, peers: readonly Peer[]): Promise<nu
   const file = join(stage.newFolder("calibration"), "requests");
   writeRequests(file, [{ target: "/api/00001/items/42" }]);
   const rates: number[] = [];
-  for (const { port } of peers) {
-    await stage.runWrk(port, file, 1);
-    rates.push((await stage.runWrk(port, file, CALIBRATION_SECONDS)).requestsPerSecond);
+  for (const peer of peers) {
+    await stage.runWrk(peer, file, 1);
+    rates.push((await stage.runWrk(peer, file, CALIBRATION_SECONDS)).requestsPerSecond);
   }
   return Math.round(Math.min(...rates) / 2);
 }
