@@ -52,7 +52,11 @@ export class AdminAccess {
     this.#keyRequired = config.keyRequired;
     this.#keys = keys.map((key) => {
       const scope = key.scope === undefined || key.scope === null ? null : new KeyScope(key.scope);
-      return { digest: digestOf(key.key), key, identity: { name: key.name, scope, mayWrite: key.role === "admin" } };
+      return {
+        digest: digestOf(key.key),
+        key,
+        identity: { name: key.name, scope, mayWrite: key.role === "admin" },
+      };
     });
   }
 
