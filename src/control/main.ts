@@ -78,13 +78,14 @@ async function run(): Promise<void> {
         log.warn("a host name is not resolved", { host, reason, pauseMs }),
     }),
     startRevision: reserveRevisions(dataFolder),
-    onItem: (item) => health.checker.take(item),
+    onItem: (item) => health.take(item),
     snapshot: snapshotPlace(config, dataFolder),
     log,
   });
   for (const { host } of config.fallback?.nodes ?? []) control.state.keepHost(host);
   takeMessage = (message) => onMessage(message, control);
   for (const message of early.splice(0)) takeMessage(message);
+  health.drains.connect(control.publisher);
   const loading = control.start();
 
   const { store, state, feed, publisher } = control;
@@ -102,7 +103,7 @@ async function run(): Promise<void> {
   }
   const { threads, counters } = shared;
   const controlParts = { state, publisher, plugins, threads, counters, hosts, loaded: loading };
-  const controlApi = createControlServer({ ...controlParts, health: health.report });
+  const controlApi = createControlServer({ ...controlParts, health: health.report, drains: health.drains });
   await controlApi.ready();
   await listen("control", controlApi.routing);
   const status = createStatusServer({
@@ -120,7 +121,7 @@ async function run(): Promise<void> {
     await listen("metrics", requestListenerOf(createMetricsServer(page, config.metrics.uri, hosts)));
   }
   await loading;
-  health.checker.start();
+  health.start();
   stopWarmUp = warmUp(state.types.values(), plugins.list());
   log.info("configuration loaded", { revision: feed.revision, published: publisher.revision });
 }

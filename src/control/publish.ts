@@ -18,6 +18,7 @@ import type {
   ConfigurationMessage,
   ControlToWorker,
   ExplainMessage,
+  InFlightQuestion,
   PageMessage,
   WorkerToControl,
 } from "../shared/messages.ts";
@@ -62,6 +63,8 @@ export class Publisher {
   renderMetrics: ((accept: string | undefined) => Promise<Omit<PageMessage, "type" | "request">>) | null =
     null;
   /** Hears what workers answer to `ask`. */
+  onInFlight: ((slot: number, message: Extract<WorkerToControl, { type: "in-flight" }>) => void) | null =
+    null;
   onExplained: ((message: Extract<WorkerToControl, { type: "explained" }>) => void) | null = null;
   readonly #threads: Threads;
   readonly #source: SnapshotSource;
@@ -168,6 +171,17 @@ export class Publisher {
     return false;
   }
 
+  /** Puts a question to every worker that has a configuration; gives their slots. */
+  askAll(question: InFlightQuestion): number[] {
+    const asked: number[] = [];
+    for (const peer of this.#peers.values()) {
+      if (!peer.isFed) continue;
+      peer.port.postMessage(question);
+      asked.push(peer.slot);
+    }
+    return asked;
+  }
+
   refusals(): Iterable<Refusal> {
     return this.#refusals.values();
   }
@@ -190,6 +204,9 @@ export class Publisher {
         break;
       case "metrics":
         void this.#answerMetrics(peer, message.request, message.accept);
+        break;
+      case "in-flight":
+        this.onInFlight?.(peer.slot, message);
         break;
       case "explained":
         this.onExplained?.(message);

@@ -11,6 +11,7 @@ import type {
   ControlToWorker,
   ExplainMessage,
   FromThread,
+  InFlightQuestion,
   ThreadStart,
   ToThread,
   WorkerToControl,
@@ -76,10 +77,16 @@ function connectControl(port: MessagePort): void {
   port.on("message", (message: ControlToWorker) => {
     if (message.type === "page") gateway.controlPages.take(message);
     else if (message.type === "explain") explain(port, message);
+    else if (message.type === "in-flight") tellInFlight(port, message);
     else gateway.applier.take(message);
   });
   gateway.controlPages.send = (message) => port.postMessage(message);
   port.postMessage({ type: "hello", revision: shared.threads.applied(slot) } satisfies WorkerToControl);
+}
+
+function tellInFlight(port: MessagePort, { question, upstream, host, port: at }: InFlightQuestion): void {
+  const count = gateway.configuration.currentUpstream(upstream)?.inFlight(host, at) ?? 0;
+  port.postMessage({ type: "in-flight", question, count } satisfies WorkerToControl);
 }
 
 function explain(port: MessagePort, { question, request }: ExplainMessage): void {

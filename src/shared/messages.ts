@@ -59,10 +59,21 @@ export type WorkerToControl =
   /** A client of a route with `public-api` asks for the metrics page. Answered with `page`. */
   | { type: "metrics"; request: number; accept: string | undefined }
   /** The answer to `explain`. */
-  | { type: "explained"; question: number; explanation: Explanation | ExplanationFailure };
+  | { type: "explained"; question: number; explanation: Explanation | ExplanationFailure }
+  /** The answer to the question of the same type. */
+  | { type: "in-flight"; question: number; count: number };
 
 /** Control → worker. */
-export type ControlToWorker = ConfigurationMessage | PageMessage | ExplainMessage;
+export type ControlToWorker = ConfigurationMessage | PageMessage | ExplainMessage | InFlightQuestion;
+
+/** How many attempts run on a node of an upstream? */
+export interface InFlightQuestion {
+  type: "in-flight";
+  question: number;
+  upstream: string;
+  host: string;
+  port: number;
+}
 
 /** What would become of this request? Answered with `explained`; nothing is sent anywhere. */
 export interface ExplainMessage {

@@ -4,6 +4,7 @@
  */
 
 import { fastify, type FastifyInstance, type FastifyRequest, type preHandlerAsyncHookHandler } from "fastify";
+import type { Drains } from "../../control/health/drains.ts";
 import { Explanations } from "../../control/explanations.ts";
 import type { Publisher } from "../../control/publish.ts";
 import type { ConfigurationState, StateEntry } from "../../control/state.ts";
@@ -12,6 +13,7 @@ import type { LimitCounters } from "../../shared/limit-counters.ts";
 import { monotonicMs, type Threads } from "../../shared/threads.ts";
 import { type PluginList, pluginFacts } from "../admin/plugin-facts.ts";
 import type { HostCheck } from "../host-check.ts";
+import { addDrain } from "./drain.ts";
 import { addExplain } from "./explain.ts";
 import { checker, checkers, healthPage, type HealthReport } from "./health.ts";
 import { heldText } from "./held.ts";
@@ -27,6 +29,8 @@ export interface ControlApiParts {
   loaded?: Promise<unknown>;
   /** Absent: nothing is checked. */
   health?: HealthReport;
+  /** Absent: no node can be drained. */
+  drains?: Drains;
 }
 
 const NOTHING_CHECKED: HealthReport = { nodesOf: () => [] };
@@ -114,6 +118,7 @@ export function createControlServer(parts: ControlApiParts): FastifyInstance {
     return wantsHtml(request) ? reply.type("text/html").send(healthPage([info])) : reply.send(info);
   });
   addExplain(server, new Explanations(publisher));
+  if (parts.drains !== undefined) addDrain(server, state, parts.drains);
   server.post("/v1/counters/reset", () => ({ reset: parts.counters.reset() }));
   server.setErrorHandler((error: { statusCode?: number }, _request, reply) => {
     const status = error.statusCode ?? 500;

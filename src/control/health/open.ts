@@ -1,18 +1,25 @@
-/** The health checker of the control thread, with what the APIs show of it. */
+/** The health checker of the control thread and the drains beside it, with what the APIs show of it. */
 
 import { join } from "node:path";
 import type { HealthReport } from "../../api/control/health.ts";
 import type { FactFamily } from "../../api/metrics/exposition.ts";
 import type { Log } from "../../lib/log.ts";
+import type { ConfigurationItem } from "../../shared/configuration-bytes.ts";
 import { HealthRegistry } from "../../shared/health-registry.ts";
 import type { HealthTable } from "../../shared/health-table.ts";
 import { HealthChecker } from "./checker.ts";
+import { Drains } from "./drains.ts";
 import { healthReport, upstreamStatus } from "./report.ts";
 import { SavedStates } from "./saved-states.ts";
 
 export interface Health {
   checker: HealthChecker;
+  drains: Drains;
   report: HealthReport;
+  /** Every item as it is published, before it is. */
+  take(item: ConfigurationItem): void;
+  /** The whole configuration was taken. */
+  start(): void;
   families(): FactFamily[];
 }
 
@@ -20,9 +27,19 @@ export function openHealth(table: HealthTable, dataFolder: string, log: Log): He
   const registry = new HealthRegistry(table);
   const saved = new SavedStates(join(dataFolder, "health.json"), table, log);
   const checker = new HealthChecker({ registry, saved, log });
+  const drains = new Drains(registry, join(dataFolder, "drains.json"), log);
   return {
     checker,
+    drains,
     report: healthReport(checker, table),
+    take(item) {
+      checker.take(item);
+      drains.take(item);
+    },
+    start() {
+      drains.start();
+      checker.start();
+    },
     families: () => [upstreamStatus(checker, table)],
   };
 }

@@ -420,6 +420,11 @@ export class Configuration {
     }
   }
 
+  /** The upstream of that id with what runs on it; null: no request has used it yet. */
+  currentUpstream(id: string): Upstream | null {
+    return this.#upstreams.get(id)?.current ?? null;
+  }
+
   #upstream(id: string): UpstreamReference {
     let reference = this.#upstreams.get(id);
     if (reference === undefined)

@@ -53,6 +53,11 @@ export class UpstreamReference implements OwnUpstream {
     return this.#current;
   }
 
+  /** The version that was used last; it may be out of date. */
+  get current(): Upstream | null {
+    return this.#current;
+  }
+
   /** Nothing new comes here. Requests that run may still ask, and get what they can without anyone listening. */
   dispose(): void {
     this.#isDisposed = true;
