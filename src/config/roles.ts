@@ -51,7 +51,7 @@ function storeOfRole(input: ResolveInput): StoreConfig {
     if (provider !== undefined) return sharedStore(input, "role_data_plane");
     const message = "given nothing, expected etcd, yaml or json";
     addProblem(["deployment", "role_data_plane", "config_provider"], message);
-    return { type: "embedded", historyRevisions: 0, historyDays: 0 };
+    return { type: "embedded", historyRevisions: 0, historyDays: 0, historyBytes: 0 };
   }
   refuseFile(input, "where config_provider is yaml or json only");
   return sharedStore(input, "role_traditional");
@@ -75,8 +75,12 @@ function sharedStore(input: ResolveInput, place: RoleKey): StoreConfig {
     if (hasAdmin(input.filled)) requireSharedKey(input);
     return etcdStore(input);
   }
-  const { history_revisions: historyRevisions, history_days: historyDays } = input.filled.cardea.store;
-  return { type: "embedded", historyRevisions, historyDays };
+  const {
+    history_revisions: historyRevisions,
+    history_days: historyDays,
+    history_size: historyBytes,
+  } = input.filled.cardea.store;
+  return { type: "embedded", historyRevisions, historyDays, historyBytes };
 }
 
 function fileStore({ filled, folder }: ResolveInput, format: "yaml" | "json"): FileStoreConfig {

@@ -339,6 +339,12 @@ export const cardeaSection = section(
         maximum: 36_500,
         description: "Days that it keeps them; whatever is reached first.",
       }),
+      history_size: size({
+        default: 268_435_456,
+        minimum: 1_048_576,
+        maximum: 1024 * GIBIBYTE,
+        description: "Bytes of past versions that the embedded store keeps; the oldest go first.",
+      }),
       file: Type.Optional(
         Type.String({
           minLength: 1,

@@ -165,6 +165,8 @@ export interface EmbeddedStoreConfig {
   /** History: whatever is reached first. */
   historyRevisions: number;
   historyDays: number;
+  /** Of the values of past versions together. */
+  historyBytes: number;
 }
 
 /** An etcd v3, laid out as APISIX does. */

@@ -96,7 +96,8 @@ async function run(): Promise<void> {
     const parts = { store, document, state, feed, publisher, plugins, hosts, log, audit };
     const { listeners } = config;
     const routerMode = config.router.http;
-    const admin = { ...parts, routerMode, listeners, config: config.admin, keys: adminKeys() };
+    const { gauges } = shared;
+    const admin = { ...parts, gauges, routerMode, listeners, config: config.admin, keys: adminKeys() };
     const server = createAdminServer(admin);
     await server.ready();
     await listen("admin", server.routing);

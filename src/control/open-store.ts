@@ -45,11 +45,11 @@ export async function openStore(
   if (config.type === "api") {
     return await DocumentStore.open({ file: sealedFile(dataFolder, "configs"), log });
   }
-  const { historyRevisions, historyDays } = config;
+  const { type: _, ...bounds } = config;
   // The file may be locked for a moment by a process that is being replaced.
   for (let attempt = 1; ; attempt++) {
     try {
-      return new EmbeddedStore({ file: join(dataFolder, "store.db"), historyRevisions, historyDays });
+      return new EmbeddedStore({ file: join(dataFolder, "store.db"), ...bounds });
     } catch (error) {
       if (!isBusy(error) || attempt === OPEN_ATTEMPTS) throw error;
       await new Promise((resolve) => setTimeout(resolve, OPEN_RETRY_MS));

@@ -3,7 +3,7 @@
  *
  * All workers append to the same file; one append of complete lines is never torn by another (POSIX O_APPEND).
  * Lines wait at most `FLUSH_MS` or until the buffer is full. While the disk is slower than the traffic, at most
- * `PENDING_BUFFERS` buffers wait; what comes on top is dropped and counted.
+ * `PENDING_BUFFERS` buffers wait; lines that come on top, or that the disk refuses, are dropped and counted.
  */
 
 import { mkdir, open, type FileHandle } from "node:fs/promises";
@@ -25,14 +25,19 @@ export class AccessLog {
   readonly #log: PluginLog;
   readonly #timer: NodeJS.Timeout;
   #file: Promise<FileHandle> | null = null;
+  readonly #onDropped: (lines: number) => void;
   #text = "";
+  #lines = 0;
   #writing: Promise<void> = Promise.resolve();
   #pending = 0;
-  /** Lines dropped because the disk could not follow. */
-  dropped = 0;
 
-  /** `path` absolute, or "-" for the standard output. */
-  constructor(config: AccessLogConfig & { path: string }, log: PluginLog) {
+  /** `path` absolute, or "-" for the standard output. `onDropped` is told of lines that are lost. */
+  constructor(
+    config: AccessLogConfig & { path: string },
+    log: PluginLog,
+    onDropped: (lines: number) => void = () => {},
+  ) {
+    this.#onDropped = onDropped;
     this.#path = config.path;
     this.#bufferBytes = config.bufferBytes;
     this.#template = compileTemplate(config.format);
@@ -46,6 +51,7 @@ export class AccessLog {
     this.#reader.exchange = x;
     this.#text += `${this.#template.render(this.#reader, this.#escape)}\n`;
     this.#reader.exchange = null;
+    this.#lines++;
     if (this.#text.length >= this.#bufferBytes) this.#flush();
   }
 
@@ -69,16 +75,18 @@ export class AccessLog {
   #flush(): void {
     if (this.#text === "") return;
     const text = this.#text;
+    const lines = this.#lines;
     this.#text = "";
+    this.#lines = 0;
     if (this.#pending >= PENDING_BUFFERS) {
-      this.dropped++;
+      this.#onDropped(lines);
       return;
     }
     this.#pending++;
-    this.#writing = this.#writing.then(() => this.#append(text));
+    this.#writing = this.#writing.then(() => this.#append(text, lines));
   }
 
-  async #append(text: string): Promise<void> {
+  async #append(text: string, lines: number): Promise<void> {
     try {
       if (this.#path === "-") {
         process.stdout.write(text);
@@ -88,6 +96,7 @@ export class AccessLog {
       }
     } catch (error) {
       this.#file = null;
+      this.#onDropped(lines);
       this.#report(error);
     } finally {
       this.#pending--;

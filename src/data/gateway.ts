@@ -11,7 +11,7 @@ import { LimitedLog } from "../lib/limited-log.ts";
 import { AddressSet } from "../lib/address.ts";
 import { PluginCatalog } from "../plugins/catalog.ts";
 import { VERSION } from "../lib/version.ts";
-import { ACTIVE, IN_FLIGHT, REQUESTS, SHED } from "../shared/gauge-lanes.ts";
+import { ACTIVE, IN_FLIGHT, LOG_LINES_DROPPED, REQUESTS, SHED } from "../shared/gauge-lanes.ts";
 import { AccessLog } from "./access-log.ts";
 import { Applier } from "./configuration/applier.ts";
 import { Configuration } from "./configuration/configuration.ts";
@@ -57,7 +57,11 @@ export class Gateway {
   constructor({ config, slot, shared, log, accessLogPath, ticketKeys }: GatewayParts) {
     const { gauges, threads } = shared;
     this.accessLog =
-      accessLogPath === null ? null : new AccessLog({ ...config.accessLog, path: accessLogPath }, log);
+      accessLogPath === null
+        ? null
+        : new AccessLog({ ...config.accessLog, path: accessLogPath }, log, (lines) =>
+            shared.gauges.add(LOG_LINES_DROPPED, lines),
+          );
     this.#overload = new Overload(config.http, ({ delayMs, heapUsedBytes }) =>
       threads.reportLoad(slot, delayMs, heapUsedBytes, gauges.of(slot, ACTIVE)),
     );

@@ -20,6 +20,10 @@ export const HANDLED = 9;
 export const REQUESTS = 10;
 /** Requests refused because the worker was overloaded. */
 export const SHED = 11;
+/** Lines of the access log that the disk was too slow for. */
+export const LOG_LINES_DROPPED = 12;
+/** Refused writes to the Admin API that were one too many for the audit log. */
+export const AUDIT_SUPPRESSED = 13;
 
 const FIRST_TOTAL = 8;
 const LANE_CELLS = 16;

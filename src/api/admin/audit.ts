@@ -1,6 +1,9 @@
 /**
  * One line for every write that was tried: who, from where, what, and how it ended. Bodies and keys are never in
  * it. The lines have a log of their own, since the level of the node's log must not silence them.
+ *
+ * Whoever has no key cannot fill the disk with them: beyond `ANONYMOUS_LINES` in `WINDOW_MS`, refusals of strangers are
+ * only counted, and a line at the end of the window tells how many. Writes with a key always have their line.
  */
 
 import type { Log } from "../../lib/log.ts";
@@ -17,19 +20,59 @@ export interface AuditRecord {
 
 const PATH_CHARACTERS = 512;
 const REASON_CHARACTERS = 1024;
+export const ANONYMOUS_LINES = 60;
+const WINDOW_MS = 10_000;
 
-export function audit(log: Log, record: AuditRecord, answer: Answer, revision?: number): void {
-  const { author, address, method, path } = record;
-  const line: Record<string, unknown> = {
-    author,
-    address,
-    method,
-    path: path.slice(0, PATH_CHARACTERS),
-    status: answer.status,
-  };
-  if (revision !== undefined) line["revision"] = revision;
-  if (answer.status >= 400) line["reason"] = reasonOf(answer);
-  log.info("admin write", line);
+export class AuditTrail {
+  readonly #log: Log;
+  readonly #onSuppressed: () => void;
+  #window: NodeJS.Timeout | null = null;
+  #anonymous = 0;
+  #suppressed = 0;
+
+  /** `onSuppressed` is called for each line that is not written. */
+  constructor(log: Log, onSuppressed: () => void = () => {}) {
+    this.#log = log;
+    this.#onSuppressed = onSuppressed;
+  }
+
+  write(record: AuditRecord, answer: Answer, revision?: number): void {
+    if (record.author === null && !this.#admits()) return;
+    const { author, address, method, path } = record;
+    const line: Record<string, unknown> = {
+      author,
+      address,
+      method,
+      path: path.slice(0, PATH_CHARACTERS),
+      status: answer.status,
+    };
+    if (revision !== undefined) line["revision"] = revision;
+    if (answer.status >= 400) line["reason"] = reasonOf(answer);
+    this.#log.info("admin write", line);
+  }
+
+  /** What was only counted until now is told. */
+  close(): void {
+    if (this.#window !== null) clearTimeout(this.#window);
+    this.#endWindow();
+  }
+
+  #admits(): boolean {
+    this.#window ??= setTimeout(() => this.#endWindow(), WINDOW_MS).unref();
+    this.#anonymous++;
+    if (this.#anonymous <= ANONYMOUS_LINES) return true;
+    this.#suppressed++;
+    this.#onSuppressed();
+    return false;
+  }
+
+  #endWindow(): void {
+    this.#window = null;
+    this.#anonymous = 0;
+    if (this.#suppressed === 0) return;
+    this.#log.info("admin writes without a key", { author: null, suppressed: this.#suppressed });
+    this.#suppressed = 0;
+  }
 }
 
 /** What says 400 may repeat a part of the body, which may be a secret: only the place of the fault is told. */

@@ -13,11 +13,12 @@ import type { Publisher } from "../../control/publish.ts";
 import type { ConfigurationState } from "../../control/state.ts";
 import type { Log } from "../../lib/log.ts";
 import { type Store, StoreUnavailableError } from "../../store/contract.ts";
+import { AUDIT_SUPPRESSED, type GaugeLanes } from "../../shared/gauge-lanes.ts";
 import { DocumentStore } from "../../store/api/store.ts";
 import type { HostCheck } from "../host-check.ts";
 import { AdminAccess, type Identity } from "./access.ts";
 import { type Answer, AnswerError, plainText, refuse, refuseScope } from "./answer.ts";
-import { audit } from "./audit.ts";
+import { AuditTrail } from "./audit.ts";
 import { MAX_BATCH_BYTES, readBatch } from "./batch/request.ts";
 import { BatchWriter } from "./batch/writing.ts";
 import { readBody } from "./body.ts";
@@ -50,6 +51,8 @@ export interface AdminParts {
   hosts: HostCheck;
   /** Of writes; must not be silenced. */
   audit: Log;
+  /** Where what the audit log only counts is counted. */
+  gauges?: GaugeLanes;
   now?: () => number;
 }
 
@@ -99,6 +102,10 @@ export function createAdminServer(parts: AdminParts): FastifyInstance {
     handler: (request, reply) => api.handle(request, reply),
   });
   if (parts.document !== undefined && parts.document !== null) addConfigs(server, api);
+  server.addHook("onClose", (_server, done) => {
+    api.close();
+    done();
+  });
   server.setNotFoundHandler((_request, reply) => send(reply, NOT_FOUND));
   server.setErrorHandler((error, request, reply) => send(reply, api.answerTo(error, request)));
   return server;
@@ -129,17 +136,23 @@ class AdminApi {
   readonly #access: AdminAccess;
   readonly #writer: ResourceWriter;
   readonly #batches: BatchWriter;
+  readonly #trail: AuditTrail;
   readonly #identities = new WeakMap<FastifyRequest, Identity>();
 
   constructor(parts: AdminParts) {
     this.#parts = parts;
     this.#access = new AdminAccess(parts.config, parts.keys);
+    this.#trail = new AuditTrail(parts.audit, () => parts.gauges?.add(AUDIT_SUPPRESSED, 1));
     const { state, store, feed, config, plugins, routerMode: mode } = parts;
     const own = new OwnListeners(parts.listeners);
     const now = parts.now ?? Date.now;
     this.#writer = new ResourceWriter(state, store, feed, own, now);
     const batch = { state, store, feed, own, now, hasStreams: config.streamRoutes !== false };
     this.#batches = new BatchWriter(batch, this.#writer, { mode, plugins });
+  }
+
+  close(): void {
+    this.#trail.close();
   }
 
   /** Headers of every answer, the allow list, and preflights. */
@@ -211,7 +224,7 @@ class AdminApi {
   #audit(request: FastifyRequest, identity: Identity | null, { answer, revision }: Outcome): void {
     const path = request.url.split("?", 1)[0].slice(PREFIX.length);
     const { method, ip: address } = request;
-    audit(this.#parts.audit, { author: identity?.name ?? null, address, method, path }, answer, revision);
+    this.#trail.write({ author: identity?.name ?? null, address, method, path }, answer, revision);
   }
 
   /** What failures look like to the client. */

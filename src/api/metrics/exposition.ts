@@ -14,7 +14,9 @@
 import {
   ACCEPTED,
   ACTIVE,
+  AUDIT_SUPPRESSED,
   HANDLED,
+  LOG_LINES_DROPPED,
   READING,
   REQUESTS,
   SHED,
@@ -175,6 +177,16 @@ function nodeFamilies(shared: SharedMemory, facts: MetricsFacts): FactFamily[] {
     counter("limit_counters_refused_total", "Keys refused because it was full", limits.refusals),
     counter("shared_lock_timeouts_total", "Operations given up for a held lock", limits.lockTimeouts),
     counter("requests_shed_total", "Requests refused because a worker was overloaded", gauges.total(SHED)),
+    counter(
+      "access_log_lines_dropped_total",
+      "Lines of the access log that the disk was too slow for",
+      gauges.total(LOG_LINES_DROPPED),
+    ),
+    counter(
+      "audit_suppressed_total",
+      "Refused writes to the Admin API that the audit log only counts",
+      gauges.total(AUDIT_SUPPRESSED),
+    ),
   ];
 }
 

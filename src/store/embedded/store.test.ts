@@ -16,6 +16,10 @@ function newFolder(): { file: string; remove: () => void } {
   return { file: join(folder, "store.db"), remove: () => rmSync(folder, { recursive: true }) };
 }
 
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
 testStoreContract("embedded store", async () => {
   const { file, remove } = newFolder();
   let store = new EmbeddedStore({ file, ...bounds });
@@ -69,6 +73,29 @@ describe("embedded store", () => {
     while ((await second.history("/k", 1000)).length > 1)
       await new Promise((resolve) => setImmediate(resolve));
     assert.equal((await second.get("/k"))!.value, "299");
+    await second.close();
+    remove();
+  });
+
+  test("forgets the oldest versions when all past ones have more bytes than allowed", async () => {
+    const { file, remove } = newFolder();
+    const limits = { historyRevisions: 1_000_000, historyDays: 30, historyBytes: 100_000 };
+    const first = new EmbeddedStore({ file, ...limits });
+    const value = (i: number): string => `${i}${"\u00e4".repeat(5000)}`;
+    // What exists is not counted, however large it is.
+    await first.write([{ type: "put", key: "/large", value: "x".repeat(500_000) }]);
+    for (let i = 0; i < 8; i++) await first.write([{ type: "put", key: "/k", value: value(i) }]);
+    assert.equal((await first.history("/k", 100)).length, 8, "they have fewer bytes");
+    for (let i = 8; i < 40; i++) await first.write([{ type: "put", key: "/k", value: value(i) }]);
+    while ((await first.history("/k", 100)).length > 10) await nextTurn();
+    assert.equal((await first.history("/k", 100)).length, 10, "nine past ones and the newest");
+    await first.write([{ type: "delete", key: "/large" }]);
+    while ((await first.history("/large", 100)).length > 1) await nextTurn();
+    await first.close();
+    // What the file holds is counted anew at the next start.
+    const second = new EmbeddedStore({ file, ...limits, historyBytes: 10_000 });
+    while ((await second.history("/k", 100)).length > 1) await nextTurn();
+    assert.equal((await second.get("/k"))!.value, value(39));
     await second.close();
     remove();
   });
