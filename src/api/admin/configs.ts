@@ -59,10 +59,12 @@ export async function putConfigs(
   const { document: store, state, feed, log } = parts;
   const body = wholeDocument(readBody());
   const now = parts.now ?? Date.now;
+  if (store.document?.digest === digest) return { answer: { status: 204 } };
+  for await (const finding of findingsOf(body, state, true)) {
+    throw new AnswerError(refuse(400, messageOf(finding.error)));
+  }
   const revision = await store.replace((before) => {
     if (before?.digest === digest) return null;
-    const finding = findingsOf(body, state, true).at(0);
-    if (finding !== undefined) throw new AnswerError(refuse(400, messageOf(finding.error)));
     const next = nextDocument(before, body, digest, now());
     if (typeof next === "string") throw new AnswerError(refuse(400, next));
     return next;

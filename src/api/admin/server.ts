@@ -263,7 +263,7 @@ class AdminApi {
       return this.#onBatch(request, query, identity);
     }
     const answer = this.#aboutTypes(request, steps, query);
-    if (answer !== null) return { answer };
+    if (answer !== null) return { answer: await answer };
     const target = targetOf(steps, this.#parts.state.types);
     if (target?.type.plural === "stream_routes" && this.#parts.config.streamRoutes === false) {
       return { answer: refuse(400, "stream mode is disabled, can not add stream routes") };
@@ -280,7 +280,11 @@ class AdminApi {
   }
 
   /** What is said about types and plugins, and checks that write nothing; null: the path is about a resource. */
-  #aboutTypes(request: FastifyRequest, steps: readonly string[], query: Query): Answer | null {
+  #aboutTypes(
+    request: FastifyRequest,
+    steps: readonly string[],
+    query: Query,
+  ): Answer | Promise<Answer> | null {
     const { state, plugins } = this.#parts;
     const [first, second, third] = steps;
     const { method } = request;
@@ -334,7 +338,7 @@ class AdminApi {
     const { state, feed, log, now } = this.#parts;
     const { method, headers } = request;
     if (steps[0] !== "configs" || steps.length > 1) {
-      return { answer: this.#aboutTypes(request, steps, query) ?? NOT_FOUND };
+      return { answer: (await this.#aboutTypes(request, steps, query)) ?? NOT_FOUND };
     }
     const isWrite = method === "PUT";
     if (scope !== null)

@@ -17,12 +17,20 @@ export interface Finding {
 }
 
 const FINDING_LIMIT = 1000;
+/** Work in one turn of the event loop. */
+const SLICE_MS = 8;
 
 /** `isWhole`: the document is one that may be put, whose items may have a `modifiedIndex`. */
-export function validateConfigs(document: unknown, state: ConfigurationState, isWhole: boolean): Answer {
-  const findings = findingsOf(wholeDocument(document), state, isWhole);
-  if (findings.length === 0) return { status: 200, body: {} };
-  const errors = findings.slice(0, FINDING_LIMIT);
+export async function validateConfigs(
+  document: unknown,
+  state: ConfigurationState,
+  isWhole: boolean,
+): Promise<Answer> {
+  const errors: Finding[] = [];
+  for await (const finding of findingsOf(wholeDocument(document), state, isWhole)) {
+    if (errors.push(finding) === FINDING_LIMIT) break;
+  }
+  if (errors.length === 0) return { status: 200, body: {} };
   return { status: 400, body: { error_msg: "Configuration validation failed", errors } };
 }
 
@@ -33,27 +41,30 @@ export function wholeDocument(body: unknown): JsonObject {
   throw new AnswerError(refuse(400, "invalid request body: expected an object"));
 }
 
-export function findingsOf(document: JsonObject, state: ConfigurationState, isWhole: boolean): Finding[] {
-  const findings: Finding[] = [];
+/** In slices: a document may have tens of thousands of resources. */
+export async function* findingsOf(
+  document: JsonObject,
+  state: ConfigurationState,
+  isWhole: boolean,
+): AsyncGenerator<Finding, void, void> {
   for (const plural of state.types.keys()) {
     const version = document[`${plural}_conf_version`];
     if (version !== undefined && typeof version !== "number") {
       const error = `${plural}_conf_version must be a number, got ${typeof version === "object" ? "table" : typeof version}`;
-      findings.push({ resource_type: plural, error });
+      yield { resource_type: plural, error };
     }
     const items = document[plural];
-    if (Array.isArray(items)) findings.push(...checkItems(plural, items, state, isWhole));
+    if (Array.isArray(items)) yield* checkItems(plural, items, state, isWhole);
   }
-  return findings;
 }
 
-function checkItems(
+async function* checkItems(
   plural: string,
   items: readonly unknown[],
   state: ConfigurationState,
   isWhole: boolean,
-): Finding[] {
-  const findings: Finding[] = [];
+): AsyncGenerator<Finding, void, void> {
+  let end = performance.now() + SLICE_MS;
   const ids = new Set<string>();
   const context = { plugins: state.context(null, null).plugins };
   for (const [index, given] of items.entries()) {
@@ -66,13 +77,15 @@ function checkItems(
         ? `invalid secret id: ${id}`
         : validateResource(type, item, context, id === "" ? undefined : id)?.message;
     const at = { resource_type: plural, resource_id: id, index };
-    if (fault !== undefined) findings.push({ ...at, error: fault });
+    if (fault !== undefined) yield { ...at, error: fault };
     if (id !== "" && ids.has(id)) {
-      findings.push({ ...at, error: `found duplicate ${idName(plural, isCredential)} ${id} in ${plural}` });
+      yield { ...at, error: `found duplicate ${idName(plural, isCredential)} ${id} in ${plural}` };
     }
     ids.add(id);
+    if (performance.now() < end) continue;
+    await new Promise((resolve) => setImmediate(resolve));
+    end = performance.now() + SLICE_MS;
   }
-  return findings;
 }
 
 /** What is no whole number stays, and is refused as an unknown field. */

@@ -106,16 +106,10 @@ test("watchers hear what is different and nothing else", async () => {
   const store = await open();
   const recorder = new WatchRecorder(store, 0);
   await put(store, {
-    routes: [
-      { id: "1", modifiedIndex: 7 },
-      { id: "2", modifiedIndex: 7 },
-    ],
+    routes: [{ id: "0" }, { id: "1", modifiedIndex: 7 }, { id: "2", modifiedIndex: 7 }],
   });
   await put(store, {
-    routes: [
-      { id: "1", modifiedIndex: 7 },
-      { id: "3", modifiedIndex: 8 },
-    ],
+    routes: [{ id: "0" }, { id: "1", modifiedIndex: 7 }, { id: "3", modifiedIndex: 8 }],
   });
   assert.deepEqual(recorder.revisions, [1, 2]);
   const second = recorder.changes[1].events.map((event) =>

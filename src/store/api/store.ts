@@ -168,11 +168,13 @@ export class DocumentStore implements Store {
     for (const each of found) {
       const { key, value, position, modifiedIndex } = each;
       const before = this.#items.get(key);
+      const isEqual =
+        before !== undefined && before.item.value === value && before.item.createRevision === position;
       const isHeld = before !== undefined && modifiedIndex !== null && before.modifiedIndex === modifiedIndex;
-      const item = isHeld ? before.item : storedItem(each);
+      const item = isEqual || isHeld ? before.item : storedItem(each);
       items.set(key, { item, modifiedIndex });
-      if (isHeld && (before.item.value !== value || before.item.createRevision !== position)) held.push(item);
-      if (before === undefined || !isSame(before.item, item)) events.push({ type: "put", item });
+      if (isHeld && !isEqual) held.push(item);
+      if (item !== before?.item) events.push({ type: "put", item });
     }
     for (const key of this.#items.keys()) {
       if (!items.has(key)) events.push({ type: "delete", key, modRevision: revision });
@@ -211,7 +213,7 @@ export class DocumentStore implements Store {
   }
 }
 
-/** The client's numbers stand for revisions; the place in the list orders routes that are otherwise equal. */
+/** The client's numbers, at the time of the last difference, stand for revisions; the place in the list orders routes that are otherwise equal. */
 function storedItem({ key, value, position, modifiedIndex, version }: DocumentItem): StoredItem {
   return {
     key,
@@ -219,8 +221,4 @@ function storedItem({ key, value, position, modifiedIndex, version }: DocumentIt
     createRevision: position,
     modRevision: Math.max(1, Math.floor(modifiedIndex ?? version)),
   };
-}
-
-function isSame(a: StoredItem, b: StoredItem): boolean {
-  return a.value === b.value && a.createRevision === b.createRevision && a.modRevision === b.modRevision;
 }
