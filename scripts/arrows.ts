@@ -19,7 +19,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   control: ["lib", "plugin", "plugins", "model", "shared", "config", "store", "api"],
   api: ["lib", "plugin", "plugins", "model", "shared", "config", "store", "control"],
   supervisor: ["lib", "shared", "config"],
-  cli: ["lib", "config", "model"],
+  cli: ["lib", "config", "model", "shared", "store"],
   testing: ["lib", "plugin", "plugins", "model", "shared", "config", "data"],
 };
 

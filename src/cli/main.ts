@@ -5,34 +5,86 @@
 
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { parseArgs } from "node:util";
+import { parseArgs, type ParseArgsConfig } from "node:util";
 import { ConfigError, loadStaticConfig } from "../config/load.ts";
 import { nearest } from "../config/nearest.ts";
+import { apply, diff } from "./apply.ts";
 import { COMMANDS, commandNamed, helpOf, overview } from "./commands.ts";
 import type { Command } from "./commands.ts";
+import { Connection } from "./connection.ts";
+import { explain } from "./explain.ts";
+import { exportResources } from "./export.ts";
+import { importResources } from "./import/import.ts";
+import { CommandError, DONE, MISUSED, type Terminal, WRONG } from "./terminal.ts";
 
-export interface Terminal {
-  stdout: { write(text: string): unknown };
-  stderr: { write(text: string): unknown };
-  env: NodeJS.ProcessEnv;
-}
+export type { Terminal } from "./terminal.ts";
 
-const OPTIONS = {
+const COMMON = {
   config: { type: "string", short: "c" },
   data: { type: "string", short: "d" },
   help: { type: "boolean", short: "h" },
 } as const;
+const NODE = { ...COMMON, admin: { type: "string" }, "key-file": { type: "string" } } as const;
+const WRITING = {
+  ...NODE,
+  prune: { type: "boolean" },
+  select: { type: "string", multiple: true },
+  json: { type: "boolean" },
+} as const;
+const OUTPUT = { output: { type: "string", short: "o" }, format: { type: "string" } } as const;
 
-const DONE = 0;
-const WRONG = 1;
-const MISUSED = 2;
+/** Options of each command, as `commands.ts` tells them. */
+const OPTIONS = {
+  start: COMMON,
+  check: COMMON,
+  version: { help: COMMON.help },
+  diff: WRITING,
+  apply: { ...WRITING, "dry-run": { type: "boolean" } },
+  export: { ...NODE, ...OUTPUT },
+  import: { help: COMMON.help, ...OUTPUT, from: { type: "string" }, strict: { type: "boolean" } },
+  explain: {
+    ...COMMON,
+    control: { type: "string" },
+    method: { type: "string", short: "X" },
+    header: { type: "string", short: "H", multiple: true },
+    body: { type: "string" },
+    client: { type: "string" },
+    consumer: { type: "string" },
+    route: { type: "string" },
+    json: { type: "boolean" },
+  },
+} as const;
+
+/** Of all commands together; each knows which it has. */
+interface Values {
+  config?: string;
+  data?: string;
+  help?: boolean;
+  admin?: string;
+  control?: string;
+  "key-file"?: string;
+  prune?: boolean;
+  select?: string[];
+  json?: boolean;
+  "dry-run"?: boolean;
+  output?: string;
+  format?: string;
+  from?: string;
+  strict?: boolean;
+  method?: string;
+  header?: string[];
+  body?: string;
+  client?: string;
+  consumer?: string;
+  route?: string;
+}
 
 /** `argv` is without node and script: ["check", "-c", "config.yaml"]. */
 export function main(argv: string[], terminal: Terminal = process): Promise<number> {
-  return Promise.resolve(run(argv, terminal));
+  return run(argv, terminal);
 }
 
-function run(argv: string[], terminal: Terminal): number {
+async function run(argv: string[], terminal: Terminal): Promise<number> {
   const [name = "", ...rest] = argv;
   if (name === "" || name === "-h" || name === "--help") {
     (name === "" ? terminal.stderr : terminal.stdout).write(overview());
@@ -45,10 +97,15 @@ function run(argv: string[], terminal: Terminal): number {
   return runCommand(command, rest, terminal);
 }
 
-function runCommand(command: Command, args: string[], terminal: Terminal): number {
-  let values: { config?: string; data?: string; help?: boolean };
+async function runCommand(command: Command, args: string[], terminal: Terminal): Promise<number> {
+  let values: Values;
+  let positionals: string[];
   try {
-    ({ values } = parseArgs({ args, options: OPTIONS, strict: true, allowPositionals: false }));
+    const options: ParseArgsConfig["options"] = OPTIONS[command.name as keyof typeof OPTIONS];
+    const allowPositionals = command.argument !== undefined;
+    const parsed = parseArgs({ args, options, strict: true, allowPositionals });
+    values = parsed.values;
+    positionals = parsed.positionals;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     return misused(terminal, `${reason}\nSee cardea ${command.name} --help.`);
@@ -57,14 +114,52 @@ function runCommand(command: Command, args: string[], terminal: Terminal): numbe
     terminal.stdout.write(helpOf(command));
     return DONE;
   }
-  switch (command.name) {
+  if (command.argument !== undefined && positionals.length !== 1) {
+    const message = `given ${positionals.length} arguments, expected one ${command.argument}`;
+    return misused(terminal, `${message}\nSee cardea ${command.name} --help.`);
+  }
+  try {
+    return await perform(command.name, positionals[0], values, terminal);
+  } catch (error) {
+    if (!(error instanceof CommandError || error instanceof ConfigError)) throw error;
+    terminal.stderr.write(`${error.message}\n`);
+    return error instanceof CommandError ? error.code : WRONG;
+  }
+}
+
+async function perform(name: string, argument: string, values: Values, terminal: Terminal): Promise<number> {
+  const connection = new Connection(values, terminal.env);
+  const { prune = false, select = [], json = false, output = null } = values;
+  const isDryRun = values["dry-run"] === true;
+  switch (name) {
     case "version":
       return printVersion(terminal);
     case "check":
       return check(values, terminal);
+    case "diff":
+      return await diff({ file: argument, prune, select, isDryRun, json }, connection, terminal);
+    case "apply":
+      return await apply({ file: argument, prune, select, isDryRun, json }, connection, terminal);
+    case "export":
+      return await exportResources({ output, format: formatOf(values) }, connection, terminal);
+    case "import": {
+      const { from = null, strict = false } = values;
+      const format = formatOf(values);
+      return importResources({ file: argument, from, output, format, isStrict: strict }, terminal);
+    }
+    case "explain": {
+      const { method, header = [], body, client, consumer, route } = values;
+      const request = { uri: argument, method, headers: header, body, client, consumer, route, json };
+      return await explain(request, connection, terminal);
+    }
     default:
-      return misused(terminal, `cardea ${command.name} runs through bin/cardea only`);
+      return misused(terminal, `cardea ${name} runs through bin/cardea only`);
   }
+}
+
+function formatOf({ format = "yaml" }: Values): "yaml" | "json" {
+  if (format === "yaml" || format === "json") return format;
+  throw new CommandError(`--format: given ${JSON.stringify(format)}, expected yaml or json`, MISUSED);
 }
 
 function check(values: { config?: string; data?: string }, terminal: Terminal): number {

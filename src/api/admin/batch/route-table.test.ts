@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
 import { Router } from "../../../data/route/router.ts";
-import type { PublishedRoute } from "../../../model/published.ts";
 import { RouteTable } from "./route-table.ts";
 
 const HOSTS = ["a.com", "*.a.com", "*.b.a.com", "b.a.com", "a.com:81", "*.com"];
@@ -32,7 +31,7 @@ test("requests meet the routes of a table in the order in which the router tries
       for (const [i, fields] of all.entries()) {
         const id = String(i);
         router.insert({ ...fields, id, createdOrder: fields.created }, id);
-        table.add({ ...fields, id, enabled: true } as PublishedRoute, fields.hosts);
+        table.add({ ...fields, id, enabled: true }, fields.hosts);
       }
       const host = rawHost.replace(/:\d+$/, "");
       const variable = () => undefined;
