@@ -62,6 +62,7 @@ export function resolveConfig(input: ResolveInput): StaticConfig {
     http: http(input),
     tls: tlsConfig(apisix.ssl),
     upstream: upstreamDefaults(input),
+    healthChecks: !apisix.disable_upstream_healthcheck,
     fallback: fallback(input),
     router: {
       http: apisix.router.http,

@@ -220,7 +220,10 @@ const apisixSection = section(
       },
       { description: "Encryption of the configuration at rest, as APISIX does it." },
     ),
-    disable_upstream_healthcheck: Type.Optional(withoutEffect("Health checks.")),
+    disable_upstream_healthcheck: Type.Boolean({
+      default: false,
+      description: "Whether `checks` of upstreams have no effect.",
+    }),
     lru: Type.Optional(withoutEffect("Caches for secrets.")),
     tracing: Type.Optional(withoutEffect("Spans per phase.")),
   },

@@ -16,6 +16,8 @@ export interface StaticConfig {
   http: HttpConfig;
   tls: TlsConfig;
   upstream: UpstreamDefaults;
+  /** Whether `checks` of upstreams have an effect. */
+  healthChecks: boolean;
   /** Takes requests that no route knows; null: they get 404. */
   fallback: PublishedUpstream | null;
   router: RouterConfig;

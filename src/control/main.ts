@@ -63,7 +63,7 @@ try {
 
 async function run(): Promise<void> {
   const plugins = new PluginCatalog(config.plugins.enabled);
-  const health = openHealth(shared.health, dataFolder, log);
+  const health = openHealth(shared.health, config, dataFolder, log);
   stopHealth = () => health.checker.close();
   const control = new Control({
     store: await openStore(config.store, dataFolder, plugins, log),

@@ -16,12 +16,14 @@ export interface NodeHealth {
 
 /** The health checker, as this API needs it. */
 export interface HealthReport {
+  /** Before store keys in the names that are shown; "/apisix" by default. */
+  prefix?: string;
   /** Of the upstream in the resource with this store key ("/routes/1"). */
   nodesOf(key: string): NodeHealth[];
 }
 
 export interface CheckerInfo {
-  /** "/apisix/routes/1". */
+  /** "/apisix/routes/1"; "/routes/1" where resources come from a file. */
   name: string;
   type: string | undefined;
   nodes: NodeHealth[];
@@ -63,7 +65,11 @@ function checkerOf(entry: StateEntry, report: HealthReport): CheckerInfo | null 
   // Not the text of the store: it may be anything, and what is not in service is not checked.
   const checks = entry.published === null ? null : checksOf(JSON.parse(entry.published));
   if (checks === null) return null;
-  return { name: `/apisix${entry.key}`, type: typeOf(checks), nodes: report.nodesOf(entry.key) };
+  return {
+    name: (report.prefix ?? "/apisix") + entry.key,
+    type: typeOf(checks),
+    nodes: report.nodesOf(entry.key),
+  };
 }
 
 function checksOf(value: unknown): Record<string, unknown> | null {

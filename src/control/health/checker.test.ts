@@ -110,7 +110,7 @@ test("a node that answers badly goes down and comes back, without any request of
   await origin.asked(1);
   origin.status = 500;
   await turned(b, false);
-  const [down] = healthReport(b.checker, b.table).nodesOf("/upstreams/1");
+  const [down] = healthReport(b.checker, b.table, "/apisix").nodesOf("/upstreams/1");
   assert.deepEqual(down, {
     ip: "127.0.0.1",
     port: origin.node.port,
@@ -119,10 +119,10 @@ test("a node that answers badly goes down and comes back, without any request of
     counter: { success: 0, http_failure: 1, tcp_failure: 0, timeout_failure: 0 },
   });
   const labels = { name: "/apisix/upstreams/1", ip: "127.0.0.1", port: String(origin.node.port) };
-  assert.deepEqual(upstreamStatus(b.checker, b.table).samples, [{ labels, value: 0 }]);
+  assert.deepEqual(upstreamStatus(b.checker, b.table, "/apisix").samples, [{ labels, value: 0 }]);
   origin.status = 302;
   await turned(b, true);
-  assert.deepEqual(upstreamStatus(b.checker, b.table).samples, [{ labels, value: 1 }]);
+  assert.deepEqual(upstreamStatus(b.checker, b.table, "/apisix").samples, [{ labels, value: 1 }]);
 });
 
 test("an edit of the nodes keeps the state of those that stay, and frees those that go", async (t) => {

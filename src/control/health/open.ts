@@ -3,6 +3,7 @@
 import { join } from "node:path";
 import type { HealthReport } from "../../api/control/health.ts";
 import type { FactFamily } from "../../api/metrics/exposition.ts";
+import type { StaticConfig } from "../../config/static-config.ts";
 import type { Log } from "../../lib/log.ts";
 import type { ConfigurationItem } from "../../shared/configuration-bytes.ts";
 import { HealthRegistry } from "../../shared/health-registry.ts";
@@ -23,7 +24,14 @@ export interface Health {
   families(): FactFamily[];
 }
 
-export function openHealth(table: HealthTable, dataFolder: string, log: Log): Health {
+export function openHealth(
+  table: HealthTable,
+  config: Pick<StaticConfig, "healthChecks" | "store">,
+  dataFolder: string,
+  log: Log,
+): Health {
+  // Keys of resources as APISIX shows them, which has none before those of a file.
+  const prefix = config.store.type === "file" ? "" : "/apisix";
   const registry = new HealthRegistry(table);
   const saved = new SavedStates(join(dataFolder, "health.json"), table, log);
   const checker = new HealthChecker({ registry, saved, log });
@@ -31,15 +39,15 @@ export function openHealth(table: HealthTable, dataFolder: string, log: Log): He
   return {
     checker,
     drains,
-    report: healthReport(checker, table),
+    report: healthReport(checker, table, prefix),
     take(item) {
-      checker.take(item);
+      if (config.healthChecks) checker.take(item);
       drains.take(item);
     },
     start() {
       drains.start();
       checker.start();
     },
-    families: () => [upstreamStatus(checker, table)],
+    families: () => [upstreamStatus(checker, table, prefix)],
   };
 }

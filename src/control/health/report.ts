@@ -15,18 +15,20 @@ import {
 import type { HealthTable } from "../../shared/health-table.ts";
 import type { CheckedTarget, HealthChecker } from "./checker.ts";
 
-export function healthReport(checker: HealthChecker, table: HealthTable): HealthReport {
+/** `prefix`: before the store keys of resources, in what is shown. */
+export function healthReport(checker: HealthChecker, table: HealthTable, prefix: string): HealthReport {
   return {
+    prefix,
     nodesOf: (key) => Array.from(checker.targetsOf(key), (target) => nodeHealth(target, table)),
   };
 }
 
 /** `upstream_status`: 1 for nodes that get requests. */
-export function upstreamStatus(checker: HealthChecker, table: HealthTable): FactFamily {
+export function upstreamStatus(checker: HealthChecker, table: HealthTable, prefix: string): FactFamily {
   const samples: FactSample[] = [];
   for (const key of checker.keys()) {
     for (const { slot, address, port } of checker.targetsOf(key)) {
-      const labels = { name: `/apisix${key}`, ip: address, port: String(port) };
+      const labels = { name: prefix + key, ip: address, port: String(port) };
       samples.push({ labels, value: isUp(table.word(slot)) ? 1 : 0 });
     }
   }
