@@ -122,10 +122,10 @@ export function itemsOf({ versions, lists }: ConfigsDocument): DocumentItem[] {
     if (EMPTY_TYPES.has(type)) continue;
     for (const [index, entry] of list.entries()) {
       if (!isObject(entry)) continue;
-      const { modifiedIndex, ...value } = entry;
+      const { modifiedIndex } = entry;
       items.push({
-        key: keyOf(type, index, value),
-        value: JSON.stringify(value),
+        key: keyOf(type, index, entry),
+        value: JSON.stringify(modifiedIndex === undefined ? entry : withoutIndex(entry)),
         position: index + 1,
         modifiedIndex: typeof modifiedIndex === "number" ? modifiedIndex : null,
         version: versions[type],
@@ -133,4 +133,9 @@ export function itemsOf({ versions, lists }: ConfigsDocument): DocumentItem[] {
     }
   }
   return items;
+}
+
+function withoutIndex(entry: JsonObject): JsonObject {
+  const { modifiedIndex: _ofTheClient, ...value } = entry;
+  return value;
 }
