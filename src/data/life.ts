@@ -705,6 +705,8 @@ export class RequestLife {
     x.endedAt = performance.now();
     x.ended = true;
     this.inFlight--;
+    // An answer may come before the whole body: what is left of it goes nowhere, and copies would wait for it.
+    if (x.mirrors !== null) x.body?.abort();
     if (x.globalChain !== null && x.globalChain.log !== null) this.#log(x.globalChain.log, x);
     if (x.chain !== null && x.chain.log !== null) this.#log(x.chain.log, x);
     this.#services.accessLog?.write(x);

@@ -179,6 +179,23 @@ test("copies of requests hold nothing up: a mirror that reads nothing, and one t
   await metricReaches(node, 'apisix_mirrored_requests_total{outcome="failed"}', 10);
 });
 
+test("a copy whose request ended before its body is dropped, and waits for nothing", async (t) => {
+  const node = await RealNode.start(t);
+  const { port } = await origin(t, (_, answer) => answer.end("early"));
+  const mirror = await origin(t, (incoming) => incoming.resume());
+  await node.put("/routes/1", {
+    uri: "/*",
+    plugins: { "proxy-mirror": { host: `http://127.0.0.1:${mirror.port}` } },
+    upstream: { nodes: { [`127.0.0.1:${port}`]: 1 } },
+  });
+  const client = connect(node.port("http"), "127.0.0.1");
+  t.after(() => client.destroy());
+  client.on("error", () => client.destroy());
+  client.write("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n1");
+  assert.match(String((await once(client, "data"))[0]), /^HTTP\/1.1 200 /);
+  await metricReaches(node, 'apisix_mirrored_requests_total{outcome="dropped"}', 1);
+});
+
 test("a deadline breaks off an answer that has begun, and answers in the place of one that has not", async (t) => {
   const node = await RealNode.start(t);
   const { port } = await origin(t, ({ url }, answer) => {
