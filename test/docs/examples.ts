@@ -2,7 +2,7 @@
  * The examples of the documentation as a program runs them.
  *
  * Each ```sh block of a page is run, as one shell session per page, against a node of the test: the default ports
- * are replaced by its own, `$KEY` is its admin key, and `data/` is its data folder. A command is expected to succeed,
+ * are replaced by its own, `$KEY` is its admin key, `data/` is its data folder, and `cardea` is the command of this tree. A command is expected to succeed,
  * and a write to the Admin API to be accepted. What follows two spaces and `# ` (or stands below as `# → `) is the
  * expected output; after a colon it may say why. Blocks that cannot be run are marked ```console. A page that starts a
  * server itself, with Node.js (`.listen(8000)`), gets a free port for it; what runs in the background ends with the page.
@@ -12,6 +12,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { globSync, readFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
+import { fileURLToPath } from "node:url";
 
 export interface Example {
   /** Of the page, from 1. */
@@ -37,6 +38,8 @@ export interface Surroundings {
   key: string;
 }
 
+/** Of the command `cardea`. */
+const BIN = fileURLToPath(new URL("../../bin", import.meta.url));
 const PAGE_TIMEOUT_MS = 30_000;
 const LISTENS = /\.listen\((\d+)/g;
 /** Begins the lines by which a session tells where it is. */
@@ -117,7 +120,7 @@ export async function runExamples(
       .replace(LISTENS, (_, port: string) => `.listen(${ports.get(port)}`);
   const child = spawn("bash", ["-s"], {
     cwd: folder,
-    env: { PATH: process.env["PATH"], HOME: folder, KEY: key, LC_ALL: "C.UTF-8" },
+    env: { PATH: `${BIN}:${process.env["PATH"]}`, HOME: folder, KEY: key, LC_ALL: "C.UTF-8" },
     timeout: PAGE_TIMEOUT_MS,
     killSignal: "SIGKILL",
   });
