@@ -29,13 +29,16 @@ import { itemOf } from "./keys.ts";
 import { Landmark } from "./landmark.ts";
 import { loadPages } from "./pages.ts";
 import { KV, Lease, type ResponseHeader } from "./protocol/rpc_pb.ts";
+import { Slots } from "./slots.ts";
 import { revisionOf, transactionOf } from "./transaction.ts";
 import { EtcdWatch } from "./watch.ts";
 
 export type EtcdStoreOptions = EtcdClientConfig & HistoryBounds & { log: Pick<Log, "info" | "warn"> };
 
 /** Writes that wait for an answer; beyond it they are refused. */
-const WRITES_UNDER_WAY = 10_000;
+const WRITES_WAITING = 10_000;
+/** Of these, so many are sent: an etcd that has thousands to do at once answers none of them in time. */
+const WRITES_SENT = 64;
 /** How long an answer to a write waits for the watch to tell of it: then the watch is late, and the write stands. */
 const TELL_TIMEOUT_MS = 2000;
 /** etcd's own bound for leases. */
@@ -47,10 +50,11 @@ export class EtcdStore implements Store {
   readonly #landmark: Landmark;
   readonly #history: EtcdHistory;
   readonly #order = new KeyOrder();
+  readonly #slots = new Slots(WRITES_SENT);
   readonly #watches = new Set<EtcdWatch>();
   #lastAt: number | null = null;
   #previousProbeAt: number | null = null;
-  #writesUnderWay = 0;
+  #writesWaiting = 0;
 
   constructor(options: EtcdStoreOptions) {
     this.#options = options;
@@ -104,13 +108,13 @@ export class EtcdStore implements Store {
   async write(batch: StoreWrite[], options: WriteOptions = {}): Promise<number> {
     this.#assertOpen();
     checkBatch(batch);
-    if (this.#writesUnderWay >= WRITES_UNDER_WAY) {
-      throw new StoreUnavailableError(`${WRITES_UNDER_WAY} writes are waiting for the etcd already`);
+    if (this.#writesWaiting >= WRITES_WAITING) {
+      throw new StoreUnavailableError(`${WRITES_WAITING} writes are waiting for the etcd already`);
     }
-    this.#writesUnderWay++;
+    this.#writesWaiting++;
     try {
       const keys = batch.map((write) => write.key);
-      const revision = await this.#order.run(keys, () => this.#write(batch, options));
+      const revision = await this.#order.run(keys, () => this.#slots.run(() => this.#write(batch, options)));
       await this.#told(revision);
       return revision;
     } catch (error) {
@@ -121,7 +125,7 @@ export class EtcdStore implements Store {
       }
       throw unavailable(error);
     } finally {
-      this.#writesUnderWay--;
+      this.#writesWaiting--;
     }
   }
 
@@ -183,9 +187,9 @@ export class EtcdStore implements Store {
 
   /** Nothing was deleted, nothing has changed: the revision that stands for what there is. */
   async #presentRevision(batch: readonly StoreWrite[]): Promise<number> {
-    let told = 0;
-    for (const watch of this.#watches) told = Math.max(told, watch.told);
-    if (told > 0) return told;
+    let heard = 0;
+    for (const watch of this.#watches) heard = Math.max(heard, watch.heard);
+    if (heard > 0) return heard;
     const request = { key: Buffer.from(this.#options.prefix + batch[0].key), countOnly: true };
     const { header } = await this.#client.call(KV.method.range, request, { isRepeatable: true });
     return Number(header!.revision);

@@ -42,6 +42,8 @@ export class EtcdWatch {
   readonly #rangeEnd: Buffer;
   /** Revision up to which the listener has been told everything. */
   #told: number;
+  /** The newest that it has heard of: beyond it there was nothing for it. */
+  #heard: number;
   #stream: Stream | null = null;
   /** When it began to stand without a break; null: it does not stand. */
   #standsSince: number | null = null;
@@ -65,12 +67,13 @@ export class EtcdWatch {
     this.#signal = signal;
     this.#log = log;
     this.#told = from;
+    this.#heard = from;
     this.#rangeEnd = endOf(`${prefix}/`);
     signal.addEventListener("abort", () => this.end(), { once: true });
   }
 
-  get told(): number {
-    return this.#told;
+  get heard(): number {
+    return this.#heard;
   }
 
   /** Milliseconds since 1970; null: it does not stand now. */
@@ -211,6 +214,7 @@ export class EtcdWatch {
       return { type: "put", item: itemOf(kv!, this.#prefix) };
     });
     for (const event of told) if (event.type === "put") this.#landmark.saw(event.item);
+    this.#heard = revision;
     this.#listener.onChange({ revision, events: told });
     this.#reach(revision);
   }
