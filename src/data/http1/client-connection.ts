@@ -27,6 +27,7 @@ import { abortReason, ERRORS, type ProtocolError } from "./errors.ts";
 import { FAILED, NEED_MORE } from "./head-parser.ts";
 import { type InputOwner, InputQueue } from "./input-queue.ts";
 import { Output } from "./output.ts";
+import { SocketWriter } from "./socket-writer.ts";
 import { RequestParser } from "./request-parser.ts";
 import { CONTINUE } from "./serializer.ts";
 import { WriteWatch } from "./write-watch.ts";
@@ -76,6 +77,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
   #hasInputEnded = false;
   #lingerBytes = 0;
   #readDeadline = NEVER;
+  readonly #writer: SocketWriter;
   readonly #writes: WriteWatch;
 
   constructor(socket: Socket, host: ConnectionHost, facts: ConnectionFacts) {
@@ -91,8 +93,8 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
     this.#parser = new RequestParser(host.http);
     this.#writes = new WriteWatch(host.http.sendTimeoutMs);
     this.#socket = readWith(socket, this);
-    this.output = new Output(this.#socket);
-    this.#socket.on("drain", this.#onDrain);
+    this.#writer = new SocketWriter(this.#socket, this.#onDrain);
+    this.output = new Output(this.#writer);
     this.#socket.on("end", this.#onEnd);
     this.#socket.on("error", this.#onError);
     this.#socket.on("close", this.#onClose);
@@ -357,7 +359,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
   }
 
   outputBlocked(): void {
-    this.#writes.begin(this.#socket.writableLength, this.#host.deadlines.now());
+    this.#writes.begin(this.#writer.unsentBytes, this.#host.deadlines.now());
     this.#arm();
   }
 
@@ -396,7 +398,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
     this.#input.turnOff();
     this.#decoder.abandon();
     releaseReader(this.#socket);
-    this.#socket.off("drain", this.#onDrain);
+    this.#writer.detach();
     this.#socket.off("end", this.#onEnd);
     this.#socket.off("error", this.#onError);
     this.#socket.off("close", this.#onClose);
@@ -501,7 +503,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
 
   onDeadline(nowMs: number): void {
     if (this.#writes.deadline <= nowMs) {
-      if (this.#writes.isStuck(this.#socket.writableLength, nowMs)) {
+      if (this.#writes.isStuck(this.#writer.unsentBytes, nowMs)) {
         this.#timeOutRequest(ERRORS.sendTimeout);
         return;
       }
@@ -510,7 +512,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
     if (this.#readDeadline > nowMs) return;
     switch (this.#state) {
       case HEAD:
-        if (this.#socket.writableLength > 0) this.#watchWrites(nowMs);
+        if (this.#writer.unsentBytes > 0) this.#watchWrites(nowMs);
         else if (this.#parser.hasBegun) this.#refuse(ERRORS.headTimeout);
         else this.#close();
         break;
@@ -522,7 +524,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
         this.#linger();
         break;
       default:
-        if (this.#socket.writableLength > 0) this.#watchWrites(nowMs);
+        if (this.#writer.unsentBytes > 0) this.#watchWrites(nowMs);
         else this.#socket.destroy();
     }
   }

@@ -6,7 +6,7 @@
  * what nobody flushed goes out at the end of the tick.
  */
 
-import type { Socket } from "node:net";
+import type { SocketWriter } from "./socket-writer.ts";
 
 /**
  * Up to here a chunk is cheaper as part of the string than as a buffer of a `writev`. Measured, user time per
@@ -16,20 +16,20 @@ const SMALL_CHUNK_BYTES = 2048;
 const TEXT_LIMIT = 32 * 1024;
 
 export class Output {
-  readonly #socket: Socket;
+  readonly #writer: SocketWriter;
   #text = "";
   #isCorked = false;
   #isScheduled = false;
   /** More will follow before this tick's work is done (pipelined requests): `flush` waits for `release`. */
   #isHeld = false;
 
-  constructor(socket: Socket) {
-    this.#socket = socket;
+  constructor(writer: SocketWriter) {
+    this.#writer = writer;
   }
 
-  /** The client reads more slowly than we write; "drain" of the socket will tell. */
+  /** The client reads more slowly than we write; the writer will tell when it goes on. */
   get isBlocked(): boolean {
-    return this.#socket.writableNeedDrain;
+    return this.#writer.isBlocked;
   }
 
   text(text: string): void {
@@ -44,10 +44,10 @@ export class Output {
     }
     if (!this.#isCorked) {
       this.#isCorked = true;
-      this.#socket.cork();
+      this.#writer.cork();
     }
     this.#writeText();
-    this.#socket.write(chunk);
+    this.#writer.chunk(chunk);
   }
 
   hold(): void {
@@ -65,7 +65,7 @@ export class Output {
     this.#writeText();
     if (this.#isCorked) {
       this.#isCorked = false;
-      this.#socket.uncork();
+      this.#writer.uncork();
     }
   }
 
@@ -86,7 +86,7 @@ export class Output {
     if (this.#text === "") return;
     const text = this.#text;
     this.#text = "";
-    if (this.#socket.writable) this.#socket.write(text, "latin1");
+    this.#writer.text(text);
   }
 }
 

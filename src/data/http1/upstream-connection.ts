@@ -20,6 +20,7 @@ import { BodyDecoder } from "./body-decoder.ts";
 import { FAILED, NEED_MORE, type HeadLimits } from "./head-parser.ts";
 import { ResponseParser } from "./response-parser.ts";
 import { lastChunkText, requestHeadText } from "./serializer.ts";
+import { SocketWriter } from "./socket-writer.ts";
 import type { UpstreamAttempt } from "./upstream-attempt.ts";
 
 /** Chunks up to here are joined with the text before them: one string write beats a vector of buffers. */
@@ -68,6 +69,7 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
   /** Of the upstream whose exchange it carries; for the pool. */
   keepAlive: KeepAlive | null = null;
   readonly #socket: Socket;
+  readonly #writer: SocketWriter;
   readonly #owner: ConnectionOwner;
   readonly #deadlines: Deadlines;
   readonly #parser: ResponseParser;
@@ -109,7 +111,7 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
     this.#parser = new ResponseParser(limits);
     this.#socket = connector.open(address, port, (bytes, buffer) => this.#onRead(bytes, buffer));
     this.#socket.on(connector.readyEvent, () => this.#onConnect());
-    this.#socket.on("drain", () => this.#onDrain());
+    this.#writer = new SocketWriter(this.#socket, () => this.#onDrain());
     this.#socket.on("end", () => this.#onEnd());
     this.#socket.on("error", (error: NodeJS.ErrnoException) => this.#onError(error));
     // Without an end or an error before it: an answer that lasts until the end is not complete then.
@@ -205,7 +207,7 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
     if (this.#state !== UPGRADED) throw new Error("takeSocket: the answer was not 101");
     const socket = this.#socket;
     const rest = this.#rest ?? NOTHING;
-    socket.removeAllListeners("drain");
+    this.#writer.detach();
     socket.removeAllListeners("error");
     socket.removeAllListeners("close");
     socket.removeAllListeners("end");
@@ -268,11 +270,11 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
       return !isChunked || this.#held.length > MAX_JOINED_BYTES ? this.#flush() : true;
     }
     if (!isChunked && this.#held === "") return this.#write(chunk);
-    this.#socket.cork();
+    this.#writer.cork();
     this.#flush();
     this.#write(chunk);
     const goesOn = isChunked ? this.#writeText("\r\n") : !this.#isBlocked;
-    this.#socket.uncork();
+    this.#writer.uncork();
     return goesOn;
   }
 
@@ -305,12 +307,12 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
 
   #writeText(text: string): boolean {
     if (this.#attempt !== null) this.#attempt.hasSent = true;
-    return this.#noteWrite(this.#socket.write(text, "latin1"));
+    return this.#noteWrite(this.#writer.text(text));
   }
 
   #write(chunk: Buffer): boolean {
     if (this.#attempt !== null) this.#attempt.hasSent = true;
-    return this.#noteWrite(this.#socket.write(chunk));
+    return this.#noteWrite(this.#writer.chunk(chunk));
   }
 
   #noteWrite(goesOn: boolean): boolean {

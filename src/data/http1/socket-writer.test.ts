@@ -1,0 +1,80 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { test, type TestContext } from "node:test";
+import { SocketWriter } from "./socket-writer.ts";
+
+async function pair(t: TestContext): Promise<{ near: Socket; far: Socket }> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const near = connect((server.address() as AddressInfo).port, "127.0.0.1");
+  const [[far]] = await Promise.all([once(server, "connection"), once(near, "connect")]);
+  far.pause();
+  t.after(() => {
+    near.destroy();
+    far.destroy();
+    server.close();
+  });
+  return { near, far };
+}
+
+async function readAll(socket: Socket): Promise<string> {
+  let text = "";
+  socket.on("data", (chunk) => (text += chunk.toString("latin1")));
+  socket.resume();
+  await once(socket, "end");
+  return text;
+}
+
+test("what is written arrives in order, direct or not, and is complete at the end", async (t) => {
+  const { near, far } = await pair(t);
+  const drained = Promise.withResolvers<void>();
+  const writer = new SocketWriter(near, () => drained.resolve());
+  let expected = "";
+  let blocked = 0;
+  for (let i = 0; blocked < 20; i++) {
+    const text = `${i}:`.padEnd(30_000, "x");
+    expected += text;
+    if (i % 3 === 2) writer.chunk(Buffer.from(text, "latin1"));
+    else writer.text(text);
+    if (writer.isBlocked) blocked++;
+  }
+  assert.ok(writer.unsentBytes > 0);
+  const received = readAll(far);
+  await drained.promise;
+  assert.equal(writer.isBlocked, false);
+  assert.equal(writer.unsentBytes, 0);
+  writer.text("the end");
+  near.end();
+  assert.equal(await received, `${expected}the end`);
+});
+
+test("an end behind text that the kernel has not taken comes after it", async (t) => {
+  const { near, far } = await pair(t);
+  const writer = new SocketWriter(near, () => undefined);
+  let sent = 0;
+  while (!writer.isBlocked) {
+    writer.text("x".repeat(30_000));
+    sent += 30_000;
+  }
+  near.end();
+  assert.equal((await readAll(far)).length, sent);
+});
+
+test("a peer that reset the connection ends the socket with the error, once", async (t) => {
+  const { near, far } = await pair(t);
+  const errors: string[] = [];
+  near.on("error", (error: NodeJS.ErrnoException) => errors.push(error.code!));
+  const writer = new SocketWriter(near, () => undefined);
+  const { promise: closed, resolve } = Promise.withResolvers<void>();
+  near.on("close", () => resolve());
+  far.resetAndDestroy();
+  while (!near.destroyed) {
+    writer.text("x");
+    await new Promise(setImmediate);
+  }
+  await closed;
+  assert.equal(errors.length, 1);
+  assert.match(errors[0], /EPIPE|ECONNRESET/);
+  assert.equal(writer.text("x"), true);
+});
