@@ -66,6 +66,9 @@ const FIRST_ADDRESS = /^[\d.]+$|:/;
 /** Types whose plugins guard requests. A global rule is not among them: closed, it would stop all traffic. */
 const CLOSABLE = new Set(["routes", "services", "plugin_configs"]);
 
+/** Pointers into what may protect a resource. */
+const GUARDS = /^\/(?:plugins|script)(?:\/|$)/;
+
 /** No plugin has this name: workers refuse requests of a chain that names an unknown one. */
 const QUARANTINED = "(in quarantine)";
 
@@ -318,16 +321,17 @@ export class ConfigurationState {
   }
 
   /**
-   * What is in quarantine for its plugins alone and was never in service is published closed: it answers 503. If it
+   * What is in quarantine for its plugins (or its script, which cannot run here) alone and was never in service is published closed: it answers 503. If it
    * were left out, its requests would fall to a wider route that may protect less.
    */
   #closeInstead(entry: StateEntry): void {
     const { type, id, fault, createRevision } = entry;
     if (fault === null || (entry.published !== null && !entry.isClosed) || !CLOSABLE.has(type.plural)) return;
-    if (!fault.pointer.startsWith("/plugins")) return;
+    if (!GUARDS.test(fault.pointer)) return;
     const value = this.plain(entry);
     if (value === undefined) return;
-    const open = { ...value, plugins: {} };
+    const { script: _lua, script_id: _ofLua, ...rest } = value;
+    const open = { ...rest, plugins: {} };
     const normal = this.#attempt(entry, () =>
       validateResource(type, open, { plugins: this.#plugins }, id) === null
         ? type.normalize!(id, open, this.#plugins, createRevision)

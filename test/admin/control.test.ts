@@ -125,17 +125,27 @@ test("a route, service or plugin config that was never in service and whose plug
       { type: "put", key: "/routes/unknown", value: JSON.stringify({ uri: "/a", ...unknown }) },
       { type: "put", key: "/routes/broken", value: JSON.stringify({ uri: "/b", ...broken }) },
       { type: "put", key: "/services/s", value: JSON.stringify(unknown) },
+      {
+        type: "put",
+        key: "/routes/lua",
+        value: JSON.stringify({ uri: "/c", script: "return access()", upstream: upstream(1) }),
+      },
       { type: "put", key: "/routes/worse", value: JSON.stringify({ uri: 5, ...unknown }) },
       { type: "put", key: "/global_rules/g", value: JSON.stringify({ id: "g", plugins: unknown.plugins }) },
     ]);
     await node.settle();
     const published = Object.fromEntries(contentOf(node)) as Record<string, { plugins: object }>;
-    assert.deepEqual(Object.keys(published).sort(), ["route/broken", "route/unknown", "service/s"]);
+    assert.deepEqual(Object.keys(published).sort(), [
+      "route/broken",
+      "route/lua",
+      "route/unknown",
+      "service/s",
+    ]);
     for (const { plugins } of Object.values(published)) assert.deepEqual(plugins, { "(in quarantine)": {} });
     const { list } = (await node.callControl("GET", "/v1/quarantine")).body;
     assert.deepEqual(
       list.map((item: Record<string, unknown>) => item["serving"]),
-      ["503", "503", "503", "nothing", "nothing"],
+      ["503", "503", "503", "503", "nothing", "nothing"],
     );
     await node.call("PUT", "/routes/unknown?wait=live", { uri: "/a", upstream: upstream(1) });
     assert.equal("plugins" in (node.workers[0].items.get("route/unknown") as object), false);
