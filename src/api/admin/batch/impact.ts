@@ -3,7 +3,8 @@
  * reached, and where the order of plugins changes.
  *
  * It reasons about routes as they are written and evaluates no condition, so it says which routes may take a request,
- * in which order. Routes that are hidden only by several others together are not found.
+ * in which order. Routes that are hidden only by several others together, or stand behind 200 others of the same path, are
+ * not found.
  */
 
 import type { ConfigurationState } from "../../../control/state.ts";
@@ -32,6 +33,8 @@ export interface Impact {
 
 const SHOWN = 200;
 const ROUTES_OF_A_PLACE = 10;
+/** Routes of one place that are compared with each other; those behind are taken for reachable. */
+const COMPARED = 200;
 const SLICE_MS = 8;
 
 interface PluginBearer {
@@ -121,7 +124,7 @@ export async function impactOf(
     compareMatches(place, before, after, impact);
     await breathe();
   }
-  findHidden(places.values(), before, after, impact);
+  await findHidden(places.values(), before, after, impact, breathe);
   for (const id of touched) comparePlugins(id, before, after, source.plugins, impact);
   compareGlobalPlugins(before, after, source.plugins, impact);
   return impact;
@@ -155,19 +158,29 @@ function compareMatches(place: Place, before: World, after: World, impact: Impac
 /** The same routes in the same order, and one of them asks for something else than before. */
 function hasOtherConditions(place: Place, before: World, after: World): boolean {
   const conditions = (world: World) =>
-    world.table.at(place).map(({ route }) => {
-      const { methods, remote_addrs: addresses, vars } = route;
-      return canonicalJson([route.id, methods ?? null, addresses ?? null, vars ?? null]);
-    });
+    world.table
+      .at(place)
+      .slice(0, COMPARED)
+      .map(({ route }) => {
+        const { methods, remote_addrs: addresses, vars } = route;
+        return canonicalJson([route.id, methods ?? null, addresses ?? null, vars ?? null]);
+      });
   return conditions(before).join("\n") !== conditions(after).join("\n");
 }
 
-function findHidden(places: Iterable<Place>, before: World, after: World, impact: Impact): void {
+async function findHidden(
+  places: Iterable<Place>,
+  before: World,
+  after: World,
+  impact: Impact,
+  breathe: () => Promise<void> | void,
+): Promise<void> {
   const seen = new Set<string>();
   for (const place of places) {
-    for (const { route } of after.table.at(place)) {
+    for (const { route } of after.table.at(place).slice(0, COMPARED)) {
       if (seen.has(route.id)) continue;
       seen.add(route.id);
+      await breathe();
       const by = hidersOf(route.id, after);
       if (by.length > 0 && hidersOf(route.id, before).length === 0) {
         add(impact.hidden, { route: route.id, by }, impact);
@@ -180,9 +193,10 @@ function findHidden(places: Iterable<Place>, before: World, after: World, impact
 function hidersOf(id: string, world: World): string[] {
   const hiders = new Set<string>();
   for (const place of world.places(id)) {
-    const claims = world.table.at(place);
-    for (const claim of claims) {
-      if (claim.route.id !== id) continue;
+    const claims = world.table.at(place).slice(0, COMPARED);
+    const own = claims.filter(({ route }) => route.id === id);
+    if (own.length === 0) return [];
+    for (const claim of own) {
       const hider = claims.slice(0, claims.indexOf(claim)).find((earlier) => takesAllOf(earlier, claim));
       if (hider === undefined) return [];
       hiders.add(hider.route.id);
