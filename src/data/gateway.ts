@@ -102,6 +102,7 @@ export class Gateway {
       configuration: this.configuration,
       router: config.router,
       trusted,
+      hasFallback: config.fallback !== null,
       slot,
       revision: () => threads.applied(slot),
     });

@@ -28,7 +28,13 @@ interface Explaining {
   failure(target: string, more?: Partial<DescribedRequest>): string;
 }
 
-function explaining(t: TestContext, resources: [Kind, string, object][], yaml = ""): Explaining {
+/** `blocks` are in the form for workers. */
+function explaining(
+  t: TestContext,
+  resources: [Kind, string, object][],
+  yaml = "",
+  blocks: [string, object][] = [],
+): Explaining {
   const { config } = parseStaticConfig("test", yaml, {});
   const shared = openSharedMemory(createSharedMemory(config.memory, 1), 0, 1);
   const gateway = new Gateway({
@@ -44,6 +50,11 @@ function explaining(t: TestContext, resources: [Kind, string, object][], yaml = 
     const normal = resourceTypeBySingular(kind)!.normalize!(id, { ...value }, catalog, i);
     const bytes = encodeConfiguration([{ kind, id, value: JSON.stringify(normal) }]);
     gateway.configuration.put(kind, id, new ConfigurationReader(bytes).item(0).bytes!);
+  }
+  for (const [id, fields] of blocks) {
+    const value = JSON.stringify({ id, close_connections: false, ...fields });
+    const bytes = encodeConfiguration([{ kind: "block", id, value }]);
+    gateway.configuration.put("block", id, new ConfigurationReader(bytes).item(0).bytes!);
   }
   const ask = (target: string, more: Partial<DescribedRequest> = {}) =>
     gateway.explainer.explain({
@@ -199,6 +210,19 @@ test("without a node, upstream or reading the answer says so", (t) => {
   const status = (target: string) => explain(target).answer?.status;
   assert.deepEqual([status("/empty"), status("/gone"), status("/bare")], [503, 502, 503]);
   assert.match(failure("/%zz"), /no valid reading/);
+});
+
+test("a block and a fallback are told", (t) => {
+  const fallback = 'cardea:\n  fallback:\n    nodes: ["127.0.0.1:9"]\n';
+  const { explain } = explaining(t, [["route", "1", { uri: "/a", upstream }]], fallback, [
+    ["b", { route_id: "1", addresses: ["10.0.0.0/8"], status: 429 }],
+  ]);
+  assert.equal(explain("/a").answer, null);
+  const blocked = { status: 429, reason: "a block refuses the request" };
+  assert.deepEqual(explain("/a", { clientAddress: "10.0.0.1" }).answer, blocked);
+  const { answer, notes } = explain("/none");
+  assert.equal(answer, null);
+  assert.match(notes[0], /it goes to the fallback upstream/);
 });
 
 test("path parameters and variables of the body are read", (t) => {

@@ -31,6 +31,8 @@ export interface ExplainerParts {
   router: RouterConfig;
   /** Peers whose X-Forwarded-* are believed; null: no boundary is configured. */
   trusted: AddressSet | null;
+  /** Whether what no route knows goes to `cardea.fallback`. */
+  hasFallback: boolean;
   slot: number;
   /** Of the configuration that is applied. */
   revision: () => number;
@@ -40,6 +42,9 @@ const CANDIDATES_SHOWN = 100;
 /** Routes that share a path may be as many as there are routes. */
 const CANDIDATES_COUNTED = 10_000;
 
+const NO_ROUTE = { status: 404, reason: "no route takes the request" };
+const TO_FALLBACK =
+  "no route takes the request: it goes to the fallback upstream of the static configuration";
 const NOT_RUN =
   "no plugin was run: one that answers, rewrites the request or chooses an upstream changes what follows it";
 
@@ -99,10 +104,12 @@ export class Explainer {
       explanation.candidates.push(this.#candidate(asked, x, "elsewhere"));
     }
     if (taken === null) {
-      explanation.answer = { status: 404, reason: "no route takes the request" };
+      if (this.#parts.hasFallback) explanation.notes.push(TO_FALLBACK);
+      else explanation.answer = NO_ROUTE;
       const global = configuration.globalSources();
       explanation.global_plugins = explainGlobalPlugins(global, new Set(), configuration.catalog, x);
     } else {
+      x.consumer = consumer === null ? null : (configuration.consumers.byName(consumer)?.facts ?? null);
       this.#explainTaken(explanation, x, found, taken, ofConsumer);
     }
     if (explanation.plugins.length + explanation.global_plugins.length > 0) explanation.notes.push(NOT_RUN);
@@ -179,7 +186,10 @@ export class Explainer {
     const refusing = explanation.plugins.find(({ state }) => state === "unknown");
     const upstream = compiled.upstream?.get() ?? null;
     if (upstream !== null) explanation.upstream = explainUpstream(upstream, route, x);
-    if (refusing !== undefined) {
+    const block = configuration.blocks?.answerFor(x, Date.now());
+    if (block !== undefined) {
+      explanation.answer = { status: block.status, reason: "a block refuses the request" };
+    } else if (refusing !== undefined) {
       explanation.answer = { status: 503, reason: reasonOf(refusing) };
     } else if (compiled.upstream === null) {
       explanation.answer = { status: 503, reason: "the route has no upstream" };
