@@ -252,8 +252,9 @@ export class RequestLife {
   }
 
   #filterRequestBody(x: HttpExchange): void {
+    if (x.body === null) return;
     const handlers = [...(x.globalChain?.requestBody ?? []), ...(x.chain?.requestBody ?? [])];
-    if (handlers.length > 0) x.body?.setFilter((chunk, last) => filterBody(handlers, x, chunk, last));
+    if (handlers.length > 0) x.body.setFilter((chunk, last) => filterBody(handlers, x, chunk, last));
   }
 
   /** Chooses a node and begins an attempt on it; the answer says why there is none. */
@@ -386,7 +387,7 @@ export class RequestLife {
     x.upstreamConnectedAt = x.attempt!.transport.connectedAt;
     x.upstreamStatuses = x.attempts === 1 ? String(head.status) : `${x.upstreamStatuses}, ${head.status}`;
     x.answering = true;
-    x.attempt!.upstream.answered(x.attempt!.node, head.status);
+    x.attempt!.upstream.answered(x.attempt!.node, head.status, x.upstreamHeadAt - x.upstreamStartedAt);
     if (head.status === 101) {
       this.#switchProtocols(x, head);
       return;
@@ -464,12 +465,13 @@ export class RequestLife {
   onUpstreamBody(x: HttpExchange, chunk: Buffer): boolean {
     if (x.ended) return true;
     if (x.held !== null) {
-      x.held.push(chunk);
+      x.held.push(Buffer.from(chunk));
       return false;
     }
     if (!x.filtersBody) return x.transport.writeBody(chunk);
     try {
-      const passed = this.#filterBody(x, chunk, false);
+      // Plugins may keep what they are given.
+      const passed = this.#filterBody(x, Buffer.from(chunk), false);
       return passed.length === 0 || x.transport.writeBody(passed);
     } catch (error) {
       this.#fail(x, error);
@@ -496,7 +498,7 @@ export class RequestLife {
     x.attempt!.detach();
     this.#finishAttempt(x, true);
     x.transport.writeEnd(trailers);
-    this.#end(x);
+    this.#end(x, x.upstreamEndedAt);
   }
 
   /** Throws what a plugin throws: without its share the answer would be another one, and look whole. */
@@ -700,9 +702,9 @@ export class RequestLife {
     this.#end(x);
   }
 
-  #end(x: HttpExchange): void {
+  #end(x: HttpExchange, now = performance.now()): void {
     if (x.ended) return;
-    x.endedAt = performance.now();
+    x.endedAt = now;
     x.ended = true;
     this.inFlight--;
     // An answer may come before the whole body: what is left of it goes nowhere, and copies would wait for it.

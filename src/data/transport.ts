@@ -38,7 +38,10 @@ export interface RequestHead {
 
 /** Takes the body of a message, of a client's request or of an upstream's answer. */
 export interface BodyConsumer {
-  /** One chunk, at least one byte. False: stop until `resumeBody()`. */
+  /**
+   * One chunk, at least one byte. False: stop until `resumeBody()`. Of an upstream's answer it is lent for the time of the
+   * call: whoever keeps it makes a copy.
+   */
   onBody(chunk: Buffer): boolean;
   /** The body is complete; called exactly once, also for empty bodies, unless `onAbort`/`onError` comes. */
   onEnd(trailers: HeaderList | null): void;
@@ -71,6 +74,7 @@ export interface ClientTransport {
     bodyLength: number,
     keepLength: number | null,
   ): void;
+  /** The chunk is the transport's for the time of the call only. */
   writeBody(chunk: Buffer): boolean;
   /** Completes the answer. A request body that is still flowing is drained within bounds, or the connection closes. */
   writeEnd(trailers: HeaderList | null): void;

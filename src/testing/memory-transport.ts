@@ -118,7 +118,7 @@ export class MemoryTransport implements ClientTransport {
 
   writeBody(chunk: Buffer): boolean {
     if (!this.#hasBody) return true;
-    this.#chunks.push(chunk);
+    this.#chunks.push(Buffer.from(chunk));
     this.bodyBytesSent += chunk.length;
     this.bytesSent += chunk.length;
     return true;

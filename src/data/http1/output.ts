@@ -47,7 +47,8 @@ export class Output {
       this.#writer.cork();
     }
     this.#writeText();
-    this.#writer.chunk(chunk);
+    // The kernel may take it later than the lender keeps it.
+    this.#writer.chunk(Buffer.from(chunk));
   }
 
   hold(): void {

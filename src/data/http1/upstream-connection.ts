@@ -73,7 +73,7 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
   readonly #owner: ConnectionOwner;
   readonly #deadlines: Deadlines;
   readonly #parser: ResponseParser;
-  readonly #decoder = new BodyDecoder(true);
+  readonly #decoder = new BodyDecoder(false);
   #state = CONNECTING;
   #attempt: UpstreamAttempt | null = null;
 
