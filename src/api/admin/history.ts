@@ -63,7 +63,7 @@ export async function historyAnswer(
     .filter((entry) => refusalOf(target, entry, state, scope) === null)
     .map((entry) => {
       const { revision, time, author } = entry;
-      return { revision, time, author, value: shownValue(target, entry, state) };
+      return { revision, time, author, value: shownValue(target, entry) };
     });
   return { status: 200, body: { key: KEY_PREFIX + storeKey(target), list, total: list.length } };
 }
@@ -86,8 +86,8 @@ export async function diffAnswer(
     if (reason !== null) return refuseScope(reason);
   }
   const changes = differences(
-    older === undefined ? null : shownValue(target, older, state),
-    shownValue(target, newer, state),
+    older === undefined ? null : shownValue(target, older),
+    shownValue(target, newer),
   );
   const body = {
     key: KEY_PREFIX + storeKey(target),
@@ -127,9 +127,20 @@ function facts({ revision, time, author }: HistoryEntry) {
   return { revision, time, author };
 }
 
-function shownValue(target: Target, { value }: HistoryEntry, state: ConfigurationState): JsonObject | null {
+/** As it is stored: nobody needs the secrets of former versions, and equal ones look equal encrypted, too. */
+function shownValue({ type }: Target, { value }: HistoryEntry): JsonObject | null {
   if (value === null) return null;
-  return withoutHidden(target.type.plural, state.shown(target.type, value) ?? {});
+  return withoutHidden(type.plural, objectOf(value) ?? {});
+}
+
+/** Undefined: what others left in the store is no JSON object. */
+function objectOf(text: string): JsonObject | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function refusalOf(
