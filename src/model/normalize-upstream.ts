@@ -9,6 +9,7 @@ import type { PublishedNode, PublishedUpstream } from "./published.ts";
 import { isObject } from "./resource-type.ts";
 import type { JsonObject } from "./resource-type.ts";
 import { Checks } from "./upstream-checks.ts";
+import { protectionOf } from "./upstream-protection.ts";
 
 const DEFAULT_PORTS: Readonly<Record<string, number>> = { http: 80, grpc: 80, https: 443, grpcs: 443 };
 const KEEPALIVE = { size: 320, idle_timeout: 60, requests: 1000 };
@@ -16,7 +17,7 @@ const KEEPALIVE = { size: 320, idle_timeout: 60, requests: 1000 };
 /** The upstream inside the resource with that store key. */
 export function normalizeInlineUpstream(value: JsonObject, key: string): PublishedUpstream {
   const upstream = normalizeUpstream(value);
-  if (upstream.checks !== undefined) upstream.health_key = key;
+  if (upstream.checks !== undefined || upstream.outlier !== undefined) upstream.health_key = key;
   return upstream;
 }
 
@@ -29,6 +30,7 @@ export function normalizeUpstream(value: JsonObject): PublishedUpstream {
     hash_on: (value["hash_on"] ?? "vars") as PublishedUpstream["hash_on"],
     scheme,
     pass_host: (value["pass_host"] ?? "pass") as PublishedUpstream["pass_host"],
+    ...protectionOf(value),
   };
   if (value["name"] !== undefined) upstream.name = value["name"] as string;
   if (value["service_name"] !== undefined) upstream.service_name = value["service_name"] as string;

@@ -6,6 +6,7 @@
  */
 
 import type { Expression } from "../lib/expression.ts";
+import type { BudgetSettings, LimitSettings, OutlierSettings } from "./upstream-protection.ts";
 
 export type PluginConfigs = Record<string, Record<string, unknown>>;
 
@@ -66,8 +67,11 @@ export interface PublishedUpstream {
   keepalive_pool?: { size: number; idle_timeout: number; requests: number };
   /** Absent: nothing is checked. `health-checks.ts` fills it in. */
   checks?: Record<string, unknown>;
-  /** Store key of the resource that it stands in ("/routes/1"), where it is checked and has no id of its own. */
+  /** Store key of the resource that it stands in ("/routes/1"), where it is watched and has no id of its own. */
   health_key?: string;
+  outlier?: OutlierSettings;
+  retry_budget?: BudgetSettings;
+  limits?: LimitSettings;
   tls?: Record<string, unknown>;
 }
 

@@ -6,6 +6,7 @@
 import { Type } from "../lib/schema.ts";
 import { described, Host, Id, oneOf, Port, raw, Timeout } from "./schema-parts.ts";
 import { Checks } from "./upstream-checks.ts";
+import { Budget, Limits, Outlier } from "./upstream-protection.ts";
 
 const Weight = Type.Integer({ minimum: 0 });
 const Nodes = raw({
@@ -57,6 +58,9 @@ export const UpstreamSchema = raw({
     }),
     type: Type.String({ default: "roundrobin" }),
     checks: Checks,
+    outlier: Outlier,
+    retry_budget: Budget,
+    limits: Limits,
     hash_on: oneOf(["vars", "header", "cookie", "consumer", "vars_combinations"], { default: "vars" }),
     key: Type.String(),
     scheme: raw({ enum: ["grpc", "grpcs", "http", "https", "tcp", "tls", "udp", "kafka"], default: "http" }),

@@ -58,6 +58,11 @@ export function healthKey(resource: string, address: string, port: number, host:
   return keyOf(`${resource}|${address}|${port}|${host}`);
 }
 
+/** Of the errors of a node, for outlier ejection: where it is, whatever is probed. */
+export function outlierKey(resource: string, host: string, address: string, port: number): HealthKey {
+  return keyOf(`outlier|${resource}|${host}|${address}|${port}`);
+}
+
 /** Of the drain of a node as it is configured. */
 export function drainKey(resource: string, host: string, port: number): HealthKey {
   return keyOf(`drain|${resource}|${host}|${port}`);

@@ -23,6 +23,7 @@ import type { HealthRegistry } from "../../shared/health-registry.ts";
 import { isUp, STATE_NAMES, stateOf } from "../../shared/health-state.ts";
 import { healthKey } from "../../shared/health-table.ts";
 import { startGrpcProbe } from "./grpc-probe.ts";
+import { keyOfItem, upstreamOfItem } from "./items.ts";
 import { type ClientCertificate, type Probe, type ProbeOutcome, probeRequest, startProbe } from "./probe.ts";
 import { resultOf } from "./result.ts";
 import type { SavedStates } from "./saved-states.ts";
@@ -73,14 +74,6 @@ const MAX_RUNNING = 1000;
 /** How long a look at the table may take to come, when nobody wakes the checker. */
 const LOOK_MS = 1000;
 
-/** Kinds of items that may hold an upstream. */
-const KEYS: Readonly<Record<string, string>> = {
-  route: "/routes/",
-  service: "/services/",
-  upstream: "/upstreams/",
-  stream_route: "/stream_routes/",
-};
-
 export class HealthChecker {
   readonly #registry: HealthRegistry;
   readonly #saved: SavedStates | null;
@@ -107,10 +100,9 @@ export class HealthChecker {
   /** An item as it is published to workers; to be called before it is. */
   take(item: ConfigurationItem): void {
     if (item.kind === "address") this.#takeAddress(item);
-    const prefix = KEYS[item.kind];
-    if (prefix === undefined) return;
-    const key = prefix + item.id;
-    const upstream = item.value === null ? null : upstreamWithChecks(item.value);
+    const key = keyOfItem(item);
+    if (key === null) return;
+    const upstream = upstreamOfItem(item, '"checks"');
     if (upstream === null) this.#remove(key);
     else this.#put(key, upstream);
   }
@@ -372,12 +364,4 @@ function intervalMs(active: ActiveChecks, isNodeUp: boolean): number {
 function certificateOf({ tls }: PublishedUpstream): ClientCertificate | null {
   const { client_cert: cert, client_key: key } = tls ?? {};
   return typeof cert === "string" && typeof key === "string" ? { cert, key } : null;
-}
-
-/** Most items have no checks: a look at the text spares the parsing. */
-function upstreamWithChecks(text: string): PublishedUpstream | null {
-  if (!text.includes('"checks"')) return null;
-  const value = JSON.parse(text) as PublishedUpstream & { upstream?: PublishedUpstream };
-  const upstream = value.upstream ?? value;
-  return upstream.checks === undefined || !Array.isArray(upstream.nodes) ? null : upstream;
 }

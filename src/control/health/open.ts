@@ -8,8 +8,10 @@ import type { Log } from "../../lib/log.ts";
 import type { ConfigurationItem } from "../../shared/configuration-bytes.ts";
 import { HealthRegistry } from "../../shared/health-registry.ts";
 import type { HealthTable } from "../../shared/health-table.ts";
+import { monotonicMs } from "../../shared/threads.ts";
 import { HealthChecker } from "./checker.ts";
 import { Drains } from "./drains.ts";
+import { OutlierSlots } from "./outliers.ts";
 import { healthReport, upstreamStatus } from "./report.ts";
 import { SavedStates } from "./saved-states.ts";
 
@@ -35,6 +37,7 @@ export function openHealth(
   const registry = new HealthRegistry(table);
   const saved = new SavedStates(join(dataFolder, "health.json"), table, log);
   const checker = new HealthChecker({ registry, saved, log });
+  const outliers = new OutlierSlots(registry, log);
   const drains = new Drains(registry, join(dataFolder, "drains.json"), log);
   return {
     checker,
@@ -42,12 +45,13 @@ export function openHealth(
     report: healthReport(checker, table, prefix),
     take(item) {
       if (config.healthChecks) checker.take(item);
+      outliers.take(item);
       drains.take(item);
     },
     start() {
       drains.start();
       checker.start();
     },
-    families: () => [upstreamStatus(checker, table, prefix)],
+    families: () => [upstreamStatus(checker, table, prefix), outliers.ejected(monotonicMs(), prefix)],
   };
 }

@@ -30,8 +30,7 @@ export function targetsOf(
   const targets = new Map<string, Target>();
   const rewritten = upstream.pass_host === "rewrite" ? upstream.upstream_host : undefined;
   for (const node of upstream.nodes) {
-    const nodePort = node.port || (DEFAULT_PORTS[upstream.scheme] ?? 80);
-    const { host, port } = probedPlace(checks, { host: node.host, port: nodePort });
+    const { host, port } = probedPlace(checks, { host: node.host, port: portOf(upstream, node.port) });
     for (const address of isIP(node.host) === 0 ? addressesOf(node.host) : [node.host]) {
       targets.set(`${address}|${port}|${host}`, {
         address,
@@ -43,4 +42,9 @@ export function targetsOf(
     }
   }
   return targets;
+}
+
+/** 0 stands for the scheme's own. */
+export function portOf({ scheme }: PublishedUpstream, port: number): number {
+  return port || (DEFAULT_PORTS[scheme] ?? 80);
 }

@@ -6,10 +6,11 @@ import { type HealthChecks, healthChecksOf } from "../../model/health-checks.ts"
 import type { PublishedUpstream } from "../../model/published.ts";
 import { HealthRegistry } from "../../shared/health-registry.ts";
 import { STATE_NAMES, stateOf, TCP_FAILURE } from "../../shared/health-state.ts";
-import { drainKey, healthKey, HealthTable } from "../../shared/health-table.ts";
+import { drainKey, healthKey, HealthTable, outlierKey } from "../../shared/health-table.ts";
 import { Deadlines } from "../deadlines.ts";
 import type { UpstreamFailure } from "../transport.ts";
 import { AddressBook } from "./address-book.ts";
+import { NodeHealth } from "./node-health.ts";
 import { TriedNodes } from "./node.ts";
 import { ConnectionPools } from "./pool.ts";
 import { Upstream, type UpstreamServices } from "./upstream.ts";
@@ -156,7 +157,7 @@ for (const [results, state] of RESULTS) {
     const b = bench(PASSIVE);
     const node = b.upstream.nodes[0];
     for (const result of results) {
-      if (typeof result === "number") b.upstream.answered(node, result);
+      if (typeof result === "number") b.upstream.answered(node, result, 1);
       else b.upstream.failed(node, result);
     }
     const { table } = b.registry;
@@ -206,4 +207,63 @@ test("what a check leaves out has its default", () => {
   const { active, passive } = checks as HealthChecks;
   assert.deepEqual([active.healthy.interval, active.unhealthy.tcp_failures], [1, 2]);
   assert.deepEqual([passive!.healthy.successes, passive!.unhealthy.timeouts], [5, 7]);
+});
+
+/** A bench whose nodes are watched for errors, with a clock. */
+function outlierBench(outlier: object, rest: Partial<PublishedUpstream> = {}) {
+  const b = bench(null, rest);
+  const clock = { now: 1000 };
+  const { table } = b.registry;
+  for (const { host } of b.config.nodes) b.registry.claim(outlierKey("/upstreams/u", host, host, 80));
+  const settings = {
+    consecutive_errors: 2,
+    ejection_time: 10,
+    max_ejection_time: 15,
+    max_ejected_percent: 50,
+    ...outlier,
+  };
+  const health = new NodeHealth(table, "/upstreams/u", null, settings, () => clock.now);
+  const nodes = health.assign(b.upstream.nodes);
+  const down = (): string => {
+    health.look();
+    return nodes
+      .filter((node) => !health.isHealthy(node))
+      .map((node) => node.host.at(-1))
+      .join("");
+  };
+  return { health, nodes, clock, down };
+}
+
+test("errors in a row eject a node for a time that grows, a good answer between them does not", () => {
+  const { health, nodes, clock, down } = outlierBench({});
+  health.answered(nodes[0], 503, 1);
+  health.answered(nodes[0], 404, 1);
+  health.failed(nodes[0], "reset");
+  assert.equal(down(), "");
+  health.failed(nodes[0], "reset");
+  assert.equal(down(), "1");
+  clock.now += 9_900;
+  assert.equal(down(), "1");
+  clock.now += 200;
+  assert.equal(down(), "");
+  for (let i = 0; i < 2; i++) health.answered(nodes[0], 500, 1);
+  clock.now += 14_800;
+  assert.equal(down(), "1");
+  clock.now += 300;
+  assert.equal(down(), "");
+});
+
+test("answers that come late are errors, if the upstream says so", () => {
+  const slow = outlierBench({ slow_after: 0.2 });
+  const patient = outlierBench({});
+  for (const { health, nodes } of [slow, patient])
+    for (let i = 0; i < 2; i++) health.answered(nodes[2], 200, 201);
+  assert.equal(slow.down(), "3");
+  assert.equal(patient.down(), "");
+});
+
+test("no more nodes are ejected than the share that may be", () => {
+  const { health, nodes, down } = outlierBench({ max_ejected_percent: 34 });
+  for (const node of nodes) for (let i = 0; i < 4; i++) health.failed(node, "refused");
+  assert.equal(down(), "1");
 });

@@ -10,8 +10,10 @@
  */
 
 import { type HealthChecks, probedPlace } from "../../model/health-checks.ts";
+import type { OutlierSettings } from "../../model/upstream-protection.ts";
 import { HTTP_FAILURE, SUCCESS, TCP_FAILURE, TIMEOUT } from "../../shared/health-state.ts";
-import { drainKey, healthKey, type HealthTable } from "../../shared/health-table.ts";
+import { drainKey, healthKey, type HealthTable, outlierKey } from "../../shared/health-table.ts";
+import { monotonicMs } from "../../shared/threads.ts";
 import type { UpstreamFailure } from "../transport.ts";
 import type { HealthView } from "./balancer/contract.ts";
 import type { UpstreamNode } from "./node.ts";
@@ -29,16 +31,30 @@ export class NodeHealth implements HealthView {
   readonly #checks: HealthChecks | null;
   /** What each status counts as, if results of requests count. */
   readonly #statuses: Uint8Array | null;
+  readonly #outlier: OutlierSettings | null;
+  readonly #slowAfterMs: number;
+  readonly #now: () => number;
   #nodes: readonly UpstreamNode[] = [];
   readonly #drained = new Set<UpstreamNode>();
   #layout = -1;
   #changes = -1;
+  /** When the next ejection ends. */
+  #expiresMs = Infinity;
 
-  /** `resource`: store key of the resource that the upstream belongs to. */
-  constructor(table: HealthTable, resource: string, checks: HealthChecks | null) {
+  /** `resource`: store key of the resource that the upstream belongs to. `now`: that of `monotonicMs`. */
+  constructor(
+    table: HealthTable,
+    resource: string,
+    checks: HealthChecks | null,
+    outlier: OutlierSettings | null,
+    now: () => number = monotonicMs,
+  ) {
     this.#table = table;
     this.#resource = resource;
     this.#checks = checks;
+    this.#outlier = outlier;
+    this.#slowAfterMs = (outlier?.slow_after ?? Infinity) * 1000;
+    this.#now = now;
     this.#statuses = checks === null || checks.passive === null ? null : statusesOf(checks.passive);
     this.refusesWhenAllDown = checks !== null && checks.all_unhealthy === "refuse";
   }
@@ -54,12 +70,14 @@ export class NodeHealth implements HealthView {
   /** To be called before each pick. True: other nodes are drained than before, and a new balancer is needed. */
   look(): boolean {
     if (this.#table.layout !== this.#layout && this.#findSlots()) return true;
-    if (this.#checks !== null && this.#table.changes !== this.#changes) this.#findDown();
+    if (this.#checks === null && this.#outlier === null) return false;
+    if (this.#table.changes !== this.#changes) this.#findDown();
+    else if (this.#expiresMs !== Infinity && this.#now() >= this.#expiresMs) this.#findDown();
     return false;
   }
 
-  isHealthy(slot: number): boolean {
-    return this.#table.isUp(slot);
+  isHealthy(node: UpstreamNode): boolean {
+    return !node.isDown;
   }
 
   /** By its host as configured, or by its address. */
@@ -70,8 +88,12 @@ export class NodeHealth implements HealthView {
     );
   }
 
-  /** The head of an answer came from `node`. */
-  answered(node: UpstreamNode, status: number): void {
+  /** The head of an answer came from `node`, `latencyMs` after the attempt began. */
+  answered(node: UpstreamNode, status: number, latencyMs: number): void {
+    if (this.#outlier !== null && node.outlierSlot !== -1) {
+      if (status >= 500 || latencyMs > this.#slowAfterMs) this.#addError(node);
+      else this.#table.forgetErrors(node.outlierSlot, node.outlierGeneration);
+    }
     if (this.#statuses === null || node.healthSlot === -1) return;
     const { healthy, unhealthy } = this.#checks!.passive!;
     switch (this.#statuses[status]) {
@@ -86,11 +108,28 @@ export class NodeHealth implements HealthView {
 
   /** An attempt on `node` failed. Our own limits say nothing about it. */
   failed(node: UpstreamNode, failure: UpstreamFailure): void {
-    if (this.#statuses === null || node.healthSlot === -1 || failure === "overloaded") return;
+    if (failure === "overloaded") return;
+    if (this.#outlier !== null && node.outlierSlot !== -1) this.#addError(node);
+    if (this.#statuses === null || node.healthSlot === -1) return;
     const { timeouts, tcp_failures } = this.#checks!.passive!.unhealthy;
     const { healthSlot: slot, healthGeneration: generation } = node;
     if (failure.endsWith("timeout")) this.#table.report(slot, generation, TIMEOUT, timeouts);
     else this.#table.report(slot, generation, TCP_FAILURE, tcp_failures);
+  }
+
+  #addError(node: UpstreamNode): void {
+    const { consecutive_errors, ejection_time, max_ejection_time, max_ejected_percent } = this.#outlier!;
+    const { outlierSlot: slot, outlierGeneration: generation } = node;
+    if (this.#table.addError(slot, generation) < consecutive_errors) return;
+    const now = this.#now();
+    let ejected = 1;
+    for (const other of this.#nodes) if (other !== node && this.#isEjected(other, now)) ejected++;
+    if ((100 * ejected) / this.#nodes.length > max_ejected_percent) return;
+    this.#table.eject(slot, generation, now, ejection_time * 1000, max_ejection_time * 1000);
+  }
+
+  #isEjected({ outlierSlot }: UpstreamNode, now: number): boolean {
+    return outlierSlot !== -1 && this.#table.ejectedUntil(outlierSlot) > now;
   }
 
   /** True: the drained nodes are others than before. */
@@ -98,16 +137,30 @@ export class NodeHealth implements HealthView {
     const table = this.#table;
     this.#layout = table.layout;
     const isChanged = this.#findDrained();
-    if (this.#checks === null) return isChanged;
+    if (this.#checks !== null) this.#findHealthSlots(this.#checks);
+    if (this.#outlier !== null) this.#findOutlierSlots();
+    this.#findDown();
+    return isChanged;
+  }
+
+  /** Slots that are still the node's need no search. */
+  #findHealthSlots(checks: HealthChecks): void {
+    const table = this.#table;
     for (const node of this.#nodes) {
-      // Slots that are still the node's need no search.
       if (node.healthSlot !== -1 && table.generation(node.healthSlot) === node.healthGeneration) continue;
-      const { host, port } = probedPlace(this.#checks, node);
+      const { host, port } = probedPlace(checks, node);
       node.healthSlot = table.find(healthKey(this.#resource, node.address, port, host));
       node.healthGeneration = node.healthSlot === -1 ? 0 : table.generation(node.healthSlot);
     }
-    this.#findDown();
-    return isChanged;
+  }
+
+  #findOutlierSlots(): void {
+    const table = this.#table;
+    for (const node of this.#nodes) {
+      if (node.outlierSlot !== -1 && table.generation(node.outlierSlot) === node.outlierGeneration) continue;
+      node.outlierSlot = table.find(outlierKey(this.#resource, node.host, node.address, node.port));
+      node.outlierGeneration = node.outlierSlot === -1 ? 0 : table.generation(node.outlierSlot);
+    }
   }
 
   #findDrained(): boolean {
@@ -127,12 +180,19 @@ export class NodeHealth implements HealthView {
   #findDown(): void {
     const table = this.#table;
     this.#changes = table.changes;
+    this.#expiresMs = Infinity;
+    const now = this.#outlier === null ? 0 : this.#now();
     let known = 0;
     let down = 0;
     for (const node of this.#nodes) {
+      node.isDown = this.#checks !== null && node.healthSlot !== -1 && !table.isUp(node.healthSlot);
+      if (this.#outlier !== null && this.#isEjected(node, now)) {
+        node.isDown = true;
+        this.#expiresMs = Math.min(this.#expiresMs, table.ejectedUntil(node.outlierSlot));
+      }
       if (node.weight === 0 || this.#drained.has(node)) continue;
       known++;
-      if (node.healthSlot !== -1 && !table.isUp(node.healthSlot)) down++;
+      if (node.isDown) down++;
     }
     const upPercent = known === 0 ? 100 : (100 * (known - down)) / known;
     const isPanic = this.#checks !== null && upPercent < this.#checks.panic_threshold;

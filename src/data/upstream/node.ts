@@ -24,6 +24,11 @@ export class UpstreamNode {
   /** Slot in the health table; -1 while nobody checks this node. */
   healthSlot = -1;
   healthGeneration = 0;
+  /** The same in the count of its errors. */
+  outlierSlot = -1;
+  outlierGeneration = 0;
+  /** Unhealthy or ejected, when the table was looked at last. */
+  isDown = false;
 
   /** Attempts in flight from this worker. */
   active = 0;

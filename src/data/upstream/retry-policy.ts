@@ -8,12 +8,14 @@
  * nothing and are bounded by `retries` alone.
  */
 
-/** Requests that earn one repeat: in steady state at most a fifth more. */
-const REQUESTS_PER_REPEAT = 5;
-/** Requests that may be saved up: a hundred repeats. */
-const MAX_SAVED = 500;
-/** Granted whatever the traffic, or an upstream with few requests could repeat none. */
-const FLOOR_PER_SECOND = 10;
+import type { BudgetSettings } from "../../model/upstream-protection.ts";
+
+/** In hundredths of a repeat. */
+const ONE_REPEAT = 100;
+/** A hundred repeats may be saved up. */
+const MAX_SAVED = 100 * ONE_REPEAT;
+/** In steady state at most a fifth more; and some whatever the traffic, or upstreams with little could repeat none. */
+const DEFAULTS: BudgetSettings = { percent: 20, per_second: 10 };
 
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
@@ -36,34 +38,36 @@ export function isSafeToRetry(facts: RetryFacts): boolean {
 
 /** Repeats that an upstream may still spend, on one worker. */
 export class RetryBudget {
+  /** May be replaced at any time; what was saved stays. */
+  settings: BudgetSettings;
   readonly #now: () => number;
-  /** In requests, so that sums are exact. */
+  /** In hundredths, so that sums are exact. */
   #saved = 0;
-  #floor = FLOOR_PER_SECOND;
+  #floor: number;
   #floorAtMs: number;
 
   /** `now` in monotonic milliseconds. */
-  constructor(now: () => number) {
+  constructor(now: () => number, settings: BudgetSettings = DEFAULTS) {
+    this.settings = settings;
     this.#now = now;
+    this.#floor = settings.per_second;
     this.#floorAtMs = now();
   }
 
   /** A request came, not a repeat. */
   earn(): void {
-    if (this.#saved < MAX_SAVED) this.#saved++;
+    if (this.#saved < MAX_SAVED) this.#saved += this.settings.percent;
   }
 
   /** Takes one repeat; false when there is none left. */
   spend(): boolean {
-    if (this.#saved >= REQUESTS_PER_REPEAT) {
-      this.#saved -= REQUESTS_PER_REPEAT;
+    if (this.#saved >= ONE_REPEAT) {
+      this.#saved -= ONE_REPEAT;
       return true;
     }
     const now = this.#now();
-    this.#floor = Math.min(
-      FLOOR_PER_SECOND,
-      this.#floor + ((now - this.#floorAtMs) / 1000) * FLOOR_PER_SECOND,
-    );
+    const perSecond = this.settings.per_second;
+    this.#floor = Math.min(perSecond, this.#floor + ((now - this.#floorAtMs) / 1000) * perSecond);
     this.#floorAtMs = now;
     if (this.#floor < 1) return false;
     this.#floor--;

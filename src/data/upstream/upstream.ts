@@ -70,7 +70,8 @@ export class Upstream {
     this.#keepAlive = keepAliveOf(config, services.defaults);
     this.#connector = connectorFor(config.scheme);
     this.#known = previous === null ? new Map() : previous.#known;
-    this.#budget = previous === null ? new RetryBudget(services.now) : previous.#budget;
+    this.#budget = previous === null ? new RetryBudget(services.now, config.retry_budget) : previous.#budget;
+    if (config.retry_budget !== undefined) this.#budget.settings = config.retry_budget;
     this.#health = nodeHealthOf(config, services.health);
     this.#isFirst = previous === null;
     for (const name of this.#names) services.addresses.listen(name, this.#onAddresses);
@@ -151,8 +152,8 @@ export class Upstream {
   }
 
   /** The head of an answer came from `node`, or (`failed`) its attempt failed: what passive checks go by. */
-  answered(node: UpstreamNode, status: number): void {
-    if (this.#health !== null) this.#health.answered(node, status);
+  answered(node: UpstreamNode, status: number, latencyMs: number): void {
+    if (this.#health !== null) this.#health.answered(node, status, latencyMs);
   }
 
   failed(node: UpstreamNode, failure: UpstreamFailure): void {
@@ -229,7 +230,9 @@ export class Upstream {
 
 function nodeHealthOf(config: PublishedUpstream, table: HealthTable | null): NodeHealth | null {
   const resource = table === null ? null : healthResourceOf(config);
-  return resource === null ? null : new NodeHealth(table!, resource, healthChecksOf(config));
+  return resource === null
+    ? null
+    : new NodeHealth(table!, resource, healthChecksOf(config), config.outlier ?? null);
 }
 
 interface Resolution {

@@ -15,13 +15,13 @@ export interface BalanceRequest {
   variable(name: string): string | undefined;
 }
 
-/** The health table as a balancer reads it. */
+/** The health of an upstream's nodes as its balancer reads it. */
 export interface HealthView {
   /** False: every node may be used, and nobody need ask about any. */
   readonly isAnyDown: boolean;
   /** What happens when no node is healthy: no node is given, instead of any. */
   readonly refusesWhenAllDown: boolean;
-  isHealthy(slot: number): boolean;
+  isHealthy(node: UpstreamNode): boolean;
 }
 
 export interface Balancer {
@@ -41,5 +41,5 @@ export interface Picker {
 /** `health` null: nobody is asked. */
 export function isUsable(node: UpstreamNode, tried: TriedNodes, health: HealthView | null): boolean {
   if (tried.size !== 0 && tried.has(node)) return false;
-  return health === null || node.healthSlot === -1 || health.isHealthy(node.healthSlot);
+  return health === null || health.isHealthy(node);
 }

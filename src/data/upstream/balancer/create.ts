@@ -79,7 +79,7 @@ class GroupedBalancer implements Balancer {
 
   #isAnyHealthy(health: HealthView): boolean {
     for (const node of this.#usedNodes) {
-      if (node.healthSlot === -1 || health.isHealthy(node.healthSlot)) return true;
+      if (health.isHealthy(node)) return true;
     }
     return false;
   }

@@ -53,7 +53,7 @@ export function balancerOf(
 
 /** Health by slot: those in `down` are unhealthy. */
 export function healthWithout(down: Set<number>): HealthView {
-  return { isAnyDown: true, refusesWhenAllDown: false, isHealthy: (slot) => !down.has(slot) };
+  return { isAnyDown: true, refusesWhenAllDown: false, isHealthy: (node) => !down.has(node.healthSlot) };
 }
 
 export function countPicks(balancer: Balancer, picks: number): Map<UpstreamNode, number> {
