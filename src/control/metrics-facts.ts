@@ -4,6 +4,7 @@ import { hostname } from "node:os";
 import type { FactFamily, FactSample, MetricsFacts } from "../api/metrics/exposition.ts";
 import { VERSION } from "../lib/version.ts";
 import { FileStore } from "../store/file/store.ts";
+import { CertificateExpiry } from "./certificates/expiry.ts";
 import type { Control } from "./control.ts";
 
 /** Resource types that APISIX's `etcd_modify_indexes` names. */
@@ -17,6 +18,8 @@ const INDEXED = [
   "stream_routes",
   "upstreams",
 ] as const;
+
+const expiry = new CertificateExpiry();
 
 export function metricsFacts(control: Control, prefix: string): MetricsFacts {
   const { store, state, feed, publisher } = control;
@@ -38,6 +41,7 @@ export function metricsFacts(control: Control, prefix: string): MetricsFacts {
     gauge("store_reachable", "Whether the configuration store answers", isReachable),
     gauge("etcd_reachable", "Whether the configuration store answers", isReachable),
     indexes((plural) => state.newestRevision(plural), feed.revision),
+    ...expiry.families(state, Date.now()),
   ];
   if (ageMs !== null) {
     const help = "Time for which the store has not confirmed that the configuration in service is its newest";

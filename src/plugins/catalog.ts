@@ -27,6 +27,7 @@ import requestId from "./request-id/index.ts";
 import responseRewrite from "./response-rewrite/index.ts";
 import trafficLabel from "./traffic-label/index.ts";
 import trafficSplit from "./traffic-split/index.ts";
+import tlsFingerprint from "./tls-fingerprint/index.ts";
 import uaRestriction from "./ua-restriction/index.ts";
 import uriBlocker from "./uri-blocker/index.ts";
 import workflow from "./workflow/index.ts";
@@ -58,6 +59,7 @@ const BUILT_IN = [
   responseRewrite,
   trafficLabel,
   trafficSplit,
+  tlsFingerprint,
   uaRestriction,
   uriBlocker,
   workflow,

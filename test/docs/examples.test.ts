@@ -27,11 +27,14 @@ const TYPES = [
 ];
 
 test("every example of the documentation does what it says", async (t) => {
-  const node = await RealNode.start(t);
+  const node = await RealNode.start(t, {
+    change: (config) => config.listeners.push({ ...config.listeners[0], purpose: "https" }),
+  });
   const folder = temporaryFolder(t);
   symlinkSync(node.folder, `${folder}/data`);
   const ports = new Map([
     ["9080", node.port("http")],
+    ["9443", node.port("https")],
     ["9180", node.port("admin")],
     ["9090", node.port("control")],
     ["9091", node.port("metrics")],

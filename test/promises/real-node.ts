@@ -19,7 +19,7 @@ import type { StaticConfig } from "../../src/config/static-config.ts";
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
-export type Purpose = "http" | "admin" | "control" | "status" | "metrics";
+export type Purpose = "http" | "https" | "admin" | "control" | "status" | "metrics";
 
 export interface LogLine {
   level: string;

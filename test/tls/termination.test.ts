@@ -207,6 +207,11 @@ describe("a TLS listener", options, () => {
     const seen = async (servername: string) => (await shake(t, gate.tlsPort, { servername })).name;
     assert.equal(await seen("past.com"), "past.com");
     assert.equal(await seen("future.com"), "future.com");
+    const dates = gate.logged.filter((line) => line.startsWith("certificate is not valid now"));
+    assert.deepEqual(
+      dates.map((line) => /"ssl":"(\d)"/.exec(line)?.[1]),
+      ["1", "2"],
+    );
     assert.equal(await seen("none.com"), "ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR");
     assert.ok(gate.logged.some((line) => /certificate cannot be used.*"ssl":"3".*leads nowhere/.test(line)));
     assert.equal(await seen("env.com"), "env.com");

@@ -39,6 +39,7 @@ export class Certificate {
   readonly versions: readonly TlsVersion[] | null;
   readonly mutual: MutualRules | null;
   readonly #bytes: ItemBytes;
+  #fresh: readonly X509Certificate[] = [];
   readonly #contexts = new Map<string, SecureContext>();
 
   constructor(bytes: ItemBytes) {
@@ -72,6 +73,16 @@ export class Certificate {
     return context;
   }
 
+  /** Certificates that were made into contexts since the last call, and whose time has not come or is over. */
+  takeUnfitDates(nowMs: number): readonly X509Certificate[] {
+    if (this.#fresh.length === 0) return this.#fresh;
+    const unfit = this.#fresh.filter(
+      ({ validFrom, validTo }) => Date.parse(validFrom) > nowMs || Date.parse(validTo) < nowMs,
+    );
+    this.#fresh = [];
+    return unfit;
+  }
+
   /** They are made again when they are needed; connections keep theirs. */
   dropContexts(): void {
     this.#contexts.clear();
@@ -79,6 +90,8 @@ export class Certificate {
 
   #make(versions: readonly TlsVersion[], config: TlsConfig, ticketKeys: Buffer | null): SecureContext {
     const { pairs, client } = this.#bytes.parse<PublishedSsl>();
+    const certs = pairs.map((pair) => resolved(pair.cert, "cert"));
+    this.#fresh = certs.map((cert) => new X509Certificate(cert));
     const ca = client === undefined ? undefined : resolved(client.ca, "client.ca");
     let options = ticketKeys === null ? constants.SSL_OP_NO_TICKET : 0;
     for (const version of Object.keys(FORBIDDING) as TlsVersion[])
@@ -86,7 +99,7 @@ export class Certificate {
     // Not imported: a worker that terminates no TLS need not hold the module (about 2 MB).
     const { createSecureContext } = process.getBuiltinModule("node:tls");
     return createSecureContext({
-      cert: pairs.map((pair) => resolved(pair.cert, "cert")),
+      cert: certs,
       key: pairs.map((pair) => resolved(pair.key, "key")),
       ca,
       // TLS 1.1 signs with SHA-1, which OpenSSL allows at this level alone.

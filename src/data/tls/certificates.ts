@@ -88,6 +88,7 @@ export class Certificates {
   contextOf(certificate: Certificate, versions: readonly TlsVersion[]): SecureContext | null {
     try {
       const context = certificate.context(versions, this.config, this.#ticketKeys);
+      this.#warnOfDates(certificate);
       const evicted = this.#withContexts.set(certificate.id, certificate);
       if (evicted !== undefined && evicted !== certificate) evicted.dropContexts();
       return context;
@@ -95,6 +96,12 @@ export class Certificates {
       this.#log.error("certificate cannot be used", { ssl: certificate.id, reason: String(error) });
       return null;
     }
+  }
+
+  /** Clients refuse such a certificate; that is theirs to decide, and the operator's to know. */
+  #warnOfDates(certificate: Certificate): void {
+    for (const { validFrom, validTo } of certificate.takeUnfitDates(Date.now()))
+      this.#log.warn("certificate is not valid now", { ssl: certificate.id, from: validFrom, to: validTo });
   }
 }
 
