@@ -37,6 +37,11 @@ export type StoreWrite =
 export interface WriteOptions {
   /** Refuse with `StoreConflictError` unless each key has this modRevision (0: must not exist). */
   expect?: Record<string, number>;
+  /**
+   * Revision of the store at which `expect` was read. A store that cannot check so many keys at once refuses when any key
+   * was written after it; what was deleted since is then not noticed.
+   */
+  expectedAt?: number;
   /** Name of the admin key that writes; kept in the history. */
   author?: string;
 }

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
-import { StoreUnavailableError, type StoreWrite } from "../../src/store/contract.ts";
+import { StoreConflictError, StoreUnavailableError, type StoreWrite } from "../../src/store/contract.ts";
 import { EtcdClient } from "../../src/store/etcd/client.ts";
 import { EtcdHistory } from "../../src/store/etcd/history.ts";
 import { WatchRecorder } from "../../src/store/testkit.ts";
@@ -14,7 +14,7 @@ const MEBIBYTE = 1024 * 1024;
 const puts = (count: number, value = "{}"): StoreWrite[] =>
   Array.from({ length: count }, (_, i) => ({ type: "put", key: `/routes/${i}`, value }));
 
-describe("a store over etcd", { skip: WITHOUT_ETCD, timeout: 60_000 }, async () => {
+describe("a store over etcd", { skip: WITHOUT_ETCD, timeout: 120_000 }, async () => {
   const cluster = WITHOUT_ETCD === false ? await EtcdCluster.start({ after }) : null;
   let number = 0;
   const newOptions = (change = {}) =>
@@ -50,6 +50,22 @@ describe("a store over etcd", { skip: WITHOUT_ETCD, timeout: 60_000 }, async () 
     await store.write(deletions);
     assert.deepEqual((await store.load()).items, []);
     assert.equal((await store.history("/routes/1399", 10)).length, 2);
+    recorder.stop();
+  });
+
+  test("holds a thousand conditions by their revision", async (t) => {
+    const store = openStore(t, newOptions());
+    const recorder = new WatchRecorder(store, (await store.load()).revision);
+    const expect = Object.fromEntries(puts(1000).map(({ key }) => [key, 0]));
+    const expectedAt = await store.write(puts(1));
+    const other = await store.write([{ type: "put", key: "/upstreams/1", value: "{}" }]);
+    await assert.rejects(store.write(puts(1000), { expect, expectedAt }), (error: unknown) => {
+      assert.ok(error instanceof StoreConflictError);
+      assert.deepEqual([error.key, error.actual], ["/upstreams/1", other]);
+      return true;
+    });
+    const revision = await store.write(puts(1000), { expect, expectedAt: other, author: "a" });
+    assert.deepEqual([recorder.changes.at(-1)!.revision, recorder.changes.length], [revision, 3]);
     recorder.stop();
   });
 

@@ -172,13 +172,14 @@ export class EtcdStore implements Store {
 
   async #commit(
     batch: StoreWrite[],
-    { expect = {}, author = null }: { expect?: Record<string, number>; author?: string | null },
+    { expect = {}, expectedAt, author }: WriteOptions,
     historyLease: bigint | null,
   ): Promise<number> {
     const { prefix } = this.#options;
     const leases = await this.#leasesFor(batch);
     const history = this.#history;
-    const parts = { prefix, batch, expect, author, time: Date.now(), leases, history, historyLease };
+    const asked = { expect, expectedAt: expectedAt ?? null, author: author ?? null };
+    const parts = { prefix, batch, ...asked, time: Date.now(), leases, history, historyLease };
     const transaction = transactionOf(parts);
     const { request, isRepeatable } = transaction;
     const answer = await this.#client.call(KV.method.txn, request, { isRepeatable, isChange: true });

@@ -9,8 +9,22 @@ import { transactionOf } from "./transaction.ts";
 
 const history = new EtcdHistory(null as never, "/apisix", { historyRevisions: 1, historyDays: 1 });
 
-function request(batch: StoreWrite[], expect: Record<string, number> = {}, hasHistory = true): TxnRequest {
-  const parts = { prefix: "/apisix", batch, expect, author: null, time: 1, leases: new Map(), history };
+function request(
+  batch: StoreWrite[],
+  expect: Record<string, number> = {},
+  hasHistory = true,
+  expectedAt: number | null = null,
+): TxnRequest {
+  const parts = {
+    prefix: "/apisix",
+    batch,
+    expect,
+    expectedAt,
+    author: null,
+    time: 1,
+    leases: new Map(),
+    history,
+  };
   const made = transactionOf({ ...parts, historyLease: hasHistory ? 1n : null });
   return create(TxnRequestSchema, made.request);
 }
@@ -36,6 +50,21 @@ test("a transaction stays within what etcd takes, or is refused", () => {
   }
   const many = Array.from({ length: 3000 }, (_, i) => ({ type: "put", key: `/r/${i}`, value: "" }) as const);
   assert.throws(() => request(many), EtcdFault);
+});
+
+test("more conditions than etcd takes are one on everything, where their revision is known", () => {
+  const expect = Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`/r/${i}`, 0]));
+  const batch = [{ type: "put", key: "/r/1", value: "{}" } as const];
+  const { compare } = request(batch, expect, false, 7);
+  assert.deepEqual(
+    compare.map(({ key, rangeEnd, targetUnion }) => [
+      Buffer.from(key).toString(),
+      Buffer.from(rangeEnd).toString(),
+      targetUnion.value,
+    ]),
+    [["/apisix/", "/apisix0", 8n]],
+  );
+  assert.throws(() => request(batch, expect), EtcdFault);
 });
 
 test("the first record is the mark of the batch, and a deletion has its record only where it deletes", () => {

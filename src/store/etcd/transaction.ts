@@ -11,6 +11,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { StoreConflictError, type StoreWrite } from "../contract.ts";
 import { EtcdFault } from "./faults.ts";
 import type { EtcdHistory } from "./history.ts";
+import { endOf, storeKeyOf } from "./keys.ts";
 import type { CompareSchema, RequestOpSchema, TxnRequestSchema, TxnResponse } from "./protocol/rpc_pb.ts";
 
 type Compare = MessageInitShape<typeof CompareSchema>;
@@ -21,9 +22,12 @@ type TransactionRequest = MessageInitShape<typeof TxnRequestSchema>;
 const MOST_OPERATIONS = 128;
 /** Writes that go without a further level. */
 const FLAT_WRITES = 60;
+/** More become one, on all keys, where the revision is known. */
+const MOST_CONDITIONS = 64;
 const GROUP_WRITES = 16;
 const EQUAL = 0;
 const GREATER = 1;
+const LESS = 2;
 const CREATE = 1;
 const MODIFIED = 2;
 
@@ -32,6 +36,9 @@ export interface Transaction {
   /** It may be sent twice. */
   isRepeatable: boolean;
   expected: readonly (readonly [key: string, revision: number])[];
+  /** Nothing below the prefix may be newer, in the place of `expected`; null: that holds. */
+  expectedAt: number | null;
+  prefix: string;
   hasMark: boolean;
   isDeletionOnly: boolean;
 }
@@ -40,6 +47,8 @@ export interface TransactionParts {
   prefix: string;
   batch: readonly StoreWrite[];
   expect: Record<string, number>;
+  /** Revision at which `expect` was read; null: not known. */
+  expectedAt: number | null;
   author: string | null;
   time: number;
   /** By seconds to live. */
@@ -52,9 +61,15 @@ export interface TransactionParts {
 /** Throws `EtcdFault` for a batch that etcd cannot take at once. */
 export function transactionOf(parts: TransactionParts): Transaction {
   const { batch, prefix, historyLease, history } = parts;
-  const expected = Object.entries(parts.expect);
+  const named = Object.entries(parts.expect);
+  const expectedAt = named.length > MOST_CONDITIONS ? parts.expectedAt : null;
+  const expected = expectedAt === null ? named : [];
   const compare = expected.map(([key, revision]) => modifiedAt(prefix + key, revision));
   const failure = expected.map(([key]) => keyAlone(Buffer.from(prefix + key)));
+  if (expectedAt !== null) {
+    compare.push(nothingAfter(prefix, expectedAt));
+    failure.push(keyAfter(prefix, expectedAt));
+  }
   const changes: Operation[][] = [];
   let mark: Buffer | null = null;
   for (const write of batch) {
@@ -85,8 +100,10 @@ export function transactionOf(parts: TransactionParts): Transaction {
   const isDeletionOnly = batch.every((write) => write.type === "delete");
   return {
     request: { compare, success, failure },
-    isRepeatable: mark !== null || (isDeletionOnly && expected.length === 0),
+    isRepeatable: mark !== null || (isDeletionOnly && named.length === 0),
     expected,
+    expectedAt,
+    prefix,
     hasMark: mark !== null,
     isDeletionOnly,
   };
@@ -101,7 +118,7 @@ export function transactionOf(parts: TransactionParts): Transaction {
  * deleted, so nothing changed.
  */
 export function revisionOf(transaction: Transaction, answer: TxnResponse): number | null {
-  const { expected, hasMark, isDeletionOnly } = transaction;
+  const { expected, expectedAt, prefix, hasMark, isDeletionOnly } = transaction;
   if (answer.succeeded) {
     if (isDeletionOnly && !hasDeleted(answer)) return null;
     return Number(answer.header!.revision);
@@ -114,6 +131,13 @@ export function revisionOf(transaction: Transaction, answer: TxnResponse): numbe
   if (mark !== 0) return mark;
   for (const [i, [key, revision]] of expected.entries()) {
     if (found[i] !== revision) throw new StoreConflictError(key, revision, found[i]);
+  }
+  const [first] = answer.responses;
+  if (expectedAt !== null && first?.response.case === "responseRange") {
+    const [newer] = first.response.value.kvs;
+    if (newer !== undefined) {
+      throw new StoreConflictError(storeKeyOf(newer.key, prefix), expectedAt, Number(newer.modRevision));
+    }
   }
   throw new EtcdFault("refused", "a transaction failed although its conditions hold");
 }
@@ -165,6 +189,23 @@ function modifiedAt(key: string, revision: number): Compare {
     key: Buffer.from(key),
     targetUnion: { case: "modRevision", value },
   };
+}
+
+/** A range without keys fits anything. */
+function nothingAfter(prefix: string, revision: number): Compare {
+  return {
+    result: LESS,
+    target: MODIFIED,
+    key: Buffer.from(`${prefix}/`),
+    rangeEnd: endOf(`${prefix}/`),
+    targetUnion: { case: "modRevision", value: BigInt(revision) + 1n },
+  };
+}
+
+function keyAfter(prefix: string, revision: number): Operation {
+  const range = { key: Buffer.from(`${prefix}/`), rangeEnd: endOf(`${prefix}/`) };
+  const value = { ...range, minModRevision: BigInt(revision) + 1n, keysOnly: true, limit: 1n };
+  return { request: { case: "requestRange", value } };
 }
 
 function keyAlone(key: Buffer): Operation {

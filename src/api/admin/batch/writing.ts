@@ -55,11 +55,12 @@ export class BatchWriter {
   async #writeUntilDone(request: BatchRequest, options: BatchOptions): Promise<WriteOutcome> {
     const { store, feed } = this.#parts;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const expectedAt = feed.revision;
       const plan = await this.#plan(request, options);
       if (plan.batch.length === 0) return { answer: answerOf(plan, feed.revision) };
       try {
         const { expect } = plan;
-        const revision = await store.write(once(plan.batch), { expect, author: options.author });
+        const revision = await store.write(once(plan.batch), { expect, expectedAt, author: options.author });
         await feed.whenTaken(revision);
         return { answer: answerOf(plan, revision), revision };
       } catch (error) {
