@@ -8,6 +8,11 @@
 import type { HeaderList } from "../lib/headers.ts";
 import type { UpstreamHandle } from "./host.ts";
 
+/** A text that is made whenever somebody reads it: for what few configurations ask for. */
+export interface LateText {
+  text(): string;
+}
+
 export interface Exchange {
   readonly client: ClientFacts;
   readonly request: ExchangeRequest;
@@ -41,7 +46,7 @@ export interface Exchange {
   /** Value of a variable by its name without `$` (`remote_addr`, `arg_x`, `http_x`, ...); undefined when it has none. */
   variable(name: string): string | undefined;
   /** Sets a variable of the exchange (`ctx.var` of APISIX); seen by later phases, conditions and logs. */
-  setVariable(name: string, value: string | undefined): void;
+  setVariable(name: string, value: string | LateText | undefined): void;
   /** Ends the request with this answer when a handler returns it. An object body becomes JSON. */
   answer(status: number, body?: AnswerBody, headers?: Record<string, string>): Answer;
   /** Attaches the consumer that an authentication plugin found. */

@@ -19,6 +19,7 @@ export type {
   Exchange,
   ExchangeRequest,
   ExchangeResponse,
+  LateText,
   MirrorOutcome,
   RouteFacts,
 } from "./exchange.ts";

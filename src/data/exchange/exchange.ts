@@ -15,6 +15,7 @@ import type {
   ExchangeResponse,
   MirrorOutcome,
   RouteFacts,
+  LateText,
 } from "../../plugin/exchange.ts";
 import type { ClientTransport, RequestHead } from "../transport.ts";
 import type { CompiledRoute } from "../configuration/compiled-route.ts";
@@ -99,7 +100,7 @@ export class HttpExchange implements Exchange {
   /** `performance.now()` of the end; 0 before. */
   endedAt = 0;
   #skipped: string[] | null = null;
-  #variables: Map<string, string | undefined> | null = null;
+  #variables: Map<string, string | LateText | undefined> | null = null;
 
   constructor(transport: ClientTransport, head: RequestHead, request: RequestFacts, startedAt: number) {
     this.transport = transport;
@@ -110,11 +111,14 @@ export class HttpExchange implements Exchange {
   }
 
   variable(name: string): string | undefined {
-    if (this.#variables !== null && this.#variables.has(name)) return this.#variables.get(name);
+    if (this.#variables !== null && this.#variables.has(name)) {
+      const value = this.#variables.get(name);
+      return typeof value === "object" ? value.text() : value;
+    }
     return readVariable(this, name);
   }
 
-  setVariable(name: string, value: string | undefined): void {
+  setVariable(name: string, value: string | LateText | undefined): void {
     this.#variables ??= new Map();
     this.#variables.set(name, value);
   }

@@ -134,6 +134,11 @@ export class RequestBody {
     this.#target = null;
   }
 
+  /** The whole body if it has arrived and was short enough to be kept, else null. */
+  kept(): Buffer | null {
+    return this.#complete && this.isReplayable ? this.#whole() : null;
+  }
+
   /** The whole body, or null when it is longer than `limitBytes`. It is kept and still goes upstream. */
   readWhole(limitBytes: number): Promise<Buffer | null> {
     if (this.#complete)

@@ -34,7 +34,11 @@ async function readAll(
         name: "items",
         uri: "/items/:item/*rest",
         service_id: "s",
-        plugins: { "key-auth": { anonymous_consumer: "jack" }, reader: {} },
+        plugins: {
+          "key-auth": { anonymous_consumer: "jack" },
+          "limit-count": { count: 5, time_window: 3600, key: "http_x_who" },
+          reader: {},
+        },
       },
     ],
     upstream: () => ({ status: 201, headers: { "X-Up": "yes" }, body: "12345" }),
@@ -85,6 +89,7 @@ const EXPECTED: Record<string, string | undefined> = {
   https: "",
   server_port: "9080",
   server_protocol: "HTTP/1.1",
+  request_body: "abc",
   status: "201",
   body_bytes_sent: "5",
   sent_http_x_up: "yes",
@@ -112,6 +117,15 @@ const EXPECTED: Record<string, string | undefined> = {
 
 test("every variable has the value that nginx and APISIX give it", async () => {
   assert.deepEqual(await readAll(REQUEST, Object.keys(EXPECTED)), EXPECTED);
+});
+
+test("$rate_limiting_info tells what the limit said, as JSON", async () => {
+  const request = { ...REQUEST, headers: { "X-Who": 'a"b' } };
+  const info = JSON.parse((await readAll(request, ["rate_limiting_info"]))["rate_limiting_info"]!);
+  const { rate_limiting_key: key, rate_limiting_reset: reset, ...rest } = info;
+  assert.match(key, /:a"b$/);
+  assert.ok(reset > 3590 && reset <= 3600);
+  assert.deepEqual(rest, { rate_limiting_limit: 5, rate_limiting_remaining: 4 });
 });
 
 for (const [name, pattern] of [

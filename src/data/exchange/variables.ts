@@ -49,6 +49,7 @@ const readers = new Map<string, Reader>([
   ["http_x_forwarded_port", (x) => x.request.headers.joined("x-forwarded-port") ?? portOf(x)],
   ["content_type", (x) => x.request.headers.get("content-type")],
   ["content_length", (x) => x.request.headers.get("content-length")],
+  ["request_body", (x) => x.body?.kept()?.toString() || undefined],
   ["request_length", (x) => String(x.transport.bytesReceived)],
   ["request_time", (x) => seconds((x.endedAt || performance.now()) - x.startedAt)],
   ["request_type", () => "traditional_http"],

@@ -5,7 +5,7 @@
  * cannot be counted gets 500, or passes with `allow_degradation`.
  */
 
-import type { Answer, Exchange, PhaseResult, PluginHost } from "../../plugin/index.ts";
+import type { Answer, Exchange, LateText, PhaseResult, PluginHost } from "../../plugin/index.ts";
 import { NO_DELAYED_SYNC, type CountConfig, type HeaderNames } from "./count-config.ts";
 import { CountRule } from "./count-rule.ts";
 import { DelayedCounts } from "./delayed-counts.ts";
@@ -55,6 +55,33 @@ function remoteLimiter(
       else void delayed.dispose().then(() => redis.dispose());
     },
   };
+}
+
+/** For logs: what the last limit that applied said. */
+const INFO = "rate_limiting_info";
+
+class QuotaInfo implements LateText {
+  readonly #key: string;
+  readonly #limit: number;
+  readonly #remaining: number;
+  readonly #resetMs: number;
+
+  constructor(key: string, limit: number, remaining: number, resetMs: number) {
+    this.#key = key;
+    this.#limit = limit;
+    this.#remaining = remaining;
+    this.#resetMs = resetMs;
+  }
+
+  /** JSON with APISIX's names; the time to the reset in whole seconds. */
+  text(): string {
+    return JSON.stringify({
+      rate_limiting_key: this.#key,
+      rate_limiting_limit: this.#limit,
+      rate_limiting_remaining: this.#remaining,
+      rate_limiting_reset: Math.floor(this.#resetMs / 1000),
+    });
+  }
 }
 
 const KEPT_OUTCOMES = 64;
@@ -135,7 +162,9 @@ class LocalLimiter implements CountLimiter {
         if (answer !== undefined) return answer;
         continue;
       }
-      if (outcome.showsQuota) rule.showQuota(ctx, limit, allowed ? counters.remaining : 0, counters.resetMs);
+      const remaining = allowed ? counters.remaining : 0;
+      ctx.setVariable(INFO, new QuotaInfo(key, limit, remaining, counters.resetMs));
+      if (outcome.showsQuota) rule.showQuota(ctx, limit, remaining, counters.resetMs);
       if (!allowed) return outcome.refuse(ctx);
     }
     return applied === 0 ? outcome.undecidable(ctx) : undefined;
@@ -172,7 +201,9 @@ async function takeRemotely(
       continue;
     }
     if (ctx.ended) return undefined;
-    if (outcome.showsQuota) rule.showQuota(ctx, limit, result.allowed ? result.remaining : 0, result.resetMs);
+    const remaining = result.allowed ? result.remaining : 0;
+    ctx.setVariable(INFO, new QuotaInfo(key, limit, remaining, result.resetMs));
+    if (outcome.showsQuota) rule.showQuota(ctx, limit, remaining, result.resetMs);
     if (!result.allowed) return outcome.refuse(ctx);
   }
   return applied === 0 ? outcome.undecidable(ctx) : undefined;
