@@ -4,6 +4,16 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import {
+  array,
+  assert as check,
+  asyncProperty,
+  boolean,
+  constantFrom,
+  integer,
+  record,
+  uniqueArray,
+} from "fast-check";
 import type { JsonObject } from "../../model/resource-type.ts";
 import { StoreUnavailableError } from "../contract.ts";
 import { SealedFile } from "../snapshot/sealed-file.ts";
@@ -187,4 +197,38 @@ test("a damaged file is put aside and said, and the node begins without a docume
   assert.ok(existsSync(`${file.path}.damaged`));
   assert.equal(await put(again, { routes: [{ id: "2" }] }), 1);
   await again.close();
+});
+
+test("restarts at any time change nothing of what is in service", async () => {
+  const entry = record(
+    {
+      id: constantFrom("a", "b", "c"),
+      uri: constantFrom("/1", "/2"),
+      modifiedIndex: integer({ min: 1, max: 3 }),
+    },
+    { requiredKeys: ["id", "uri"] },
+  );
+  const routes = uniqueArray(entry, { selector: ({ id }) => id, maxLength: 3 });
+  const step = record(
+    { routes, routes_conf_version: integer({ min: 0, max: 6 }), isRestart: boolean() },
+    { requiredKeys: ["routes", "isRestart"] },
+  );
+  await check(
+    asyncProperty(array(step, { minLength: 1, maxLength: 8 }), async (steps) => {
+      const file = newFile();
+      const steady = await open();
+      let restarted = await open(file);
+      for (const { isRestart, ...body } of steps) {
+        const outcomes = await Promise.allSettled([put(steady, body), put(restarted, body)]);
+        assert.equal(outcomes[0].status, outcomes[1].status);
+        if (isRestart) {
+          await restarted.close();
+          restarted = await open(file);
+        }
+        assert.deepEqual(await content(restarted), await content(steady));
+      }
+      await Promise.all([steady.close(), restarted.close()]);
+    }),
+    { numRuns: 40 },
+  );
 });
