@@ -4,16 +4,7 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import {
-  array,
-  assert as check,
-  asyncProperty,
-  boolean,
-  constantFrom,
-  integer,
-  record,
-  uniqueArray,
-} from "fast-check";
+import * as fc from "fast-check";
 import type { JsonObject } from "../../model/resource-type.ts";
 import { StoreUnavailableError } from "../contract.ts";
 import { SealedFile } from "../snapshot/sealed-file.ts";
@@ -200,21 +191,21 @@ test("a damaged file is put aside and said, and the node begins without a docume
 });
 
 test("restarts at any time change nothing of what is in service", async () => {
-  const entry = record(
+  const entry = fc.record(
     {
-      id: constantFrom("a", "b", "c"),
-      uri: constantFrom("/1", "/2"),
-      modifiedIndex: integer({ min: 1, max: 3 }),
+      id: fc.constantFrom("a", "b", "c"),
+      uri: fc.constantFrom("/1", "/2"),
+      modifiedIndex: fc.integer({ min: 1, max: 3 }),
     },
     { requiredKeys: ["id", "uri"] },
   );
-  const routes = uniqueArray(entry, { selector: ({ id }) => id, maxLength: 3 });
-  const step = record(
-    { routes, routes_conf_version: integer({ min: 0, max: 6 }), isRestart: boolean() },
+  const routes = fc.uniqueArray(entry, { selector: ({ id }) => id, maxLength: 3 });
+  const step = fc.record(
+    { routes, routes_conf_version: fc.integer({ min: 0, max: 6 }), isRestart: fc.boolean() },
     { requiredKeys: ["routes", "isRestart"] },
   );
-  await check(
-    asyncProperty(array(step, { minLength: 1, maxLength: 8 }), async (steps) => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 8 }), async (steps) => {
       const file = newFile();
       const steady = await open();
       let restarted = await open(file);
