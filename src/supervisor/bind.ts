@@ -24,6 +24,7 @@ import { join } from "node:path";
 import type { StaticConfig } from "../config/static-config.ts";
 import { fillCompileCache } from "./compile-cache.ts";
 import type { BindRequest, FromBind, SocketPlan } from "./protocol.ts";
+import { isListenedOn } from "./port-probe.ts";
 import { guardName, isDataListener, isGuard, planSockets } from "./socket-plan.ts";
 import { testParts, threadEntries } from "./test-parts.ts";
 
@@ -106,6 +107,13 @@ function place(socket: SocketPlan): string {
 
 /** Fails when any other process listens there, a `reusePort` listener too. */
 async function probe(socket: SocketPlan): Promise<void> {
+  const { address, port } = socket;
+  if (address !== "::") {
+    const isTaken = await isListenedOn(address, port);
+    if (isTaken) throw new BindError(bindProblem({ code: "EADDRINUSE", message: "taken" }, socket));
+    return;
+  }
+  // Of a client's socket on "::" it cannot be said that it is for IPv6 only.
   const server = createServer();
   await listen(server, socket, false, () => Promise.resolve());
 }
@@ -145,7 +153,7 @@ function listen(
   });
 }
 
-function bindProblem(error: NodeJS.ErrnoException, socket: SocketPlan): string {
+function bindProblem(error: Pick<NodeJS.ErrnoException, "code" | "message">, socket: SocketPlan): string {
   const { purpose, address, port } = socket;
   const what = `cannot listen on ${address} port ${port} (${purpose})`;
   switch (error.code) {
