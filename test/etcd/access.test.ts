@@ -49,7 +49,7 @@ function certificates(t: TestContext): (name: string) => string {
   return file;
 }
 
-describe("a store over etcd", { skip: WITHOUT_ETCD, timeout: 60_000 }, () => {
+describe("a store over etcd", { skip: WITHOUT_ETCD, timeout: 120_000 }, () => {
   test("speaks TLS with certificates on both sides, and trusts nobody else", async (t) => {
     const file = certificates(t);
     const flags = [

@@ -22,6 +22,7 @@ export async function startOrigin(t: TestContext): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
+/** With one worker. */
 export async function startNode(
   t: TestContext,
   endpoints: string[],
@@ -41,6 +42,8 @@ export async function startNode(
         historyRevisions: 10_000,
         historyDays: 30,
       };
+      config.workers = 1;
+      config.groups = [{ name: "default", workers: 1 }];
       config.encryption.keyring = [SECRET_KEY, PUBLIC_KEY];
       change(config);
     },
