@@ -11,7 +11,7 @@ import { LimitedLog } from "../lib/limited-log.ts";
 import { AddressSet } from "../lib/address.ts";
 import { PluginCatalog } from "../plugins/catalog.ts";
 import { VERSION } from "../lib/version.ts";
-import { ACTIVE, IN_FLIGHT, LOG_LINES_DROPPED, REQUESTS, SHED } from "../shared/gauge-lanes.ts";
+import { ACTIVE, IN_FLIGHT, LIMITED, LOG_LINES_DROPPED, REQUESTS, SHED } from "../shared/gauge-lanes.ts";
 import { AccessLog } from "./access-log.ts";
 import { Applier } from "./configuration/applier.ts";
 import { Configuration } from "./configuration/configuration.ts";
@@ -77,6 +77,7 @@ export class Gateway {
       workerSlot: slot,
       now: () => performance.now(),
       random: Math.random,
+      onLimited: () => gauges.add(LIMITED, 1),
     };
     const certificates = new Certificates(config.tls, ticketKeys ?? null, new LimitedLog(log));
     this.configuration = new Configuration({

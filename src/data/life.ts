@@ -28,6 +28,7 @@ import type { Configuration, RouteEntry } from "./configuration/configuration.ts
 import type { AccessLog } from "./access-log.ts";
 import type { Fallback } from "./fallback.ts";
 import type { UpstreamNode } from "./upstream/node.ts";
+import type { RequestLimit } from "./upstream/request-limit.ts";
 import { reasonPhrase } from "../lib/status-codes.ts";
 import { HeaderList } from "../lib/headers.ts";
 import type { PathRules } from "../lib/uri.ts";
@@ -247,6 +248,26 @@ export class RequestLife {
     const upstream = reference.get();
     if (upstream === null) return answers.BAD_GATEWAY;
     x.upstream = upstream;
+    if (upstream.limit !== null) return this.#admit(x, upstream.limit);
+    this.#filterRequestBody(x);
+    return this.#tryNode(x);
+  }
+
+  /** As many requests run on the upstream as its limits say; others wait, or are turned away. */
+  #admit(x: HttpExchange, limit: RequestLimit): PhaseResult {
+    const isIn = limit.enter();
+    return isIn instanceof Promise
+      ? isIn.then((isLate) => this.#admitted(x, limit, isLate))
+      : this.#admitted(x, limit, isIn);
+  }
+
+  #admitted(x: HttpExchange, limit: RequestLimit, isIn: boolean): PhaseResult {
+    if (!isIn) return answers.OVERLOADED;
+    if (x.ended) {
+      limit.leave();
+      return undefined;
+    }
+    x.limit = limit;
     this.#filterRequestBody(x);
     return this.#tryNode(x);
   }
@@ -707,6 +728,7 @@ export class RequestLife {
     x.endedAt = now;
     x.ended = true;
     this.inFlight--;
+    if (x.limit !== null) x.limit.leave();
     // An answer may come before the whole body: what is left of it goes nowhere, and copies would wait for it.
     if (x.mirrors !== null) x.body?.abort();
     if (x.globalChain !== null && x.globalChain.log !== null) this.#log(x.globalChain.log, x);

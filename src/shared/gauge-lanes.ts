@@ -24,6 +24,8 @@ export const SHED = 11;
 export const LOG_LINES_DROPPED = 12;
 /** Refused writes to the Admin API that were one too many for the audit log. */
 export const AUDIT_SUPPRESSED = 13;
+/** Requests refused by the limits of their upstream. */
+export const LIMITED = 14;
 
 const FIRST_TOTAL = 8;
 const LANE_CELLS = 16;

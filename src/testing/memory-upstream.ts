@@ -42,6 +42,7 @@ export function memoryUpstream(config: PublishedUpstream, answer: UpstreamFuncti
     answered: () => undefined,
     failed: () => undefined,
     isDrained: () => false,
+    limit: null,
     dispose: () => undefined,
   };
   return upstream as unknown as Upstream;

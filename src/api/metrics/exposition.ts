@@ -16,6 +16,7 @@ import {
   ACTIVE,
   AUDIT_SUPPRESSED,
   HANDLED,
+  LIMITED,
   LOG_LINES_DROPPED,
   READING,
   REQUESTS,
@@ -176,6 +177,11 @@ function nodeFamilies(shared: SharedMemory, facts: MetricsFacts): FactFamily[] {
     gauge("limit_counters_capacity", "Keys that fit into it", [{ value: limits.capacity }]),
     counter("limit_counters_refused_total", "Keys refused because it was full", limits.refusals),
     counter("shared_lock_timeouts_total", "Operations given up for a held lock", limits.lockTimeouts),
+    counter(
+      "upstream_limited_total",
+      "Requests refused by the limits of their upstream",
+      gauges.total(LIMITED),
+    ),
     counter("requests_shed_total", "Requests refused because a worker was overloaded", gauges.total(SHED)),
     counter(
       "access_log_lines_dropped_total",

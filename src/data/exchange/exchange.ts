@@ -27,6 +27,7 @@ import type { UpstreamAttempt } from "./attempt.ts";
 import type { MirrorWish } from "./mirror.ts";
 import type { BodyVariables } from "./body/body-variables.ts";
 import type { RequestBody } from "./request-body.ts";
+import type { RequestLimit } from "../upstream/request-limit.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import { TriedNodes, type UpstreamNode } from "../upstream/node.ts";
 import { HeaderList } from "../../lib/headers.ts";
@@ -63,6 +64,8 @@ export class HttpExchange implements Exchange {
   /** A plugin's choice in the place of the route's upstream. */
   upstreamChoice: UpstreamReference | null = null;
   upstream: Upstream | null = null;
+  /** Of the upstream, while the request counts there. */
+  limit: RequestLimit | null = null;
   /** Copies that go out with the first attempt; null: none. */
   mirrors: MirrorWish[] | null = null;
   /** Set once the life of the request has begun. */

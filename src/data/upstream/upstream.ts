@@ -21,6 +21,7 @@ import type { TriedNodes, UpstreamNode } from "./node.ts";
 import { NodeHealth } from "./node-health.ts";
 import { expandNodes, namesOf } from "./node-list.ts";
 import type { ConnectionPools } from "./pool.ts";
+import { RequestLimit } from "./request-limit.ts";
 import { isSafeToRetry, RetryBudget, type RetryFacts } from "./retry-policy.ts";
 
 /** What all upstreams of a worker share. */
@@ -35,6 +36,8 @@ export interface UpstreamServices {
   now: () => number;
   /** [0, 1) */
   random: () => number;
+  /** A request was turned away by the limits of its upstream. */
+  onLimited?: () => void;
 }
 
 /** Longer than this no request waits for the addresses of a new upstream. */
@@ -49,6 +52,8 @@ export class Upstream {
   readonly #timeouts: UpstreamTimeouts;
   readonly #keepAlive: KeepAlive;
   readonly #connector: Connector | null;
+  /** Null: as many requests as come. */
+  readonly limit: RequestLimit | null;
   readonly #budget: RetryBudget;
   readonly #health: NodeHealth | null;
   #known: Map<string, UpstreamNode>;
@@ -72,6 +77,7 @@ export class Upstream {
     this.#known = previous === null ? new Map() : previous.#known;
     this.#budget = previous === null ? new RetryBudget(services.now, config.retry_budget) : previous.#budget;
     if (config.retry_budget !== undefined) this.#budget.settings = config.retry_budget;
+    this.limit = limitOf(config, services, previous);
     this.#health = nodeHealthOf(config, services.health);
     this.#isFirst = previous === null;
     for (const name of this.#names) services.addresses.listen(name, this.#onAddresses);
@@ -226,6 +232,17 @@ export class Upstream {
     this.#resolution.resolve();
     this.#resolution = null;
   }
+}
+
+function limitOf(
+  { limits }: PublishedUpstream,
+  services: UpstreamServices,
+  previous: Upstream | null,
+): RequestLimit | null {
+  if (limits === undefined) return null;
+  const limit = previous?.limit ?? new RequestLimit(limits, services.onLimited ?? (() => {}));
+  limit.settings = limits;
+  return limit;
 }
 
 function nodeHealthOf(config: PublishedUpstream, table: HealthTable | null): NodeHealth | null {

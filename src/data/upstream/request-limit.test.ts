@@ -1,0 +1,48 @@
+/** Limits of an upstream: who runs, who waits, who is turned away. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { RequestLimit } from "./request-limit.ts";
+
+test("so many run, so many wait in order, the rest is turned away", async () => {
+  let refused = 0;
+  const limit = new RequestLimit({ requests: 2, queue: 2, queue_timeout: 60 }, () => refused++);
+  assert.deepEqual([limit.enter(), limit.enter()], [true, true]);
+  const order: string[] = [];
+  const first = (limit.enter() as Promise<boolean>).then((isIn) => order.push(`first ${isIn}`));
+  const second = (limit.enter() as Promise<boolean>).then((isIn) => order.push(`second ${isIn}`));
+  assert.equal(limit.enter(), false);
+  assert.equal(refused, 1);
+  limit.leave();
+  await first;
+  limit.leave();
+  await second;
+  assert.deepEqual(order, ["first true", "second true"]);
+  assert.equal(limit.running, 2);
+  limit.leave();
+  limit.leave();
+  assert.deepEqual([limit.running, limit.waiting], [0, 0]);
+});
+
+test("who waits for too long is turned away, and takes no place", async () => {
+  let refused = 0;
+  const limit = new RequestLimit({ requests: 1, queue: 1, queue_timeout: 0.01 }, () => refused++);
+  void limit.enter();
+  assert.equal(await limit.enter(), false);
+  assert.deepEqual([refused, limit.waiting, limit.running], [1, 0, 1]);
+  limit.leave();
+  assert.equal(limit.enter(), true);
+});
+
+test("a limit that became smaller lets nobody in until enough have left", async () => {
+  const limit = new RequestLimit({ requests: 3, queue: 1, queue_timeout: 60 }, () => {});
+  for (let i = 0; i < 3; i++) void limit.enter();
+  const waits = limit.enter() as Promise<boolean>;
+  limit.settings = { requests: 1, queue: 1, queue_timeout: 60 };
+  limit.leave();
+  limit.leave();
+  assert.deepEqual([limit.running, limit.waiting], [1, 1]);
+  limit.leave();
+  assert.equal(await waits, true);
+  assert.deepEqual([limit.running, limit.waiting], [1, 0]);
+});

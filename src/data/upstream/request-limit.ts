@@ -1,0 +1,73 @@
+/**
+ * How many requests of one worker may run on an upstream, and who waits: `limits` of an upstream.
+ *
+ * A slow upstream with a limit holds so many requests and no more; those beyond wait in order, for a bounded time and in
+ * bounded number, and the rest is turned away at once. One object for all versions of an upstream: what runs
+ * counts, whatever was edited meanwhile.
+ */
+
+import type { LimitSettings } from "../../model/upstream-protection.ts";
+
+interface Waiter {
+  resolve: (isIn: boolean) => void;
+  timer: NodeJS.Timeout;
+}
+
+export class RequestLimit {
+  /** May be replaced at any time; it holds for those that come. */
+  settings: LimitSettings;
+  readonly #onRefused: () => void;
+  readonly #queue: Waiter[] = [];
+  #running = 0;
+
+  /** `onRefused` is told of each request that is turned away, at once or after waiting. */
+  constructor(settings: LimitSettings, onRefused: () => void) {
+    this.settings = settings;
+    this.#onRefused = onRefused;
+  }
+
+  get running(): number {
+    return this.#running;
+  }
+
+  get waiting(): number {
+    return this.#queue.length;
+  }
+
+  /** True: the request is in, and `leave` must follow once. False: it is not. A promise of these: it waits. */
+  enter(): boolean | Promise<boolean> {
+    const { requests, queue, queue_timeout } = this.settings;
+    if (this.#running < requests) {
+      this.#running++;
+      return true;
+    }
+    if (this.#queue.length >= queue) {
+      this.#onRefused();
+      return false;
+    }
+    return new Promise((resolve) => {
+      const waiter: Waiter = {
+        resolve,
+        timer: setTimeout(() => this.#giveUp(waiter), queue_timeout * 1000),
+      };
+      this.#queue.push(waiter);
+    });
+  }
+
+  /** A request is over; the one that waits for longest takes its place. */
+  leave(): void {
+    const next = this.#running <= this.settings.requests ? this.#queue.shift() : undefined;
+    if (next === undefined) {
+      this.#running--;
+      return;
+    }
+    clearTimeout(next.timer);
+    next.resolve(true);
+  }
+
+  #giveUp(waiter: Waiter): void {
+    this.#queue.splice(this.#queue.indexOf(waiter), 1);
+    this.#onRefused();
+    waiter.resolve(false);
+  }
+}
