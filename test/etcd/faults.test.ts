@@ -148,6 +148,23 @@ describe("a store over etcd", { skip: WITHOUT_ETCD, timeout: 120_000 }, () => {
     recorder.stop();
   });
 
+  test("leaves a member that is silent although its connections stand", async (t) => {
+    const cluster = await EtcdCluster.start(t, { members: 2 });
+    const proxies = await Promise.all(cluster.endpoints.map((endpoint) => LossyProxy.start(t, endpoint)));
+    const store = openStore(t, storeOptions(proxies.map(({ url }) => url)));
+    const mirror = await Mirror.of(t, store);
+    await store.write([route(1)]);
+    const silent = proxies.find(({ url }) => url === store.endpoint)!;
+    silent.isOpen = false;
+    // Nothing is asked of the store: it finds out by itself.
+    await cluster.put("/apisix/routes/2", "{}");
+    await mirror.until(({ items }) => items.size === 2);
+    assert.notEqual(store.endpoint, silent.url);
+    await store.write([route(3)]);
+    await mirror.until(({ items }) => items.size === 3);
+    assert.equal(mirror.resyncs, 0);
+  });
+
   test("loses no write and does none twice while members are killed and stopped", async (t) => {
     const cluster = await EtcdCluster.start(t, { members: 3 });
     const writer = openStore(t, storeOptions(cluster.endpoints, { timeoutMs: 20_000 }));
