@@ -35,6 +35,9 @@ const SHOWN = 200;
 const ROUTES_OF_A_PLACE = 10;
 /** Routes of one place that are compared with each other; those behind are taken for reachable. */
 const COMPARED = 200;
+/** Places that are looked into for narrower paths, and how many of these are looked at. */
+const WIDENED = 200;
+const PLACES_WITHIN = 100;
 const SLICE_MS = 8;
 
 interface PluginBearer {
@@ -120,6 +123,11 @@ export async function impactOf(
       places.set(`${place.host} ${place.path}`, place);
     }
   }
+  for (const place of [...places.values()].slice(0, WIDENED)) {
+    const within = [before, after].flatMap(({ table }) => table.within(place, PLACES_WITHIN));
+    for (const inner of within) places.set(`${inner.host} ${inner.path}`, inner);
+    await breathe();
+  }
   for (const place of places.values()) {
     compareMatches(place, before, after, impact);
     await breathe();
@@ -147,25 +155,16 @@ function touchedRoutes(changes: readonly DecidedWrite[], before: World, after: W
 }
 
 function compareMatches(place: Place, before: World, after: World, impact: Impact): void {
-  const met = (world: World) => [
-    ...new Set(world.table.meet(place, ROUTES_OF_A_PLACE).map(({ route }) => route.id)),
-  ];
-  const [was, will] = [met(before), met(after)];
-  if (was.join("\n") === will.join("\n") && !hasOtherConditions(place, before, after)) return;
-  add(impact.matches, { host: place.host, uri: place.path, before: was, after: will }, impact);
+  const [was, will] = [before, after].map((world) => world.table.meet(place, ROUTES_OF_A_PLACE));
+  if (was.map(claimText).join("\n") === will.map(claimText).join("\n")) return;
+  const ids = (claims: readonly Claim[]) => [...new Set(claims.map(({ route }) => route.id))];
+  add(impact.matches, { host: place.host, uri: place.path, before: ids(was), after: ids(will) }, impact);
 }
 
-/** The same routes in the same order, and one of them asks for something else than before. */
-function hasOtherConditions(place: Place, before: World, after: World): boolean {
-  const conditions = (world: World) =>
-    world.table
-      .at(place)
-      .slice(0, COMPARED)
-      .map(({ route }) => {
-        const { methods, remote_addrs: addresses, vars } = route;
-        return canonicalJson([route.id, methods ?? null, addresses ?? null, vars ?? null]);
-      });
-  return conditions(before).join("\n") !== conditions(after).join("\n");
+/** Equal for claims of one route that take the same requests. */
+function claimText({ route, uri, hosts }: Claim): string {
+  const { id, methods, remote_addrs: addresses, vars } = route;
+  return canonicalJson([id, uri, hosts, methods ?? null, addresses ?? null, vars ?? null]);
 }
 
 async function findHidden(

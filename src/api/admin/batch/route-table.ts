@@ -64,33 +64,63 @@ export class RouteTable {
     return this.#hosts.get(host)?.get(path) ?? [];
   }
 
-  /** Claims that a request to this place may meet, up to the first that takes whatever comes. */
+  /**
+   * Narrower paths below this place that are filed under wider hosts: a route here takes their requests for its host. At
+   * most `limit`.
+   */
+  within({ host, path }: Place, limit: number): Place[] {
+    const found: Place[] = [];
+    if (host === "" || !path.endsWith("*")) return found;
+    const prefix = path.slice(0, -1);
+    for (const wider of this.#widerThan(host)) {
+      for (const each of this.#hosts.get(wider)?.keys() ?? []) {
+        if (each === path || !each.startsWith(prefix)) continue;
+        found.push({ host, path: each });
+        if (found.length >= limit) return found;
+      }
+    }
+    return found;
+  }
+
+  *#widerThan(host: string): Generator<string> {
+    const name = host.replace(/:\d+$/, "");
+    if (name !== host) yield name;
+    for (const entry of this.#longestWildcards()) {
+      if (entry !== host && name.replace(/^\*/, "").endsWith(entry.slice(1))) yield entry;
+    }
+    yield "";
+  }
+
+  /** Claims that a request to this place may meet, of at most `limit` routes, up to the first that takes whatever comes. */
   meet(place: Place, limit: number): Claim[] {
     const host = place.host.startsWith("*") ? ANY + place.host.slice(1) : place.host;
     const path = place.path.endsWith("*") ? place.path.slice(0, -1) + ANY : place.path;
     const met: Claim[] = [];
-    for (const claim of this.candidates(host, path)) {
+    const ids = new Set<string>();
+    for (const claim of this.candidates(host, path, this.#hasHostTree)) {
       met.push(claim);
-      if (met.length >= limit || !isConditional(claim, this.#pathOf(claim.uri))) break;
+      ids.add(claim.route.id);
+      if (ids.size >= limit || !isConditional(claim, this.#pathOf(claim.uri))) break;
     }
     return met;
   }
 
-  /** `host` as it was sent, in lower case. */
-  *candidates(host: string, path: string): Generator<Claim> {
+  /** `host` as it was sent, in lower case. Unless `asksHosts`, hosts that are conditions are left open. */
+  *candidates(host: string, path: string, asksHosts = true): Generator<Claim> {
+    const asked = asksHosts ? host : null;
     const plain = host.replace(/:\d+$/, "");
     for (const hasPort of [true, false]) {
       const name = hasPort ? host : plain;
       const exact = this.#hosts.get(name);
       if (name !== "" && exact !== undefined && namesPort(name) === hasPort)
-        yield* candidatesOf(exact, path, host);
+        yield* candidatesOf(exact, path, asked);
       for (const entry of this.#longestWildcards()) {
         if (namesPort(entry) !== hasPort || !name.endsWith(entry.slice(1))) continue;
-        yield* candidatesOf(this.#hosts.get(entry)!, path, host);
+        yield* candidatesOf(this.#hosts.get(entry)!, path, asked);
       }
     }
     const others = this.#hosts.get("");
-    if (others !== undefined) yield* candidatesOf(others, path, host);
+    if (others !== undefined) yield* candidatesOf(others, path, asked);
   }
 
   #file(claim: Claim): void {
@@ -123,16 +153,16 @@ export class RouteTable {
   }
 }
 
-function* candidatesOf(paths: Map<string, Claim[]>, path: string, host: string): Generator<Claim> {
+function* candidatesOf(paths: Map<string, Claim[]>, path: string, host: string | null): Generator<Claim> {
   yield* fitting(paths.get(path), host);
   for (let length = path.length; length >= 0; length--) {
     yield* fitting(paths.get(`${path.slice(0, length)}*`), host);
   }
 }
 
-function* fitting(claims: readonly Claim[] | undefined, host: string): Generator<Claim> {
+function* fitting(claims: readonly Claim[] | undefined, host: string | null): Generator<Claim> {
   for (const claim of claims ?? []) {
-    if (claim.hosts === null || claim.hosts.some((entry) => fits(entry, host))) yield claim;
+    if (host === null || claim.hosts === null || claim.hosts.some((entry) => fits(entry, host))) yield claim;
   }
 }
 
