@@ -103,8 +103,8 @@ describe("ADC", () => {
     assert.equal(body.list[0].value.limit_header, "X-L");
     const [stream] = listed(await get("/stream_routes"), 1);
     assert.equal(stream["upstream_id"], "u");
-    const names = lists["consumers"].map(({ username }) => username);
-    assert.deepEqual(names.toSorted(), ["jack", "jane"]);
+    const names = new Set(lists["consumers"].map(({ username }) => username));
+    assert.deepEqual(names, new Set(["jack", "jane"]));
     const credentials = listed(await get("/consumers/jack/credentials"), 1);
     assert.deepEqual(credentials[0]["plugins"], { "key-auth": { key: "another-key" } });
     assert.equal((await get("/consumers/jane/credentials")).status, 404);
@@ -191,10 +191,10 @@ describe("the dashboard", () => {
     const names = await get("/plugins/list");
     assert.ok(Array.isArray(names.body) && names.body.includes("key-auth"));
     const all = (await get("/plugins?subsystem=http&all=true")).body;
-    assert.deepEqual(Object.keys(all).toSorted(), names.body.toSorted());
-    for (const [name, facts] of Object.entries(all) as [string, Record<string, unknown>][]) {
-      const { schema, version, priority } = facts;
-      assert.equal((schema as { type: string }).type, "object", name);
+    assert.deepEqual(new Set(Object.keys(all)), new Set(names.body));
+    for (const name of names.body) {
+      const { schema, version, priority } = all[name];
+      assert.equal(schema.type, "object", name);
       assert.ok(version !== undefined && typeof priority === "number", name);
     }
     assert.equal(typeof all["key-auth"].consumer_schema.properties, "object");
