@@ -10,10 +10,12 @@ import type { ResponseHead, UpstreamFailure, UpstreamHandler, UpstreamTransport 
 import type { Upstream } from "../upstream/upstream.ts";
 import type { UpstreamNode } from "../upstream/node.ts";
 import type { HttpExchange } from "./exchange.ts";
-import type { RequestLife } from "../life.ts";
+import type { FromUpstream } from "../life/from-upstream.ts";
+import type { ToUpstream } from "../life/to-upstream.ts";
 
 export class UpstreamAttempt implements UpstreamHandler {
-  readonly #life: RequestLife;
+  readonly #request: ToUpstream;
+  readonly #answer: FromUpstream;
   readonly #exchange: HttpExchange;
   readonly upstream: Upstream;
   readonly node: UpstreamNode;
@@ -21,27 +23,34 @@ export class UpstreamAttempt implements UpstreamHandler {
   transport!: UpstreamTransport;
   #isLive = true;
 
-  constructor(life: RequestLife, exchange: HttpExchange, upstream: Upstream, node: UpstreamNode) {
-    this.#life = life;
+  constructor(
+    request: ToUpstream,
+    answer: FromUpstream,
+    exchange: HttpExchange,
+    upstream: Upstream,
+    node: UpstreamNode,
+  ) {
+    this.#request = request;
+    this.#answer = answer;
     this.#exchange = exchange;
     this.upstream = upstream;
     this.node = node;
   }
 
   onInformational(head: ResponseHead): void {
-    if (this.#isLive) this.#life.onInformational(this.#exchange, head);
+    if (this.#isLive) this.#answer.onInformational(this.#exchange, head);
   }
 
   onHead(head: ResponseHead): void {
-    if (this.#isLive) this.#life.onUpstreamHead(this.#exchange, head);
+    if (this.#isLive) this.#answer.onHead(this.#exchange, head);
   }
 
   onBody(chunk: Buffer): boolean {
-    return this.#isLive ? this.#life.onUpstreamBody(this.#exchange, chunk) : true;
+    return this.#isLive ? this.#answer.onBody(this.#exchange, chunk) : true;
   }
 
   onEnd(trailers: HeaderList | null): void {
-    if (this.#isLive) this.#life.onUpstreamEnd(this.#exchange, trailers);
+    if (this.#isLive) this.#answer.onEnd(this.#exchange, trailers);
   }
 
   onWritable(): void {
@@ -49,7 +58,7 @@ export class UpstreamAttempt implements UpstreamHandler {
   }
 
   onError(failure: UpstreamFailure, detail: string): void {
-    if (this.#isLive) this.#life.onUpstreamError(this.#exchange, failure, detail);
+    if (this.#isLive) this.#request.onError(this.#exchange, failure, detail);
   }
 
   /** The attempt is over for the exchange, whatever its transport still does. */

@@ -22,7 +22,7 @@ import type { CompiledRoute } from "../configuration/compiled-route.ts";
 import type { RouteEntry } from "../configuration/configuration.ts";
 import type { UpstreamReference } from "../configuration/upstream-reference.ts";
 import type { PluginChain } from "../pipeline/chain.ts";
-import type { RequestLife } from "../life.ts";
+import type { Answering } from "../life/answering.ts";
 import type { UpstreamAttempt } from "./attempt.ts";
 import type { MirrorWish } from "./mirror.ts";
 import type { BodyVariables } from "./body/body-variables.ts";
@@ -69,7 +69,7 @@ export class HttpExchange implements Exchange {
   /** Copies that go out with the first attempt; null: none. */
   mirrors: MirrorWish[] | null = null;
   /** Set once the life of the request has begun. */
-  life: RequestLife | null = null;
+  life: Answering | null = null;
   /** Chosen for the coming attempt; plugins see it as `$balancer_ip` in `beforeProxy`. */
   node: UpstreamNode | null = null;
   /** Nodes that failed this request. */

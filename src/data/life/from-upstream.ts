@@ -1,0 +1,188 @@
+/** An upstream's answer on its way to the client: head, body, end, and the switch to another protocol. */
+
+import type { Socket } from "node:net";
+import type { HeaderList } from "../../lib/headers.ts";
+import * as answers from "../exchange/answers.ts";
+import type { HttpExchange } from "../exchange/exchange.ts";
+import { clientHeaders } from "../exchange/forwarding.ts";
+import { tunnel } from "../exchange/tunnel.ts";
+import { stripHopByHop } from "../http1/hop-by-hop.ts";
+import { UNKNOWN_LENGTH, type ResponseHead } from "../transport.ts";
+import type { Answering } from "./answering.ts";
+import type { Ending } from "./ending.ts";
+import type { LifeServices } from "./services.ts";
+
+const NO_BODY = Buffer.alloc(0);
+
+export class FromUpstream {
+  readonly #services: LifeServices;
+  readonly #answering: Answering;
+  readonly #ending: Ending;
+  /** Exchanges that switched protocols, and the client's socket of each. */
+  readonly #tunnels = new Map<HttpExchange, Socket>();
+
+  constructor(services: LifeServices, answering: Answering, ending: Ending) {
+    this.#services = services;
+    this.#answering = answering;
+    this.#ending = ending;
+  }
+
+  onInformational(x: HttpExchange, head: ResponseHead): void {
+    if (head.status === 100) return;
+    stripHopByHop(head.headers);
+    x.transport.writeInformational(head.status, head.headers);
+  }
+
+  onHead(x: HttpExchange, head: ResponseHead): void {
+    x.upstreamHeadAt = performance.now();
+    x.upstreamConnectedAt = x.attempt!.transport.connectedAt;
+    x.upstreamStatuses = x.attempts === 1 ? String(head.status) : `${x.upstreamStatuses}, ${head.status}`;
+    x.answering = true;
+    x.attempt!.upstream.answered(x.attempt!.node, head.status, x.upstreamHeadAt - x.upstreamStartedAt);
+    if (head.status === 101) {
+      this.#switchProtocols(x, head);
+      return;
+    }
+    x.responseLength = head.bodyLength;
+    x.declaredLength = head.bodyLength === 0 ? declaredLength(head.headers) : null;
+    clientHeaders(head.headers, this.#services.serverName);
+    x.response.begin(head.status, head.reason, "upstream", head.headers);
+    if (this.#services.http.showUpstreamStatus || head.status >= 500) {
+      head.headers.push("x-apisix-upstream-status", "X-APISIX-Upstream-Status", x.upstreamStatuses);
+    }
+    try {
+      const pending = this.#answering.headerPhase(x);
+      if (pending !== undefined) {
+        void this.#writeHeadAfter(x, pending);
+        return;
+      }
+    } catch (error) {
+      this.#answering.failHead(x, error);
+      return;
+    }
+    this.#writeHead(x);
+  }
+
+  /** Plugins wait: body chunks that arrive meanwhile are kept by `onBody`, which asks for no more. */
+  async #writeHeadAfter(x: HttpExchange, pending: Promise<void>): Promise<void> {
+    x.held = [];
+    try {
+      await pending;
+    } catch (error) {
+      this.#answering.failHead(x, error);
+    }
+    if (x.ended) return;
+    const held = x.held;
+    x.held = null;
+    if (!this.#writeHead(x)) return;
+    for (const chunk of held) this.onBody(x, chunk);
+    if (x.hasUpstreamEnded) this.onEnd(x, x.heldTrailers);
+    else x.attempt!.transport.resumeBody();
+  }
+
+  /** False: a plugin made a head of it that cannot be sent, and the exchange ended with an error. */
+  #writeHead(x: HttpExchange): boolean {
+    const response = x.response;
+    x.filtersBody =
+      (x.globalChain !== null && x.globalChain.responseBody !== null) ||
+      (x.chain !== null && x.chain.responseBody !== null);
+    const hasNoBody = x.head.method === "HEAD" || response.status === 204 || response.status === 304;
+    const length = hasNoBody ? 0 : x.filtersBody ? UNKNOWN_LENGTH : x.responseLength;
+    try {
+      x.transport.writeHead(
+        response.status,
+        response.reason,
+        response.headers,
+        length,
+        // What a plugin would make of the body of a GET is not known here.
+        hasNoBody && !x.filtersBody ? x.declaredLength : null,
+      );
+      return true;
+    } catch (error) {
+      this.#answering.failHead(x, error);
+      return false;
+    }
+  }
+
+  onBody(x: HttpExchange, chunk: Buffer): boolean {
+    if (x.ended) return true;
+    if (x.held !== null) {
+      x.held.push(Buffer.from(chunk));
+      return false;
+    }
+    if (!x.filtersBody) return x.transport.writeBody(chunk);
+    try {
+      // Plugins may keep what they are given.
+      const passed = this.#answering.filterBody(x, Buffer.from(chunk), false);
+      return passed.length === 0 || x.transport.writeBody(passed);
+    } catch (error) {
+      this.#answering.fail(x, error);
+      return true;
+    }
+  }
+
+  onEnd(x: HttpExchange, trailers: HeaderList | null): void {
+    if (x.ended) return;
+    if (x.held !== null) {
+      x.hasUpstreamEnded = true;
+      x.heldTrailers = trailers;
+      return;
+    }
+    if (x.filtersBody) {
+      try {
+        const last = this.#answering.filterBody(x, NO_BODY, true);
+        if (last.length > 0) x.transport.writeBody(last);
+      } catch (error) {
+        this.#answering.fail(x, error);
+        return;
+      }
+    }
+    x.attempt!.detach();
+    this.#ending.finishAttempt(x, true);
+    x.transport.writeEnd(trailers);
+    this.#ending.end(x, x.upstreamEndedAt);
+  }
+
+  #switchProtocols(x: HttpExchange, head: ResponseHead): void {
+    const attempt = x.attempt!;
+    if (!isUpgrade(x)) {
+      attempt.abort();
+      this.#ending.finishAttempt(x, false);
+      x.answering = false;
+      this.#answering.respond(x, answers.BAD_GATEWAY);
+      return;
+    }
+    x.response.begin(101, head.reason, "upstream", head.headers);
+    try {
+      x.transport.writeHead(101, head.reason, head.headers, 0, null);
+    } catch (error) {
+      this.#answering.failHead(x, error);
+      return;
+    }
+    attempt.detach();
+    const client = x.transport.takeSocket();
+    this.#tunnels.set(x, client.socket);
+    tunnel(client, attempt.transport.takeSocket(), this.#services.http.tunnelIdleTimeoutMs, () => {
+      this.#tunnels.delete(x);
+      this.#ending.finishAttempt(x, true);
+      this.#ending.end(x);
+    });
+  }
+
+  /** A block came: what it is to close of the open tunnels is closed. */
+  closeBlocked(): void {
+    const { blocks } = this.#services.configuration;
+    if (blocks === null) return;
+    for (const [x, socket] of this.#tunnels) if (blocks.closes(x, Date.now())) socket.destroy();
+  }
+}
+
+/** The client asks for another protocol and the route permits it. */
+export function isUpgrade(x: HttpExchange): boolean {
+  return x.head.upgrade !== null && x.compiled!.allowsUpgrade && x.head.bodyLength === 0;
+}
+
+function declaredLength(headers: HeaderList): number | null {
+  const text = headers.get("content-length");
+  return text === undefined ? null : Number(text);
+}
