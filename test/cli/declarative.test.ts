@@ -155,6 +155,27 @@ test("a configuration that others changed since the plan is not overwritten", as
   assert.match(err, /changed by others since the plan; nothing was applied/);
 });
 
+test("address and key come from the configuration of the node in the data folder", async () => {
+  const { port } = new URL(node.url);
+  const lines = [
+    "deployment:",
+    "  admin:",
+    `    admin_listen: {ip: 127.0.0.1, port: ${port}}`,
+    `    admin_key: [{name: admin, key: ${KEY}, role: admin}]`,
+  ];
+  file(lines.join("\n"), "config.yaml");
+  const path = file(FIRST);
+  const env = { CARDEA_ADMIN: undefined, CARDEA_ADMIN_KEY: undefined };
+  assert.equal((await cardea(["diff", path, "-d", folder], env)).code, 1);
+  assert.equal((await cardea(["diff", path], { ...env, CARDEA_DATA: folder })).code, 1);
+  const other = file(lines.slice(0, 3).join("\n"), "config.yaml");
+  assert.match((await cardea(["diff", path, "-d", folder], env)).err, /there is no admin key: .*admin\.key/);
+  file(`${KEY}\n`, "admin.key");
+  assert.equal((await cardea(["diff", path, "-c", other, "-d", folder], env)).code, 1);
+  rmSync(join(folder, "admin.key"));
+  rmSync(other);
+});
+
 test("without a node, a key or a file the command says so", async () => {
   const path = file(FIRST);
   const away = await cardea(["apply", path], { CARDEA_ADMIN: "http://127.0.0.1:1" });
