@@ -7,7 +7,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
 import { setTimeout } from "node:timers/promises";
-import { RealNode, ROOT, temporaryFolder } from "../promises/real-node.ts";
+import { RealNode, ROOT, temporaryFolder, withTls } from "../promises/real-node.ts";
 import { documentationPages, examplesOf, readPage, runExamples, type Outcome } from "./examples.ts";
 
 /** In an order in which nothing is in use any more when its turn comes. */
@@ -28,7 +28,7 @@ const TYPES = [
 
 test("every example of the documentation does what it says", async (t) => {
   const node = await RealNode.start(t, {
-    change: (config) => config.listeners.push({ ...config.listeners[0], purpose: "https" }),
+    change: await withTls(),
   });
   const folder = temporaryFolder(t);
   symlinkSync(node.folder, `${folder}/data`);

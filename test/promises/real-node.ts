@@ -9,6 +9,7 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -41,10 +42,13 @@ export interface NodeOptions {
   folder?: string;
   /** Module beside this file that runs instead. */
   worker?: string;
+  control?: string;
   /** Program that runs instead of the launcher, with its arguments. */
   launcher?: string[];
   /** Options of V8 for the node: what a test must hold still. */
   flags?: string;
+  /** Environment besides. */
+  env?: NodeJS.ProcessEnv;
 }
 
 const PURPOSES: readonly Purpose[] = ["http", "admin", "control", "status", "metrics"];
@@ -92,10 +96,13 @@ export class RealNode {
     const parts: Record<string, unknown> = { config: promiseConfig(options.change) };
     if (options.worker !== undefined)
       parts["worker"] = fileURLToPath(new URL(options.worker, import.meta.url));
+    if (options.control !== undefined)
+      parts["control"] = fileURLToPath(new URL(options.control, import.meta.url));
     const file = join(temporaryFolder(t), "parts.json");
     writeFileSync(file, JSON.stringify(parts));
     const env: NodeJS.ProcessEnv = { ...process.env, CARDEA_TEST_PARTS: file, CARDEA_DATA: this.folder };
     if (options.flags !== undefined) env["NODE_OPTIONS"] = options.flags;
+    Object.assign(env, options.env);
     delete env["NODE_TEST_CONTEXT"];
     delete env["CARDEA_ADMIN_KEY"];
     const args = options.launcher ?? [join(ROOT, "bin/cardea"), "start"];
@@ -225,6 +232,17 @@ async function request(url: string, init: RequestInit): Promise<Reply> {
     // Not everything is JSON: tests that expect it see the text.
   }
   return { status: response.status, headers: response.headers, text, body };
+}
+
+/**
+ * A second listener of the data path. It needs a port of its own: those that the system chooses for one address are one.
+ */
+export async function withTls(): Promise<(config: StaticConfig) => void> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return (config) => config.listeners.push({ ...config.listeners[0], purpose: "https", port });
 }
 
 /** The id may have been given to another process since. */
