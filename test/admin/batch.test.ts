@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, beforeEach, before, test } from "node:test";
+import { CERTIFICATE, PRIVATE_KEY } from "../../src/model/certificate-kit.ts";
 import { KEY, TestNode, VIEWER_KEY } from "./node.ts";
 
 const upstream = { nodes: { "127.0.0.1:81": 1 } };
@@ -241,6 +242,18 @@ test("secrets are told neither by a plan nor in the store", async () => {
   assert.ok(!(await node.control.store.get("/consumers/jack"))!.value.includes("canary"));
   const { body } = await batch({ "/consumers/jack": consumer("canary-1") });
   assert.equal(body.unchanged, 1);
+  const changed = await batch({ "/consumers/jack": consumer("canary-2") }, {}, "?dry_run=true");
+  const hidden = { from: "(not shown)", to: "(not shown)" };
+  assert.deepEqual(changed.body.changes[0].changes, [
+    { op: "replace", path: "/plugins/key-auth/key", ...hidden },
+  ]);
+  const removed = await batch({ "/consumers/jack": { username: "jack" } }, {}, "?dry_run=true");
+  assert.equal(removed.body.changes[0].changes[0].path, "/plugins");
+  assert.ok(!removed.text.includes("canary"));
+  await batch({ "/ssls/1": { cert: CERTIFICATE, key: PRIVATE_KEY, snis: ["a.com"] } });
+  const other = { cert: CERTIFICATE, key: `${PRIVATE_KEY}\n`, snis: ["a.com"] };
+  const renewed = await batch({ "/ssls/1": other }, {}, "?dry_run=true");
+  assert.deepEqual(renewed.body.changes[0].changes, [{ op: "replace", path: "/key" }]);
 });
 
 test("a thousand writes are one change", async () => {

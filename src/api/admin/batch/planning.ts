@@ -5,16 +5,15 @@
 
 import type { StoreFeed } from "../../../control/feed.ts";
 import type { ConfigurationState, StateEntry } from "../../../control/state.ts";
-import { canonicalJson } from "../../../lib/content-hash.ts";
 import { isObject, type JsonObject } from "../../../model/resource-type.ts";
 import { RESOURCE_TYPES } from "../../../model/resources.ts";
 import type { Store, StoreWrite } from "../../../store/contract.ts";
 import { type Answer, AnswerError, refuse, refuseScope } from "../answer.ts";
-import { differences, type Change } from "../history.ts";
 import type { OwnListeners } from "../own-listeners.ts";
-import { KEY_PREFIX, withoutHidden } from "../reading.ts";
+import { KEY_PREFIX } from "../reading.ts";
 import type { KeyScope } from "../scope.ts";
 import { ResourceWriter } from "../writing.ts";
+import { changeOf, isSame, type PlannedChange } from "./changes.ts";
 import { BatchOverlay } from "./overlay.ts";
 import type { BatchRequest, BatchWrite, Prune } from "./request.ts";
 
@@ -26,14 +25,6 @@ export interface BatchParts {
   now: () => number;
   /** Whether stream routes can be written. */
   hasStreams: boolean;
-}
-
-export interface PlannedChange {
-  /** As answers name it: "/apisix/routes/1". */
-  key: string;
-  action: "create" | "update" | "delete";
-  /** Of an update; fields that are never shown are named without their values. */
-  changes?: Change[];
 }
 
 /** A write that changes something, before and after. */
@@ -53,8 +44,6 @@ export interface BatchPlan {
 }
 
 const ERROR_LIMIT = 100;
-/** Of one resource. */
-const CHANGE_LIMIT = 100;
 const SLICE_MS = 8;
 
 /** Throws `AnswerError` with everything that is refused. */
@@ -126,34 +115,7 @@ function decide(
   plan.batch.push(...decision.batch);
   Object.assign(plan.expect, decision.expect, { [key]: revision });
   plan.decided.push({ write, previous, value: after });
-  plan.changes.push(changeOf(type.plural, key, before, after));
-}
-
-/** What the server sets on its own is no change. */
-function isSame(before: JsonObject, after: JsonObject): boolean {
-  return canonicalJson(withoutTimes(before)) === canonicalJson(withoutTimes(after));
-}
-
-function withoutTimes({ create_time: _made, update_time: _changed, ...value }: JsonObject): JsonObject {
-  return value;
-}
-
-function changeOf(
-  plural: string,
-  key: string,
-  before: JsonObject | null,
-  after: JsonObject | null,
-): PlannedChange {
-  const shownKey = KEY_PREFIX + key;
-  if (before === null) return { key: shownKey, action: "create" };
-  if (after === null) return { key: shownKey, action: "delete" };
-  const shown = (value: JsonObject) => withoutHidden(plural, withoutTimes(value));
-  const changes = differences(shown(before), shown(after));
-  if (changes.length === 0) {
-    const hidden = differences(withoutTimes(before), withoutTimes(after));
-    for (const { op, path } of hidden) changes.push({ op, path });
-  }
-  return { key: shownKey, action: "update", changes: changes.slice(0, CHANGE_LIMIT) };
+  plan.changes.push(changeOf(type, key, before, after, state));
 }
 
 /** Puts first, each type after those that it refers to; deletes the other way round. */
