@@ -260,6 +260,7 @@ class AdminApi {
     if (steps[0] === "history") return this.#onHistory(request, steps.slice(1), query, identity);
     if (steps[0] === "plugins" && steps[1] === "reload") return reload(request.method, identity);
     if (steps[0] === "batch" && steps.length === 1 && request.method === "POST") {
+      this.#assertLoaded();
       return this.#onBatch(request, query, identity);
     }
     const answer = this.#aboutTypes(request, steps, query);
