@@ -75,6 +75,18 @@ test("a resync publishes what is different and nothing else", async () => {
   await store.close();
 });
 
+test("nobody is left waiting for a revision that a restored store does not have", async () => {
+  const { store, feed } = parts("restored");
+  await store.write([{ type: "put", key: "/routes/1", value: route("/1") }]);
+  await feed.start();
+  const taken = feed.whenTaken(1000);
+  store.listener!.onResync();
+  await taken;
+  assert.equal(feed.revision, 1);
+  feed.stop();
+  await store.close();
+});
+
 test("a store that cannot be read is tried again and takes nothing away", async () => {
   const { store, state, feed, nextSlice } = parts("down");
   await store.write([{ type: "put", key: "/routes/1", value: route("/1") }]);

@@ -144,6 +144,7 @@ export class StoreFeed {
 
   async #loadUntilDone(): Promise<void> {
     while (!this.#end.signal.aborted) {
+      const waiters = new Set(this.#waiters);
       try {
         const loaded = await this.#store.load();
         await this.#taking;
@@ -153,6 +154,7 @@ export class StoreFeed {
         this.#staleSince = null;
         this.#failures = 0;
         this.#follow(loaded.revision);
+        this.#release(waiters);
         return;
       } catch (error) {
         this.#tellFailure(error);
@@ -257,6 +259,15 @@ export class StoreFeed {
     } catch (error) {
       this.#log.error("an item of the store could not be taken", { key: item.key, error: String(error) });
     }
+  }
+
+  /**
+   * What they waited for was written before the load began and so is part of it, or is gone with a store that was
+   * restored: its revisions may be smaller for long.
+   */
+  #release(waiters: ReadonlySet<{ resolve(): void }>): void {
+    this.#waiters = this.#waiters.filter((waiter) => !waiters.has(waiter));
+    for (const waiter of waiters) waiter.resolve();
   }
 
   #reached(revision: number): void {
