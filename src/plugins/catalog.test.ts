@@ -9,6 +9,13 @@ import { PluginCatalog } from "./catalog.ts";
 
 interface Schema {
   type?: string;
+  items?: Schema;
+  anyOf?: Schema[];
+  oneOf?: Schema[];
+  const?: unknown;
+  default?: unknown;
+  minimum?: number;
+  exclusiveMinimum?: number;
   properties?: Record<string, Schema>;
   description?: string;
   enum?: unknown[];
@@ -36,7 +43,7 @@ const WRONG: unknown[] = [
   null,
 ];
 
-/** What a configuration of the plugin needs before anything else is looked at. */
+/** What a configuration of the plugin needs before anything else is looked at, where the schema alone does not tell. */
 const NEEDED: Readonly<Record<string, object>> = {
   "real-ip": { source: "http_x_forwarded_for" },
   "uri-blocker": { block_rules: ["x"] },
@@ -46,14 +53,72 @@ const NEEDED: Readonly<Record<string, object>> = {
   "fault-injection": { delay: { duration: 0 } },
   mocking: { response_example: "x" },
   "consumer-restriction": { blacklist: ["x"] },
+  "proxy-mirror": { host: "http://127.0.0.1:80" },
 };
 
 /** Where APISIX's own words do not name the field. */
 const WORDED: Readonly<Record<string, string>> = { "response-rewrite.headers": "header" };
 
+/** Some value that the schema takes, as far as types and required fields say so. */
+function sampleOf(schema: Schema | undefined): unknown {
+  if (schema === undefined) return "x";
+  if (schema.const !== undefined) return schema.const;
+  if (schema.enum !== undefined) return schema.enum[0];
+  if (schema.default !== undefined) return schema.default;
+  const choice = schema.anyOf ?? schema.oneOf;
+  if (choice !== undefined) return sampleOf(choice[0]);
+  switch (schema.type) {
+    case "integer":
+    case "number":
+      return schema.minimum ?? (schema.exclusiveMinimum ?? 0) + 1;
+    case "boolean":
+      return true;
+    case "array":
+      return [sampleOf(schema.items)];
+    case "object":
+      return Object.fromEntries(
+        (schema.required ?? []).map((name) => [name, sampleOf(schema.properties?.[name])]),
+      );
+    default:
+      return "x";
+  }
+}
+
+interface Place {
+  /** Dotted, with 0 for the item of a list. */
+  path: string;
+  field: string;
+  /** The configuration with this at the place. */
+  withValue(value: unknown): unknown;
+}
+
+/** Every field below those of the configuration itself. */
+function* nestedPlaces(schema: Schema, around: (value: unknown) => unknown, path = ""): Generator<Place> {
+  for (const [field, inner] of Object.entries(schema.properties ?? {})) {
+    const at = `${path}${field}`;
+    const sample = sampleOf(schema) as Record<string, unknown>;
+    const put = (value: unknown): unknown => around({ ...sample, [field]: value });
+    if (path !== "") yield { path: at, field, withValue: put };
+    if (inner.properties !== undefined) yield* nestedPlaces(inner, put, `${at}.`);
+    if (inner.items?.properties !== undefined)
+      yield* nestedPlaces(inner.items, (value) => put([value]), `${at}.0.`);
+  }
+}
+
 function refusalOf(plugin: string, config: unknown): string | null {
   const route = { uri: "/*", plugins: { [plugin]: config }, upstream: { nodes: { "a:80": 1 } } };
   return validateResource(resourceType("routes")!, route, { plugins: catalog }, "1")?.message ?? null;
+}
+
+function consumerRefusalOf(plugin: string, config: unknown): string | null {
+  const value = { username: "jack", plugins: { [plugin]: config } };
+  return validateResource(resourceType("consumers")!, value, { plugins: catalog }, "jack")?.message ?? null;
+}
+
+function metadataRefusalOf(plugin: string, value: unknown): string | null {
+  return (
+    validateResource(resourceType("plugin_metadata")!, value, { plugins: catalog }, plugin)?.message ?? null
+  );
 }
 
 test("every folder is a plugin of that name in the catalog, with a page for its users", () => {
@@ -79,12 +144,13 @@ test("the list of plugins names every one of them", () => {
   );
 });
 
-for (const { name, config } of catalog.list()) {
+for (const { name, config, consumer, metadata } of catalog.list()) {
   const fields = Object.entries((config as Schema).properties ?? {});
+  const needed = { ...(sampleOf(config) as object), ...NEEDED[name] };
 
   test(`${name}: each field, wrong once, is refused by its name`, () => {
     for (const [field] of fields) {
-      const refusals = WRONG.map((value) => refusalOf(name, { ...NEEDED[name], [field]: value })).filter(
+      const refusals = WRONG.map((value) => refusalOf(name, { ...needed, [field]: value })).filter(
         (text) => text !== null,
       );
       assert.ok(
@@ -93,6 +159,34 @@ for (const { name, config } of catalog.list()) {
       );
     }
   });
+
+  test(`${name}: each field inside others, wrong once, is refused by its name`, () => {
+    const around = (value: unknown): unknown => ({ ...needed, ...(value as object) });
+    const unnamed: string[] = [];
+    for (const { path, field, withValue } of nestedPlaces(config, around)) {
+      const refusals = WRONG.map((value) => refusalOf(name, withValue(value)) ?? "");
+      if (!refusals.some((text) => text.includes(field)))
+        unnamed.push(`${path}: ${refusals.find((text) => text !== "")}`);
+    }
+    assert.deepEqual(unnamed, []);
+  });
+
+  for (const [what, schema, check] of [
+    ["consumer", consumer, consumerRefusalOf],
+    ["metadata", metadata, metadataRefusalOf],
+  ] as const) {
+    if (schema === undefined) continue;
+    test(`${name}: each field of its ${what} schema, wrong once, is refused by its name`, () => {
+      const sample = sampleOf(schema) as object;
+      for (const field of Object.keys((schema as Schema).properties ?? {})) {
+        const refusals = WRONG.map((value) => check(name, { ...sample, [field]: value }) ?? "");
+        assert.ok(
+          refusals.some((text) => text.includes(field)),
+          `${field}: nothing wrong is refused with its name, but: ${refusals.join(" | ")}`,
+        );
+      }
+    });
+  }
 
   test(`${name}: hostile configurations are answered, never thrown`, () => {
     for (const config of [
