@@ -1,0 +1,5 @@
+/** The real worker, which collects its garbage when a test asks for it. */
+
+import "./collecting-thread.ts";
+
+await import("../../src/data/worker.ts");
