@@ -88,7 +88,7 @@ test("the document of a node that is killed is there when it starts again", asyn
   assert.equal((await again.admin("HEAD", "/configs")).headers.get("x-digest"), "d");
 });
 
-describe("nodes on one etcd", { skip: WITHOUT_ETCD, timeout: 60_000 }, () => {
+describe("nodes on one etcd", { skip: WITHOUT_ETCD, timeout: 120_000 }, () => {
   function onEtcd(cluster: EtcdCluster, more: (config: StaticConfig) => void = () => {}) {
     const store: EtcdStoreConfig = {
       type: "etcd",
