@@ -4,6 +4,7 @@
  */
 
 import { isIP } from "node:net";
+import { contentHash } from "../lib/content-hash.ts";
 import { withDefaults } from "./defaults.ts";
 import type { PublishedNode, PublishedUpstream } from "./published.ts";
 import { isObject } from "./resource-type.ts";
@@ -18,6 +19,17 @@ const KEEPALIVE = { size: 320, idle_timeout: 60, requests: 1000 };
 export function normalizeInlineUpstream(value: JsonObject, key: string): PublishedUpstream {
   const upstream = normalizeUpstream(value);
   if (upstream.checks !== undefined || upstream.outlier !== undefined) upstream.health_key = key;
+  return upstream;
+}
+
+/** Begins the health keys of upstreams inside plugins. */
+export const HELD_PREFIX = "/held/";
+
+/** The upstream inside the configuration of a plugin, which has no place in the store: its content is its key. */
+export function normalizeHeldUpstream(value: JsonObject): PublishedUpstream {
+  const upstream = normalizeUpstream(value);
+  if (upstream.checks !== undefined || upstream.outlier !== undefined)
+    upstream.health_key = HELD_PREFIX + contentHash(upstream);
   return upstream;
 }
 

@@ -8,7 +8,7 @@ import type { TSchema } from "@sinclair/typebox";
 import type { InnerConfig } from "../plugin/definition.ts";
 import { checkExpression } from "../lib/expression.ts";
 import { withDefaults, withoutDefaulted } from "./defaults.ts";
-import { normalizeUpstream } from "./normalize-upstream.ts";
+import { normalizeHeldUpstream } from "./normalize-upstream.ts";
 import { isObject, pointerStep, refused } from "./resource-type.ts";
 import type { JsonObject, PluginCatalog, PluginRules, PluginUse, ValidationError } from "./resource-type.ts";
 import { checkSchema } from "./schema-check.ts";
@@ -77,7 +77,7 @@ function completeInner(plugin: PluginRules, config: JsonObject, catalog: PluginC
   for (const { kind, holder, key } of parts) {
     const value = holder[key];
     if (!isObject(value)) continue;
-    if (kind === "upstream") holder[key] = normalizeUpstream(value);
+    if (kind === "upstream") holder[key] = normalizeHeldUpstream(value);
     else {
       const inner = catalog.get(kind.plugin);
       if (inner !== undefined) holder[key] = withDefaults(pluginSchema(inner, "config"), value);

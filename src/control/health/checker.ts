@@ -102,8 +102,12 @@ export class HealthChecker {
     if (item.kind === "address") this.#takeAddress(item);
     const key = keyOfItem(item);
     if (key === null) return;
-    const upstream = upstreamOfItem(item, '"checks"');
-    if (upstream === null) this.#remove(key);
+    this.put(key, upstreamOfItem(item, '"checks"'));
+  }
+
+  /** The upstream with that health key, or none any more. */
+  put(key: string, upstream: PublishedUpstream | null): void {
+    if (upstream === null || upstream.checks === undefined) this.#remove(key);
     else this.#put(key, upstream);
   }
 

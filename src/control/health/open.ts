@@ -11,6 +11,7 @@ import type { HealthTable } from "../../shared/health-table.ts";
 import { monotonicMs } from "../../shared/threads.ts";
 import { HealthChecker } from "./checker.ts";
 import { Drains } from "./drains.ts";
+import { HeldUpstreams } from "./held-upstreams.ts";
 import { OutlierSlots } from "./outliers.ts";
 import { healthReport, upstreamStatus } from "./report.ts";
 import { SavedStates } from "./saved-states.ts";
@@ -38,6 +39,10 @@ export function openHealth(
   const saved = new SavedStates(join(dataFolder, "health.json"), table, log);
   const checker = new HealthChecker({ registry, saved, log });
   const outliers = new OutlierSlots(registry, log);
+  const held = new HeldUpstreams((key, upstream) => {
+    if (config.healthChecks) checker.put(key, upstream);
+    outliers.put(key, upstream);
+  });
   const drains = new Drains(registry, join(dataFolder, "drains.json"), log);
   return {
     checker,
@@ -46,6 +51,7 @@ export function openHealth(
     take(item) {
       if (config.healthChecks) checker.take(item);
       outliers.take(item);
+      held.take(item);
       drains.take(item);
     },
     start() {

@@ -41,7 +41,11 @@ export class OutlierSlots {
     if (item.kind === "address") this.#takeAddress(item);
     const key = keyOfItem(item);
     if (key === null) return;
-    const upstream = upstreamOfItem(item, '"outlier"');
+    this.put(key, upstreamOfItem(item, '"outlier"'));
+  }
+
+  /** The upstream with that health key, or none any more. */
+  put(key: string, upstream: PublishedUpstream | null): void {
     const watched = this.#watched.get(key);
     if (upstream === null || upstream.outlier === undefined) {
       if (watched === undefined) return;
