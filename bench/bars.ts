@@ -66,6 +66,13 @@ export const BARS: readonly Bar[] = [
     ["open-loop", "nginx"],
   ),
   ratio("churn: p99.9 against rest", 1.25, "p999Us", ["churn", "100 changes/s"], ["churn", "at rest"]),
+  ratio(
+    "churn through an etcd: p99.9 against rest",
+    1.25,
+    "p999Us",
+    ["churn-etcd", "100 changes/s"],
+    ["churn-etcd", "at rest"],
+  ),
   absolute("scrape with 10,000 routes of 20 nodes", 0.3, "s", "seconds", ["scrape", SCRAPE_ROW]),
   absolute("scrape with 10,000 routes of 20 nodes: memory", 100, "MB", "memoryMb", ["scrape", SCRAPE_ROW]),
   ratio(

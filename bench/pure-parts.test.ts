@@ -184,6 +184,6 @@ test("the report names the machine, the scenarios that failed and the bars", () 
 test("missing programs are named with the command that installs them", () => {
   assert.throws(
     () => findTools("/nonexistent", []),
-    /missing: nginx, wrk, h2load, taskset\. .*apt-get install .*nginx wrk nghttp2-client util-linux/,
+    /missing: nginx, wrk, h2load, taskset, etcd\. .*apt-get install .*nginx wrk nghttp2-client util-linux etcd-server/,
   );
 });

@@ -20,6 +20,7 @@ import { parseWrk, wrkCommand } from "./load/wrk.ts";
 import { cpuOf, runTimeUs } from "./measure.ts";
 import { startCardea } from "./peers/cardea.ts";
 import type { Cardea, CardeaOptions } from "./peers/cardea.ts";
+import { etcdUrl, fillEtcd, startEtcd } from "./peers/etcd.ts";
 import { startNginxProxy, startOrigin } from "./peers/nginx.ts";
 import { startNodeHttp } from "./peers/node-http.ts";
 import type { Peer } from "./peers/peer.ts";
@@ -134,6 +135,28 @@ export class Stage {
         isSecure,
         router,
         cores: anyCore ? undefined : GATEWAY_CORE,
+      }),
+    );
+  }
+
+  /** The same on an etcd of its own, which shares the core of the load. */
+  async cardeaOnEtcd({ base, routes }: RouteSet): Promise<Cardea> {
+    const etcd = await startEtcd(this.processes, {
+      etcd: this.#tools.etcd,
+      folder: this.newFolder("etcd"),
+      cores: LOAD_CORE,
+    });
+    this.#keep(etcd);
+    await fillEtcd(etcd.port, [...base, ...routes]);
+    const folder = this.newFolder("cardea");
+    return this.#keep(
+      await startCardea(this.processes, {
+        folder,
+        dataFolder: join(folder, "data"),
+        workers: 1,
+        accessLog: false,
+        cores: GATEWAY_CORE,
+        etcd: etcdUrl(etcd.port),
       }),
     );
   }

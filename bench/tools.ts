@@ -12,6 +12,7 @@ const PACKAGE_OF: Record<string, string> = {
   wrk: "wrk",
   h2load: "nghttp2-client",
   taskset: "util-linux",
+  etcd: "etcd-server",
 };
 
 /** Debian puts nginx into a folder that an ordinary user does not search. */

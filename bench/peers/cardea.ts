@@ -9,6 +9,7 @@ import type { Peer } from "./peer.ts";
 
 const START_TIMEOUT_MS = 60_000;
 const LAUNCHER = join(import.meta.dirname, "..", "..", "bin", "cardea");
+const KEYRING_KEY = "key-of-the-bench";
 const FOREVER_REQUESTS = 1_000_000_000;
 
 export interface CardeaOptions {
@@ -20,6 +21,8 @@ export interface CardeaOptions {
   accessLog: boolean;
   /** What is measured is its TLS port. */
   isSecure?: boolean;
+  /** URL of the etcd that has the routes. */
+  etcd?: string;
   router?: "radixtree_host_uri" | "radixtree_uri" | "radixtree_uri_with_parameter";
 }
 
@@ -38,6 +41,7 @@ export async function startCardea(processes: Processes, options: CardeaOptions):
     workers,
     accessLog,
     isSecure = false,
+    etcd,
     router = "radixtree_host_uri",
   } = options;
   mkdirSync(folder, { recursive: true });
@@ -53,8 +57,12 @@ export async function startCardea(processes: Processes, options: CardeaOptions):
       status: { ip: "127.0.0.1", port: statusPort },
       ssl: { enable: isSecure, listen: [{ ip: "127.0.0.1", port: tlsPort }] },
       router: { http: router },
+      data_encryption: etcd === undefined ? {} : { keyring: [KEYRING_KEY] },
     },
-    deployment: { admin: { admin_listen: { ip: "127.0.0.1", port: adminPort } } },
+    deployment: {
+      admin: { admin_listen: { ip: "127.0.0.1", port: adminPort } },
+      ...(etcd === undefined ? {} : { etcd: { host: [etcd] } }),
+    },
     nginx_config: { http: { enable_access_log: accessLog } },
     plugin_attr: { prometheus: { export_addr: { ip: "127.0.0.1", port: metricsPort } } },
     cardea: {

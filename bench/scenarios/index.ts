@@ -1,7 +1,7 @@
 /** All scenarios, in the order in which they run. */
 
 import { memory, start } from "./memory.ts";
-import { churn, openLoop } from "./open-loop.ts";
+import { churn, churnOnEtcd, openLoop } from "./open-loop.ts";
 import { pluginCost } from "./plugin-cost.ts";
 import { plugins } from "./plugins.ts";
 import { bare, bodies, logged } from "./proxy.ts";
@@ -22,6 +22,7 @@ export const SCENARIOS: readonly Scenario[] = [
   tlsHandshakes,
   openLoop,
   churn,
+  churnOnEtcd,
   scrape,
   memory,
   start,

@@ -12,6 +12,8 @@ import { writeRequests } from "../load/request-list.ts";
 import type { Cardea } from "../peers/cardea.ts";
 import type { Peer } from "../peers/peer.ts";
 import { isSteadyRoute } from "../routes.ts";
+import type { RouteSet } from "../routes.ts";
+import type { Row } from "../results.ts";
 import type { Stage } from "../stage.ts";
 import { bareCardea } from "./proxy.ts";
 import { MANY, routeSet, seedName } from "./routes.ts";
@@ -46,20 +48,32 @@ export const churn: Scenario = {
   title: "50,000 routes at half load: at rest, and with 100 changes per second and metrics scraped",
   async run(stage) {
     const set = routeSet(stage, MANY);
-    const cardea = await stage.cardea(seedName(MANY), () => set);
-    const targets = set.requests.filter((_, i) => isSteadyRoute(i)).map(({ target }) => target);
-    const rate = await halfLoad(stage, [cardea]);
-    const rows = ["at rest", `${CHANGES_PER_SECOND} changes/s`].map((name) => ({ name, peer: cardea }));
-    return stage.inTurns("churn", rows, async (i) => {
-      const changes = i === 0 ? null : startChurn(stage, cardea);
-      try {
-        return await stage.runH2load(cardea.port, targets, rate);
-      } finally {
-        if (changes !== null) await endChurn(changes);
-      }
-    });
+    return underChurn("churn", stage, set, await stage.cardea(seedName(MANY), () => set));
   },
 };
+
+export const churnOnEtcd: Scenario = {
+  name: "churn-etcd",
+  title: "The same with the routes in an etcd, through which the changes go",
+  async run(stage) {
+    const set = routeSet(stage, MANY);
+    return underChurn("churn-etcd", stage, set, await stage.cardeaOnEtcd(set));
+  },
+};
+
+async function underChurn(name: string, stage: Stage, set: RouteSet, cardea: Cardea): Promise<Row[]> {
+  const targets = set.requests.filter((_, i) => isSteadyRoute(i)).map(({ target }) => target);
+  const rate = await halfLoad(stage, [cardea]);
+  const rows = ["at rest", `${CHANGES_PER_SECOND} changes/s`].map((row) => ({ name: row, peer: cardea }));
+  return stage.inTurns(name, rows, async (i) => {
+    const changes = i === 0 ? null : startChurn(stage, cardea);
+    try {
+      return await stage.runH2load(cardea.port, targets, rate);
+    } finally {
+      if (changes !== null) await endChurn(changes);
+    }
+  });
+}
 
 export async function halfLoad(stage: Stage, peers: readonly Peer[]): Promise<number> {
   const file = join(stage.newFolder("calibration"), "requests");
