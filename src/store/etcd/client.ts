@@ -18,7 +18,7 @@ import type { Log } from "../../lib/log.ts";
 import { StoreUnavailableError } from "../contract.ts";
 import { EtcdChannel } from "./channel.ts";
 import { Endpoints } from "./endpoints.ts";
-import { EtcdFault, faultOf } from "./faults.ts";
+import { EtcdFault, type FaultKind, faultOf } from "./faults.ts";
 import { Auth, KV, type ResponseHeader } from "./protocol/rpc_pb.ts";
 
 export type EtcdClientConfig = Pick<
@@ -168,6 +168,8 @@ export class EtcdClient {
     if (this.#isClosed) return;
     if (fault.kind === "token") this.#token = null;
     if (fault.kind !== "down" && fault.kind !== "later") return;
+    // Of many calls that fail with one connection the first counts.
+    if (channel.isClosed) return;
     if (channel === this.#channel) this.#channel = null;
     channel.close();
     this.#count(channel.url, fault);
@@ -184,9 +186,11 @@ export class EtcdClient {
     this.#pauses.delete(resolve);
   }
 
-  /** A pause that grows with failures in a row, with some chance in it: a fleet must not knock in step. */
-  backOffMs(): number {
-    const pauseMs = FIRST_PAUSE_MS * 2 ** Math.min(Math.floor(this.#failures / this.#endpoints.count), 16);
+  /** The longest after a refusal; else it grows with failures in a row. With some chance: a fleet must not knock in step. */
+  backOffMs(kind: FaultKind): number {
+    const rounds = Math.floor(this.#failures / this.#endpoints.count);
+    const isRefused = kind === "refused" || kind === "forbidden";
+    const pauseMs = isRefused ? Number.POSITIVE_INFINITY : FIRST_PAUSE_MS * 2 ** Math.min(rounds, 16);
     return Math.min(pauseMs, this.#config.longestPauseMs) * (0.5 + Math.random() / 2);
   }
 
@@ -258,7 +262,7 @@ export class EtcdClient {
       const { kind } = faultOf(error);
       // A token that has expired is replaced by the next one.
       if (kind === "refused" || kind === "forbidden") this.#isReachable = false;
-      this.#scheduleProbe(kind === "token" ? 0 : Math.min(this.backOffMs(), PROBE_EVERY_MS));
+      this.#scheduleProbe(kind === "token" ? 0 : Math.min(this.backOffMs(kind), PROBE_EVERY_MS));
     }
   }
 }

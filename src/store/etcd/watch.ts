@@ -100,7 +100,7 @@ export class EtcdWatch {
         if (fault.kind === "forbidden" || fault.kind === "refused") {
           this.#log.warn("the etcd refuses the watch; trying again", { reason: fault.message });
         }
-        if (fault.kind !== "token") await this.#client.pause(this.#client.backOffMs());
+        await this.#client.pause(this.#client.backOffMs(fault.kind));
       }
     }
   }
