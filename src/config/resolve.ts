@@ -22,7 +22,7 @@ import type {
   UpstreamDefaults,
   WorkerGroup,
 } from "./static-config.ts";
-import { tlsConfig } from "./tls.ts";
+import { pluginAttributes, tlsConfig } from "./tls.ts";
 
 type Partly<T> = T extends object
   ? T extends readonly unknown[]
@@ -80,7 +80,7 @@ export function resolveConfig(input: ResolveInput): StaticConfig {
     store: storeConfig,
     survival: survival(input, storeConfig),
     encryption: encryption(input),
-    plugins: { enabled: filled.plugins ?? null, attributes: { ...filled.plugin_attr } },
+    plugins: { enabled: filled.plugins ?? null, attributes: pluginAttributes(filled.plugin_attr, apisix.ssl) },
     accessLog: accessLog(input),
     metrics: {
       enabled: filled.plugin_attr.prometheus?.enable_export_server ?? true,

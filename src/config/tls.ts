@@ -1,6 +1,6 @@
 /** Defaults of TLS for clients and the way from their spelling in the static file to the one of code. */
 
-import type { TlsConfig, TlsVersion } from "./static-config.ts";
+import type { PluginsConfig, TlsConfig, TlsVersion } from "./static-config.ts";
 
 /** APISIX's list for TLS 1.2: forward secrecy and authenticated encryption alone. */
 export const DEFAULT_CIPHERS = [
@@ -32,4 +32,12 @@ export function tlsConfig(section: TlsSection): TlsConfig {
     sessionTickets: section.ssl_session_tickets,
     fallbackServerName: fallback === undefined ? null : fallback.toLowerCase().replace(/\.$/, ""),
   };
+}
+
+/** What the file says to plugins. Redirects to HTTPS lead to the first TLS listener, unless it says where. */
+export function pluginAttributes(
+  given: PluginsConfig["attributes"],
+  { enable, listen }: { enable: boolean; listen: readonly { port: number }[] },
+): PluginsConfig["attributes"] {
+  return enable ? { ...given, redirect: { https_port: listen[0].port, ...given.redirect } } : { ...given };
 }

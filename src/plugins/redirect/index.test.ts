@@ -102,9 +102,9 @@ for (const { config, target, status, location } of [
 }
 
 for (const { name, staticFile, method, headers, status, location } of [
-  { name: "a GET", status: 301, location: "https://foo.com/hello?a=1" },
-  { name: "a HEAD", method: "HEAD", status: 301, location: "https://foo.com/hello?a=1" },
-  { name: "a POST", method: "POST", status: 308, location: "https://foo.com/hello?a=1" },
+  { name: "a GET", status: 301, location: "https://foo.com:9443/hello?a=1" },
+  { name: "a HEAD", method: "HEAD", status: 301, location: "https://foo.com:9443/hello?a=1" },
+  { name: "a POST", method: "POST", status: 308, location: "https://foo.com:9443/hello?a=1" },
   {
     name: "a port of the static file",
     staticFile: "plugin_attr: { redirect: { https_port: 8443 } }",
@@ -118,10 +118,22 @@ for (const { name, staticFile, method, headers, status, location } of [
     location: "https://foo.com/hello?a=1",
   },
   {
+    name: "a TLS listener of the static file",
+    staticFile: "apisix: { ssl: { listen: [{ port: 8444 }, { port: 8445 }] } }",
+    status: 301,
+    location: "https://foo.com:8444/hello?a=1",
+  },
+  {
+    name: "no TLS listener",
+    staticFile: "apisix: { ssl: { enable: false } }",
+    status: 301,
+    location: "https://foo.com/hello?a=1",
+  },
+  {
     name: "a claim of https by anybody",
     headers: { "X-Forwarded-Proto": "https" },
     status: 301,
-    location: "https://foo.com/hello?a=1",
+    location: "https://foo.com:9443/hello?a=1",
   },
   {
     name: "https before a trusted proxy",
@@ -135,7 +147,7 @@ for (const { name, staticFile, method, headers, status, location } of [
     staticFile: "apisix: { trusted_addresses: [127.0.0.1] }",
     headers: { "X-Forwarded-Proto": "http" },
     status: 301,
-    location: "https://foo.com/hello?a=1",
+    location: "https://foo.com:9443/hello?a=1",
   },
 ]) {
   test(`http_to_https, ${name}: ${status} ${location}`, async () => {
