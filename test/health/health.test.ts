@@ -110,7 +110,8 @@ test("what one worker learns from its requests, all of them know at once", async
   const [good, bad] = [await startOrigin(t), await startOrigin(t)];
   const node = await RealNode.start(t);
   const checks = {
-    active: { ...ACTIVE, healthy: { interval: 100 }, unhealthy: { interval: 100 } },
+    // Probes whose results say nothing.
+    active: { healthy: { http_statuses: [299] }, unhealthy: { http_statuses: [599] } },
     passive: { unhealthy: { http_statuses: [500], http_failures: 3 } },
   };
   await node.put("/upstreams/1", { nodes: [good.node, bad.node], checks });
@@ -136,4 +137,25 @@ test("the states outlive a restart of the node, and what is killed fails nobody 
   const states = (nodes as { port: number; status: string }[]).map(({ port, status }) => [port, status]);
   assert.deepEqual(new Map(states as [number, string][]).get(dies.port), "unhealthy");
   assert.equal((await next.get("/")).status, 200);
+});
+
+test("an upstream inside a plugin is checked as any other", async (t) => {
+  const [good, bad] = [await startOrigin(t), await startOrigin(t)];
+  const node = await RealNode.start(t);
+  bad.isBad = true;
+  const upstream = { nodes: [good.node, bad.node], checks: { active: ACTIVE } };
+  await node.put("/routes/1", {
+    uri: "/*",
+    plugins: { "traffic-split": { rules: [{ weighted_upstreams: [{ upstream, weight: 1 }] }] } },
+    upstream: { nodes: [{ host: "127.0.0.1", port: 1, weight: 1 }] },
+  });
+  const isDown = new RegExp(
+    `apisix_upstream_status\\{name="/apisix/held/[^"]+",ip="127.0.0.1",port="${bad.port}"\\} 0`,
+  );
+  const page = (): Promise<string> =>
+    fetch(`${node.url("metrics")}/apisix/prometheus/metrics`).then((response) => response.text());
+  while (!isDown.test(await page())) await new Promise((resolve) => setTimeout(resolve, 20));
+  const before = bad.requests;
+  for (let i = 0; i < 20; i++) assert.equal((await node.get("/", { connection: "close" })).status, 200);
+  assert.equal(bad.requests, before);
 });

@@ -1,0 +1,91 @@
+/** A zone of three dies under load, and comes back: who notices, and for how long. */
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { Agent, createServer, request, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { test, type TestContext } from "node:test";
+import { RealNode } from "../promises/real-node.ts";
+
+const CLIENTS = 24;
+const ACTIVE = {
+  http_path: "/status",
+  healthy: { interval: 1, successes: 1 },
+  unhealthy: { interval: 1, tcp_failures: 1 },
+};
+
+interface Zone {
+  server: Server;
+  port: number;
+  requests: number;
+}
+
+async function startZone(t: TestContext): Promise<Zone> {
+  const server = createServer((incoming, response) => {
+    if (incoming.url !== "/status") zone.requests++;
+    // Posts last a little, so that some are in flight when their zone dies.
+    setTimeout(() => response.end(), 2);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  const zone: Zone = { server, port: (server.address() as AddressInfo).port, requests: 0 };
+  return zone;
+}
+
+/** POST, which nobody may repeat once it is sent. */
+function post(port: number, agent: Agent): Promise<number> {
+  return new Promise((resolve) => {
+    const outgoing = request({ host: "127.0.0.1", port, method: "POST", path: "/", agent }, (answer) => {
+      answer.resume().on("end", () => resolve(answer.statusCode!));
+    });
+    outgoing.on("error", () => resolve(0));
+    outgoing.end("x");
+  });
+}
+
+test("when a zone is killed, at most the requests in flight there fail, and it gets its share again", async (t) => {
+  const zones = [await startZone(t), await startZone(t), await startZone(t)];
+  const node = await RealNode.start(t);
+  await node.put("/upstreams/1", {
+    nodes: zones.map(({ port }) => ({ host: "127.0.0.1", port, weight: 1 })),
+    checks: { active: ACTIVE, passive: { unhealthy: { tcp_failures: 1 } } },
+  });
+  await node.put("/routes/1", { uri: "/*", upstream_id: "1" });
+
+  const agent = new Agent({ keepAlive: true, maxSockets: CLIENTS });
+  t.after(() => agent.destroy());
+  const port = node.port();
+  let isOver = false;
+  const statuses = new Map<number, number>();
+  const client = async (): Promise<void> => {
+    while (!isOver) {
+      const status = await post(port, agent);
+      statuses.set(status, (statuses.get(status) ?? 0) + 1);
+    }
+  };
+  const clients = Array.from({ length: CLIENTS }, client);
+  const answered = async (more: number): Promise<void> => {
+    const goal = (statuses.get(200) ?? 0) + more;
+    while ((statuses.get(200) ?? 0) < goal) await new Promise((resolve) => setImmediate(resolve));
+  };
+  await answered(500);
+  zones[0].server.close();
+  zones[0].server.closeAllConnections();
+  await answered(1000);
+  const failed = [...statuses].reduce((sum, [status, count]) => sum + (status === 200 ? 0 : count), 0);
+  assert.ok(failed <= CLIENTS, `${failed} requests failed`);
+  // From here on nothing fails any more, and the zone that is back gets requests again.
+  const before = zones[0].requests;
+  await answered(500);
+  zones[0].server.listen(zones[0].port, "127.0.0.1");
+  await once(zones[0].server, "listening");
+  while (zones[0].requests < before + 20) await answered(20);
+  isOver = true;
+  await Promise.all(clients);
+  const later = [...statuses].reduce((sum, [status, count]) => sum + (status === 200 ? 0 : count), 0);
+  assert.equal(later, failed);
+});
