@@ -80,7 +80,10 @@ export function resolveConfig(input: ResolveInput): StaticConfig {
     store: storeConfig,
     survival: survival(input, storeConfig),
     encryption: encryption(input),
-    plugins: { enabled: filled.plugins ?? null, attributes: pluginAttributes(filled.plugin_attr, apisix.ssl) },
+    plugins: {
+      enabled: filled.plugins ?? null,
+      attributes: pluginAttributes(filled.plugin_attr, apisix.ssl),
+    },
     accessLog: accessLog(input),
     metrics: {
       enabled: filled.plugin_attr.prometheus?.enable_export_server ?? true,

@@ -10,7 +10,7 @@ export type TlsVersionName = "TLSv1.1" | "TLSv1.2" | "TLSv1.3";
 
 /** RFC 8446 4.1.2. Numbers are those of the registries of IANA, in the order of the hello; GREASE (RFC 8701) stays. */
 export interface ClientHello {
-  /** The handshake message as sent, its header included; records taken off. */
+  /** The handshake message as sent, its header included; records taken off. Empty once the phase is over. */
   readonly raw: Buffer;
   /** Lower case, without a dot at the end; null: none was sent. */
   readonly serverName: string | null;

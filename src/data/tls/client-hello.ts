@@ -76,8 +76,10 @@ function handshakeMessage(bytes: Buffer): Buffer | "need-more" | "malformed" {
 const NO_NUMBERS: readonly number[] = [];
 const NO_TEXTS: readonly string[] = [];
 
+const NO_BYTES = Buffer.alloc(0);
+
 export class ParsedHello implements ClientHello {
-  readonly raw: Buffer;
+  raw: Buffer;
   serverName: string | null = null;
   alpn = NO_TEXTS;
   legacyVersion = 0;
@@ -104,6 +106,11 @@ export class ParsedHello implements ClientHello {
 
   get ja4(): string {
     return (this.#ja4 ||= ja4Of(this));
+  }
+
+  /** What was read stays, and fingerprints can be made of it: the bytes (1.5 KB and more) go. */
+  forgetRaw(): void {
+    this.raw = NO_BYTES;
   }
 
   /** False: malformed. */

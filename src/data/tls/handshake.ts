@@ -17,7 +17,7 @@ import { type Deadlined, type Deadlines, NEVER } from "../deadlines.ts";
 import { alertRecord, type AlertName, looksLikeHttp, PLAIN_HTTP_ANSWER } from "./alerts.ts";
 import type { Certificate } from "./certificate.ts";
 import type { Certificates } from "./certificates.ts";
-import { readClientHello } from "./client-hello.ts";
+import { type ParsedHello, readClientHello } from "./client-hello.ts";
 import { TlsConnection } from "./tls-connection.ts";
 
 /** Protocols that clients may choose here, as they stand on the wire (RFC 7301 3.1). */
@@ -149,10 +149,11 @@ export class Handshake implements Deadlined, HelloConnection {
     else this.#onHello(hello);
   };
 
-  #onHello(hello: ClientHello): void {
+  #onHello(hello: ParsedHello): void {
     const { certificates } = this.#services;
     const handlers = this.#services.helloHandlers();
     if (handlers !== null) this.#ask(handlers, hello);
+    hello.forgetRaw();
     if (this.#isDenied) return this.#refuse("denied", "access-denied");
     const name = hello.serverName ?? null;
     const certificate = this.#choose(name);

@@ -2,7 +2,7 @@
  * What is known of a client connection's TLS: the hello, what was agreed, the client's certificate. Variables read it,
  * and every request asks whether it may come on this connection.
  *
- * What plugins ask for rarely is computed when they ask: fingerprints from the hello that is kept (about 0.5 KB),
+ * What plugins ask for rarely is computed when they ask: fingerprints from the lists of the hello,
  * facts of the client's certificate from the certificate.
  */
 
