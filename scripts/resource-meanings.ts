@@ -89,7 +89,8 @@ const BY_TYPE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "checks.active.unhealthy.tcp_failures": "Failures to connect in a row",
     "checks.active.unhealthy.timeouts": "Timeouts in a row",
     "checks.active.req_headers": "Further header lines of a probe",
-    "checks.active.grpc_service": "Service that a probe of type grpc asks for. Default: the server as a whole",
+    "checks.active.grpc_service":
+      "Service that a probe of type grpc asks for. Default: the server as a whole",
     outlier: "Ejection of nodes whose requests fail (Cardea's own)",
     "outlier.consecutive_errors": "Errors in a row that eject a node, over all workers",
     "outlier.slow_after": "Seconds after which an answer counts as an error. Default: never",
