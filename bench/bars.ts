@@ -38,10 +38,10 @@ export const BARS: readonly Bar[] = [
   ratio("bare proxy: CPU per request against nginx", 1.5, "cpuUs", ["bare", "cardea"], ["bare", "nginx"]),
   ...CHEAP_PLUGINS.map((plugin): Bar => {
     return {
-      name: `${plugin}: CPU per request that it adds`,
+      name: `${plugin}: CPU per request that its handlers add`,
       limit: ADDED_US,
       unit: "µs",
-      measured: (rows) => findRow(rows, "plugin-cost", plugin)?.addedUs,
+      measured: (rows) => findRow(rows, "plugin-handlers", plugin)?.addedUs,
     };
   }),
   ratio(
@@ -93,9 +93,9 @@ export const BARS: readonly Bar[] = [
   ),
   absolute("idle with two workers: memory", 150, "MB", "memoryMb", ["memory", "idle, two workers"]),
   absolute("start with 50,000 routes", 10, "s", "seconds", ["start", "50,000 routes"]),
-  absolute("50,000 routes with four plugins: memory per worker", 100, "MB", "memoryMb", [
+  absolute("50,000 routes with four plugins: memory that they add to a worker", 100, "MB", "memoryMb", [
     "memory",
-    "50,000 routes, four plugins, per worker",
+    "50,000 routes, four plugins, added to a worker",
   ]),
 ];
 

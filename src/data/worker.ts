@@ -38,8 +38,6 @@ const gateway = new Gateway({
       : join(start.dataFolder, config.accessLog.path),
 });
 
-compactHeap();
-
 let control: MessagePort | null = null;
 let isListening = false;
 
@@ -47,6 +45,8 @@ gateway.applier.onApplied = (revision) => {
   shared.threads.acknowledge(slot, revision);
   if (isListening) return;
   isListening = true;
+  // What loading the modules and taking the first configuration left behind.
+  compactHeap();
   gateway.listen(start.listeners).then(
     () => tell({ type: "ready" }),
     (error: unknown) => tell({ type: "fatal", message: `worker ${slot} cannot listen: ${String(error)}` }),

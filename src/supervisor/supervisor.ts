@@ -34,6 +34,9 @@ const TICKET_KEY_BYTES = 48;
 /** Control allocates in bursts and is not measured by throughput: a small young generation keeps about 14 MB. */
 const CONTROL_LIMITS = { maxYoungGenerationSizeMb: 6 };
 
+/** Three half-spaces of 16 MB. V8's own choice is 192 MB, of which a busy worker comes to fill most. */
+const WORKER_YOUNG_MB = 48;
+
 const CONTROL_GROUP = "control";
 
 export interface SupervisorOptions {
@@ -100,7 +103,10 @@ export class Supervisor {
       around,
       observer,
     );
-    const resourceLimits = { maxOldGenerationSizeMb: config.supervision.workerHeapMb };
+    const resourceLimits = {
+      maxOldGenerationSizeMb: config.supervision.workerHeapMb,
+      maxYoungGenerationSizeMb: WORKER_YOUNG_MB,
+    };
     this.#workers = groups.map(
       (group, slot) =>
         new SupervisedThread(
