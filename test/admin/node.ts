@@ -15,6 +15,7 @@ import { HostCheck } from "../../src/api/host-check.ts";
 import type { HealthReport } from "../../src/api/control/health.ts";
 import type { AdminConfig, AdminKey } from "../../src/config/static-config.ts";
 import type { HostResolver } from "../../src/control/addresses.ts";
+import { Drains } from "../../src/control/health/drains.ts";
 import { openKeyring } from "../../src/control/keyring.ts";
 import { Control, type SnapshotPlace } from "../../src/control/control.ts";
 import { reserveRevisions } from "../../src/control/revision-reserve.ts";
@@ -23,6 +24,7 @@ import type { PublishedAddress } from "../../src/model/published.ts";
 import { PluginCatalog } from "../../src/plugins/catalog.ts";
 import { ConfigurationReader } from "../../src/shared/configuration-bytes.ts";
 import type { ConfigurationMessage } from "../../src/shared/messages.ts";
+import { HealthRegistry } from "../../src/shared/health-registry.ts";
 import { createSharedMemory, openSharedMemory, type SharedMemory } from "../../src/shared/shared-memory.ts";
 import { DocumentStore } from "../../src/store/api/store.ts";
 import type { Store } from "../../src/store/contract.ts";
@@ -212,6 +214,7 @@ export class TestNode {
       counters: { reset: () => 0 },
       hosts,
       health: this.#health,
+      drains: new Drains(new HealthRegistry(this.shared.health), join(this.folder, "drains.json"), silent),
     });
     await this.#admin.listen({ host: "127.0.0.1", port: 0 });
     await this.#controlApi.listen({ host: "127.0.0.1", port: 0 });
