@@ -106,6 +106,7 @@ const BY_TYPE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "limits.queue_timeout": "Seconds that one waits at most; then it gets 503",
     "checks.all_unhealthy": "What happens when no node is healthy: all are used, or requests get 503",
     "checks.panic_threshold": "Per cent of healthy nodes below which health is ignored; 0: never",
+    "checks.slow_start": "Seconds in which a node that came back gets its full share, by steps; 0: at once",
     "checks.passive": "What the traffic tells",
     "checks.passive.type": "Protocol",
     "checks.passive.healthy": "When a node counts as healthy again",

@@ -47,6 +47,8 @@ export interface HealthChecks {
   all_unhealthy: "use_all" | "refuse";
   /** Per cent of nodes; below it health is ignored. */
   panic_threshold: number;
+  /** Seconds in which a node that came back gets its full share, by steps; 0: at once. */
+  slow_start: number;
 }
 
 /** Null: the upstream is not checked. */
@@ -54,8 +56,8 @@ export function healthChecksOf(upstream: PublishedUpstream): HealthChecks | null
   const { checks } = upstream;
   if (checks === undefined || !isObject(checks["active"])) return null;
   const given = withParts(checks);
-  const { active, passive, all_unhealthy, panic_threshold } = withDefaults(Checks, given) as HealthChecks;
-  return { active, passive: isObject(passive) ? passive : null, all_unhealthy, panic_threshold };
+  const filled = withDefaults(Checks, given) as HealthChecks;
+  return { ...filled, passive: isObject(filled.passive) ? filled.passive : null };
 }
 
 /** Store key of the resource whose nodes these are; null: an upstream that is neither checked nor has an id. */

@@ -85,6 +85,7 @@ export const Checks = raw({
     passive: Passive,
     all_unhealthy: oneOf(["use_all", "refuse"], { default: "use_all" }),
     panic_threshold: Type.Integer({ minimum: 0, maximum: 100, default: 0 }),
+    slow_start: Type.Number({ minimum: 0, maximum: 3600, default: 0 }),
   },
   anyOf: [{ required: ["active"] }, { required: ["active", "passive"] }],
 });

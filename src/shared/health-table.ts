@@ -17,6 +17,7 @@
  */
 
 import { hash } from "node:crypto";
+import { monotonicMs } from "./threads.ts";
 import { afterResult, isOfGeneration, isUp, type Result } from "./health-state.ts";
 
 /** Nodes that can be checked at once, on one machine. */
@@ -43,11 +44,12 @@ export const FLAGS = 6;
 const ERRORS = 7;
 const EJECTED_UNTIL = 8;
 const EJECTIONS = 9;
+const UP_SINCE = 10;
 
 /** The slot says that a node is drained, and nothing about its health. */
 export const IS_DRAIN = 1;
 
-/** Ejections are timed in tenths of a second: a word of milliseconds would last for 24 days. */
+/** Times are kept in tenths of a second: a word of milliseconds would last for 24 days. */
 const TICK_MS = 100;
 
 /** A key as three words of its SHA-256 digest: no two keys meet. */
@@ -75,12 +77,15 @@ function keyOf(text: string): HealthKey {
 
 export class HealthTable {
   readonly words: Int32Array;
+  readonly #now: () => number;
 
   static bytes(): number {
     return (HEADER_WORDS + BUCKETS + HEALTH_SLOTS * SLOT_WORDS) * 4;
   }
 
-  constructor(shared: SharedArrayBuffer) {
+  /** `now`: that of `monotonicMs`; virtual in tests. */
+  constructor(shared: SharedArrayBuffer, now: () => number = monotonicMs) {
+    this.#now = now;
     this.words = new Int32Array(shared);
   }
 
@@ -146,9 +151,15 @@ export class HealthTable {
       if (next === word) return false;
       if (Atomics.compareExchange(words, at + WORD, word, next) !== word) continue;
       if (isUp(word) === isUp(next)) return false;
+      if (isUp(next)) Atomics.store(words, at + UP_SINCE, Math.floor(this.#now() / TICK_MS));
       this.announce();
       return true;
     }
+  }
+
+  /** When the node came back, in monotonic milliseconds; 0: it was never down. */
+  upSince(slot: number): number {
+    return Atomics.load(this.words, startOf(slot) + UP_SINCE) * TICK_MS;
   }
 
   /** One more error in a row (outlier ejection); gives how many there are now. */

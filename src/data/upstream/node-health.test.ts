@@ -5,7 +5,7 @@ import { after, test } from "node:test";
 import { type HealthChecks, healthChecksOf } from "../../model/health-checks.ts";
 import type { PublishedUpstream } from "../../model/published.ts";
 import { HealthRegistry } from "../../shared/health-registry.ts";
-import { STATE_NAMES, stateOf, TCP_FAILURE } from "../../shared/health-state.ts";
+import { STATE_NAMES, stateOf, SUCCESS, TCP_FAILURE } from "../../shared/health-state.ts";
 import { drainKey, healthKey, HealthTable, outlierKey } from "../../shared/health-table.ts";
 import { Deadlines } from "../deadlines.ts";
 import type { UpstreamFailure } from "../transport.ts";
@@ -266,4 +266,49 @@ test("no more nodes are ejected than the share that may be", () => {
   const { health, nodes, down } = outlierBench({ max_ejected_percent: 34 });
   for (const node of nodes) for (let i = 0; i < 4; i++) health.failed(node, "refused");
   assert.equal(down(), "1");
+});
+
+test("a node that came back gets its share by steps, and the picks of one balancer agree", () => {
+  const clock = { now: 100_000 };
+  const registry = new HealthRegistry(
+    new HealthTable(new SharedArrayBuffer(HealthTable.bytes()), () => clock.now),
+  );
+  const { table } = registry;
+  const b = bench(null);
+  const checks = healthChecksOf({ checks: { active: {}, slow_start: 10 } } as unknown as PublishedUpstream)!;
+  const slot = registry.claim(healthKey("/upstreams/u", "10.0.0.1", 80, "10.0.0.1"));
+  const generation = table.generation(slot);
+  let drawn = 0;
+  const random = (): number => (drawn++ % 100) / 100;
+  const health = new NodeHealth(table, "/upstreams/u", checks, null, () => clock.now, random);
+  const [node] = health.assign(b.upstream.nodes);
+  const share = (): number => {
+    let picks = 0;
+    for (let i = 0; i < 100; i++) {
+      health.look();
+      if (health.isHealthy(node) && health.isHealthy(node)) picks++;
+    }
+    return picks;
+  };
+  assert.equal(share(), 100);
+  table.report(slot, generation, TCP_FAILURE, 1);
+  assert.equal(share(), 0);
+  table.report(slot, generation, SUCCESS, 1);
+  assert.equal(share(), 10);
+  clock.now += 4_500;
+  assert.equal(share(), 50);
+  clock.now += 5_000;
+  assert.equal(share(), 100);
+  clock.now += 500;
+  assert.equal(share(), 100);
+  health.look();
+  assert.equal(health.isAnyDown, false);
+});
+
+test("a node that just came back is used when no other is up", () => {
+  const b = bench({ active: {}, slow_start: 3600 });
+  for (const index of [0, 1, 2]) b.down(index);
+  const { table } = b.registry;
+  table.report(b.slots[0], table.generation(b.slots[0]), SUCCESS, 1);
+  assert.equal(picked(b.upstream), "1");
 });

@@ -21,6 +21,8 @@ import type { UpstreamNode } from "./node.ts";
 const IS_HEALTHY = 1;
 const IS_UNHEALTHY = 2;
 const STATUSES = 600;
+/** Of the share of a node that came back. */
+const STEPS = 10;
 
 export class NodeHealth implements HealthView {
   /** False: nobody need ask about any node. */
@@ -34,12 +36,15 @@ export class NodeHealth implements HealthView {
   readonly #outlier: OutlierSettings | null;
   readonly #slowAfterMs: number;
   readonly #now: () => number;
+  readonly #random: () => number;
   #nodes: readonly UpstreamNode[] = [];
   readonly #drained = new Set<UpstreamNode>();
   #layout = -1;
   #changes = -1;
-  /** When the next ejection ends. */
+  /** When the next ejection or slow start ends. */
   #expiresMs = Infinity;
+  /** Some node came back and does not have its full share yet. */
+  #isGrowing = false;
 
   /** `resource`: store key of the resource that the upstream belongs to. `now`: that of `monotonicMs`. */
   constructor(
@@ -48,6 +53,7 @@ export class NodeHealth implements HealthView {
     checks: HealthChecks | null,
     outlier: OutlierSettings | null,
     now: () => number = monotonicMs,
+    random: () => number = Math.random,
   ) {
     this.#table = table;
     this.#resource = resource;
@@ -55,6 +61,7 @@ export class NodeHealth implements HealthView {
     this.#outlier = outlier;
     this.#slowAfterMs = (outlier?.slow_after ?? Infinity) * 1000;
     this.#now = now;
+    this.#random = random;
     this.#statuses = checks === null || checks.passive === null ? null : statusesOf(checks.passive);
     this.refusesWhenAllDown = checks !== null && checks.all_unhealthy === "refuse";
   }
@@ -73,11 +80,12 @@ export class NodeHealth implements HealthView {
     if (this.#checks === null && this.#outlier === null) return false;
     if (this.#table.changes !== this.#changes) this.#findDown();
     else if (this.#expiresMs !== Infinity && this.#now() >= this.#expiresMs) this.#findDown();
+    if (this.#isGrowing) this.#drawShares();
     return false;
   }
 
   isHealthy(node: UpstreamNode): boolean {
-    return !node.isDown;
+    return !node.isDown && !node.isHeldBack;
   }
 
   /** By its host as configured, or by its address. */
@@ -181,7 +189,9 @@ export class NodeHealth implements HealthView {
     const table = this.#table;
     this.#changes = table.changes;
     this.#expiresMs = Infinity;
-    const now = this.#outlier === null ? 0 : this.#now();
+    const slowStartMs = (this.#checks?.slow_start ?? 0) * 1000;
+    const now = this.#outlier === null && slowStartMs === 0 ? 0 : this.#now();
+    this.#isGrowing = false;
     let known = 0;
     let down = 0;
     for (const node of this.#nodes) {
@@ -190,13 +200,42 @@ export class NodeHealth implements HealthView {
         node.isDown = true;
         this.#expiresMs = Math.min(this.#expiresMs, table.ejectedUntil(node.outlierSlot));
       }
+      this.#findShare(node, slowStartMs, now);
       if (node.weight === 0 || this.#drained.has(node)) continue;
       known++;
       if (node.isDown) down++;
     }
     const upPercent = known === 0 ? 100 : (100 * (known - down)) / known;
     const isPanic = this.#checks !== null && upPercent < this.#checks.panic_threshold;
-    this.isAnyDown = down > 0 && !isPanic;
+    this.isAnyDown = (down > 0 || this.#isGrowing) && !isPanic;
+  }
+
+  /** A node that came back within the slow start has a share that grows. */
+  #findShare(node: UpstreamNode, slowStartMs: number, now: number): void {
+    node.growsSince = 0;
+    node.isHeldBack = false;
+    if (slowStartMs === 0 || node.isDown || node.healthSlot === -1) return;
+    const since = this.#table.upSince(node.healthSlot);
+    if (since === 0 || now >= since + slowStartMs) return;
+    node.growsSince = since;
+    this.#isGrowing = true;
+    this.#expiresMs = Math.min(this.#expiresMs, since + slowStartMs);
+  }
+
+  /** Decides for one pick which of the nodes that came back are left out: fewer and fewer, in ten steps. */
+  #drawShares(): void {
+    const slowStartMs = this.#checks!.slow_start * 1000;
+    const now = this.#now();
+    let usable = 0;
+    for (const node of this.#nodes) {
+      if (node.growsSince !== 0) {
+        const step = Math.floor(((now - node.growsSince) * STEPS) / slowStartMs) + 1;
+        node.isHeldBack = this.#random() * STEPS >= step;
+      }
+      if (node.weight > 0 && !node.isDown && !node.isHeldBack && !this.#drained.has(node)) usable++;
+    }
+    // Better one that just came back than those that are down.
+    if (usable === 0) for (const node of this.#nodes) node.isHeldBack = false;
   }
 
   #hasDrain(host: string, port: number): boolean {

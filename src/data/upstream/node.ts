@@ -29,6 +29,10 @@ export class UpstreamNode {
   outlierGeneration = 0;
   /** Unhealthy or ejected, when the table was looked at last. */
   isDown = false;
+  /** When it came back, while its share still grows (monotonic milliseconds); 0: it has its full share. */
+  growsSince = 0;
+  /** For the pick that is made now: not this time. */
+  isHeldBack = false;
 
   /** Attempts in flight from this worker. */
   active = 0;
