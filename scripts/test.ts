@@ -15,6 +15,9 @@ import { checkArrows } from "./arrows.ts";
 const root = new URL("..", import.meta.url).pathname;
 process.chdir(root);
 
+/** A test that hangs fails, instead of the gate. The longest takes a minute on a quiet machine. */
+const TEST_TIMEOUT_MS = 300_000;
+
 const wanted = process.argv.slice(2);
 const onlyChecks = wanted[0] === "check";
 
@@ -34,6 +37,7 @@ if (!onlyChecks) {
   run("tests", process.execPath, [
     "--test",
     `--test-concurrency=${concurrency}`,
+    `--test-timeout=${TEST_TIMEOUT_MS}`,
     "--test-reporter=spec",
     ...files,
   ]);
