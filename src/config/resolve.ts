@@ -9,7 +9,7 @@ import { fallback } from "./fallback.ts";
 import { hasAdmin, hasTraffic, store, survival } from "./roles.ts";
 import type { ConfigFile } from "./schema.ts";
 import { DEFAULT_ACCESS_LOG_FORMAT } from "./schema-cardea.ts";
-import { PUBLIC_KEYS, WELL_KNOWN_KEYS } from "./well-known-keys.ts";
+import { keyFault, PUBLIC_KEYS } from "./well-known-keys.ts";
 import type {
   AccessLogConfig,
   AdminConfig,
@@ -22,6 +22,7 @@ import type {
   UpstreamDefaults,
   WorkerGroup,
 } from "./static-config.ts";
+import { type PlacedListener, tenantListeners, tenants, tenantWorkers } from "./tenants.ts";
 import { pluginAttributes, tlsConfig } from "./tls.ts";
 
 type Partly<T> = T extends object
@@ -55,10 +56,14 @@ export function resolveConfig(input: ResolveInput): StaticConfig {
   const groups = workerGroups(input);
   const workers = groups.reduce((sum, group) => sum + group.workers, 0);
   const storeConfig = store(input);
-  return {
+  const placed = listeners(input);
+  const placedOfTenants = tenantListeners(input);
+  refuseClashes([...placed, ...placedOfTenants.flat()], input);
+  const node = {
+    tenant: null,
     workers,
     groups,
-    listeners: listeners(input),
+    listeners: placed.map(({ listener }) => listener),
     http: http(input),
     tls: tlsConfig(apisix.ssl),
     upstream: upstreamDefaults(input),
@@ -97,11 +102,12 @@ export function resolveConfig(input: ResolveInput): StaticConfig {
       dictionaryBytes: cardea.memory.dictionary_size,
       metricBytesPerWorker: cardea.memory.metrics_size_per_worker,
     },
-    supervision: supervision(input, workers),
+    supervision: supervision(input, workers + tenantWorkers(input)),
     log: { level: given.cardea?.log?.level ?? logLevel(filled.nginx_config?.error_log_level) },
     trustedAddresses: apisix.trusted_addresses,
     privateHosts: cardea.private_hosts,
   };
+  return { ...node, tenants: tenants(input, node, placedOfTenants) };
 }
 
 function workerGroups({ filled, addProblem }: ResolveInput): WorkerGroup[] {
@@ -123,13 +129,8 @@ function workerGroups({ filled, addProblem }: ResolveInput): WorkerGroup[] {
   return groups;
 }
 
-interface PlacedListener {
-  listener: ListenerConfig;
-  path: readonly (string | number)[];
-}
-
-function listeners(input: ResolveInput): ListenerConfig[] {
-  const { filled, addProblem } = input;
+function listeners(input: ResolveInput): PlacedListener[] {
+  const { filled } = input;
   const { apisix, deployment, plugin_attr: attributes } = filled;
   const all: PlacedListener[] = [];
   const add = (
@@ -186,7 +187,10 @@ function listeners(input: ResolveInput): ListenerConfig[] {
     add("metrics", ip, port, ["plugin_attr", "prometheus", "export_addr", "port"]);
   }
   add("status", apisix.status.ip, apisix.status.port, ["apisix", "status", "port"]);
+  return all;
+}
 
+function refuseClashes(all: readonly PlacedListener[], { addProblem }: ResolveInput): void {
   for (let i = 0; i < all.length; i++) {
     const { address, port, purpose } = all[i].listener;
     const clash = all.slice(0, i).find((other) => overlap(other.listener, all[i].listener))?.listener;
@@ -197,7 +201,6 @@ function listeners(input: ResolveInput): ListenerConfig[] {
       `given ${address}:${port} for ${purpose}, expected a port that is free; ${taken} takes it`,
     );
   }
-  return all.map((placed) => placed.listener);
 }
 
 function overlap(a: ListenerConfig, b: ListenerConfig): boolean {
@@ -344,15 +347,6 @@ function adminKeys({ filled, env, addProblem, addProblemOutside, addWarning }: R
     addWarning(`an admin key has fewer than ${LEAST_KEY_LENGTH} characters and can be guessed`);
   }
   return keys;
-}
-
-function keyFault(key: string): string | null {
-  if (WELL_KNOWN_KEYS.has(key)) {
-    return "given the key that APISIX's documentation prints, expected a secret of your own (or nothing, and one is made)";
-  }
-  if (!/^[\x21-\x7e]+$/.test(key))
-    return "given a key that no header can carry, expected printable ASCII without spaces";
-  return null;
 }
 
 function buckets({ filled, addProblem }: ResolveInput): number[] {

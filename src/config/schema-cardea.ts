@@ -5,6 +5,7 @@
 
 import { Type } from "../lib/schema.ts";
 import { address, choice, duration, port, section, size } from "./kinds.ts";
+import { tenantSchema } from "./tenants.ts";
 
 const DAY_MS = 86_400_000;
 const GIBIBYTE = 1024 ** 3;
@@ -320,6 +321,11 @@ export const cardeaSection = section(
       maxItems: 64,
       description:
         "More groups of workers with listeners of their own, so that a tenant's load stays with its workers.",
+    }),
+    tenants: Type.Array(tenantSchema(GroupListen), {
+      default: [],
+      maxItems: 64,
+      description: "Nodes within the node, each with resources of its own: see docs/tenants.md.",
     }),
     http,
     upstream,

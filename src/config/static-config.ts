@@ -9,6 +9,10 @@ import type { PublishedUpstream } from "../model/published.ts";
 import type { ResourceName } from "../model/resource-names.ts";
 
 export interface StaticConfig {
+  /** Name of the tenant that this is the configuration of; null: of the node itself. */
+  tenant: string | null;
+  /** Nodes within the node, each with all that is its own; empty within a tenant. */
+  tenants: StaticConfig[];
   /** Workers over all groups; one per core unless the file says otherwise. */
   workers: number;
   groups: WorkerGroup[];

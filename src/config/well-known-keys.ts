@@ -8,3 +8,13 @@ export const WELL_KNOWN_KEYS: ReadonlySet<string> = new Set([
 
 /** Of the keyring for encryption at rest: they decrypt, and never encrypt. */
 export const PUBLIC_KEYS: ReadonlySet<string> = new Set(["qeddd145sfvddff3", "edd1c9f0985e76a2"]);
+
+/** Why it cannot be a key of an Admin API; null: it can. */
+export function keyFault(key: string): string | null {
+  if (WELL_KNOWN_KEYS.has(key)) {
+    return "given the key that APISIX's documentation prints, expected a secret of your own (or nothing, and one is made)";
+  }
+  if (!/^[\x21-\x7e]+$/.test(key))
+    return "given a key that no header can carry, expected printable ASCII without spaces";
+  return null;
+}

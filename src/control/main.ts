@@ -34,7 +34,8 @@ import { warmUp } from "./warm-up.ts";
 
 const start = workerData as ThreadStart;
 const { config, dataFolder } = start;
-const log = createLog("control", config.log.level);
+const owner: Record<string, string> = config.tenant === null ? {} : { tenant: config.tenant };
+const log = createLog("control", config.log.level, owner);
 const shared = openSharedMemory(start.shared, start.slot, start.generation);
 const servers: Server[] = [];
 /** Messages that arrive before there is somebody to take them. */
@@ -91,7 +92,7 @@ async function run(): Promise<void> {
   const { store, state, feed, publisher } = control;
   const hosts = new HostCheck(config.privateHosts);
   if (config.admin.enabled) {
-    const audit = createLog("audit", "info");
+    const audit = createLog("audit", "info", owner);
     const document = store instanceof DocumentStore ? store : null;
     const parts = { store, document, state, feed, publisher, plugins, hosts, log, audit };
     const { listeners } = config;
@@ -115,7 +116,7 @@ async function run(): Promise<void> {
   await listen("status", requestListenerOf(status));
   const page = new MetricsPage(shared, () => {
     const facts = metricsFacts(control, config.metrics.prefix);
-    return { ...facts, families: [...(facts.families ?? []), ...health.families()] };
+    return { ...facts, labels: owner, families: [...(facts.families ?? []), ...health.families()] };
   });
   publisher.renderMetrics = (accept) => page.render(accept);
   if (config.metrics.enabled) {

@@ -23,7 +23,8 @@ import { Gateway } from "./gateway.ts";
 
 const start = workerData as ThreadStart;
 const { config, slot } = start;
-const log = createLog("worker", config.log.level, { slot });
+const owner = config.tenant === null ? {} : { tenant: config.tenant };
+const log = createLog("worker", config.log.level, { slot, ...owner });
 const shared = openSharedMemory(start.shared, slot, start.generation);
 
 const gateway = new Gateway({

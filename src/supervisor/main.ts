@@ -10,12 +10,11 @@ import { compactHeap } from "../lib/compact-heap.ts";
 import { createLog, type Log } from "../lib/log.ts";
 import { LauncherLink } from "./launcher-link.ts";
 import { EXIT_FATAL, type SocketPlan, type ToNode } from "./protocol.ts";
-import { Sockets } from "./sockets.ts";
-import { Supervisor } from "./supervisor.ts";
+import { Tenancy } from "./tenancy.ts";
 import { DataFolderInUseError } from "./data-folder-lock.ts";
 import { threadEntries } from "./test-parts.ts";
 
-let supervisor: Supervisor | null = null;
+let supervisor: Tenancy | null = null;
 let log: Log = createLog("supervisor");
 let isDraining = false;
 
@@ -71,16 +70,18 @@ function start({
   log = createLog("supervisor", config.log.level, { pid: process.pid });
   for (const warning of warnings) log.warn(warning);
   try {
-    supervisor = new Supervisor({
+    supervisor = new Tenancy({
       config,
       dataFolder,
-      sockets: new Sockets((key) => link.take(key), sockets),
+      plans: sockets,
+      take: (key) => link.take(key),
       entries: threadEntries(),
       mustStartCleanly: isUpgrade,
       log,
       onReady: () => {
         log.info("the node serves", {
           workers: config.workers,
+          ...(config.tenants.length > 0 && { tenants: config.tenants.map(({ tenant }) => tenant) }),
           node: process.version,
           listeners: places(sockets),
         });
@@ -123,9 +124,16 @@ async function end(code: number): Promise<void> {
   process.exit(code);
 }
 
-/** "http 0.0.0.0:9080", once per listener. */
+/** "http 0.0.0.0:9080" or "shop http 0.0.0.0:9081", once per listener. */
 function places(sockets: SocketPlan[]): string[] {
-  return [...new Set(sockets.map(({ purpose, address, port }) => `${purpose} ${address}:${port}`))];
+  return [
+    ...new Set(
+      sockets.map(({ tenant, purpose, address, port }) => {
+        const whose = tenant === undefined ? "" : `${tenant} `;
+        return `${whose}${purpose} ${address}:${port}`;
+      }),
+    ),
+  ];
 }
 
 function describe(error: unknown): string {

@@ -11,7 +11,9 @@ import type { ListenerConfig, StaticConfig } from "../config/static-config.ts";
 export interface SocketPlan extends ListenerConfig {
   /** Equal for a socket that an upgrade can take over as it is. */
   key: string;
-  /** Threads that serve it: slots of workers, or `CONTROL_SLOT`. */
+  /** Whose it is; absent: the node's own. */
+  tenant?: string;
+  /** Threads that serve it: slots of workers (of the tenant, numbered from 0), or `CONTROL_SLOT`. */
   slots: number[];
 }
 

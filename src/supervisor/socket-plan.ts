@@ -18,7 +18,22 @@ export function isDataListener(listener: ListenerConfig): boolean {
   return listener.purpose === "http" || listener.purpose === "https";
 }
 
+/** Of the node and all its tenants. */
 export function planSockets(config: StaticConfig, canBalance: boolean): SocketPlan[] {
+  const own = socketsOf(config, canBalance);
+  const ofTenants = config.tenants.flatMap((each) => {
+    const tenant = each.tenant!;
+    const plans = socketsOf(each, canBalance);
+    for (const plan of plans) {
+      plan.tenant = tenant;
+      plan.key = `tenant ${tenant} ${plan.key}`;
+    }
+    return plans;
+  });
+  return [...own, ...ofTenants];
+}
+
+function socketsOf(config: StaticConfig, canBalance: boolean): SocketPlan[] {
   const groups = groupsBySlot(config);
   return config.listeners.flatMap((listener) => {
     if (!isDataListener(listener)) return [socketFor(listener, [CONTROL_SLOT])];

@@ -54,6 +54,27 @@ test("the page adds up what the workers counted", async () => {
   assert.match(page, /# HELP apisix_http_status HTTP status codes\n# TYPE apisix_http_status counter\n/);
 });
 
+test("labels of a tenant stand on every sample", async () => {
+  const { control, workers } = open(1);
+  const [{ metrics }] = workers;
+  const status = metrics.counter("http_status", ["code"]);
+  status.inc(status.series(["200"]));
+  const bare = metrics.counter("bare", []);
+  bare.inc(bare.series([]));
+  const latency = metrics.histogram("http_latency", ["type"], [1, 5], "latency");
+  latency.observe(latency.series(["request"]), 3);
+  const plain = metrics.histogram("plain_latency", [], [1], "latency");
+  plain.observe(plain.series([]), 3);
+  const labels = { tenant: 'a"b' };
+  const samples = parse(await metricsText(control, { ...FACTS, labels }));
+  for (const name of samples.keys()) assert.ok(name.includes('{tenant="a\\"b"'), name);
+  assert.equal(samples.get('apisix_http_status{tenant="a\\"b",code="200"}'), 1);
+  assert.equal(samples.get('apisix_bare{tenant="a\\"b"}'), 1);
+  assert.equal(samples.get('apisix_http_latency_bucket{tenant="a\\"b",type="request",le="5"}'), 1);
+  assert.equal(samples.get('apisix_plain_latency_bucket{tenant="a\\"b",le="+Inf"}'), 1);
+  assert.equal(samples.get('apisix_plain_latency_sum{tenant="a\\"b"}'), 3);
+});
+
 test("facts of control are shown, and families of the same name are not shown twice", async () => {
   const { control, workers } = open();
   const forged = workers[0].metrics.gauge("node_info", ["x"]);

@@ -39,6 +39,8 @@ export interface MetricsFacts {
   prefix: string;
   hostname: string;
   version: string;
+  /** Labels of every sample. */
+  labels?: Readonly<Record<string, string>>;
   /** Upstream status, store state, quarantined resources, ... */
   families?: readonly FactFamily[];
 }
@@ -86,7 +88,8 @@ export async function* renderMetrics(
   format: MetricsFormat = "prometheus",
   turns?: Turns,
 ): AsyncGenerator<Buffer, void, void> {
-  const page = new PageWriter();
+  const constant = labelText(facts.labels);
+  const page = new PageWriter(constant);
   const pace = new Pace(turns);
   const reader = shared.metricReader;
   for (const _ of reader.refresh()) if (pace.isOver()) await pace.rest();
@@ -95,7 +98,7 @@ export async function* renderMetrics(
   for (const family of [...nodeFamilies(shared, facts), ...(facts.families ?? [])]) {
     if (taken.has(family.name)) continue;
     taken.add(family.name);
-    writeFacts(page, facts.prefix, family, format);
+    writeFacts(page, facts.prefix, constant, family, format);
   }
   for (const family of reader.families) {
     if (taken.has(family.definition.name) || family.series.length === 0) continue;
@@ -254,15 +257,26 @@ function writeHead(
   }
 }
 
-function writeFacts(page: PageWriter, prefix: string, family: FactFamily, format: MetricsFormat): void {
+function writeFacts(
+  page: PageWriter,
+  prefix: string,
+  constant: string,
+  family: FactFamily,
+  format: MetricsFormat,
+): void {
   writeHead(page, prefix + family.name, family.type, family.help, format);
   for (const { labels, value } of family.samples) {
-    const text = Object.entries(labels ?? {})
-      .map(([name, value]) => `${name}="${escapeLabel(value)}"`)
-      .join(",");
+    const own = labelText(labels);
+    const text = constant === "" || own === "" ? constant + own : `${constant},${own}`;
     page.text(text === "" ? `${prefix}${family.name} ` : `${prefix}${family.name}{${text}} `);
     page.value(value);
   }
+}
+
+function labelText(labels: Readonly<Record<string, string>> = {}): string {
+  return Object.entries(labels)
+    .map(([name, value]) => `${name}="${escapeLabel(value)}"`)
+    .join(",");
 }
 
 type SeriesWriter = (series: number) => void;

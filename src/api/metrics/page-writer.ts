@@ -26,8 +26,15 @@ export class PageWriter {
   #at = 0;
   #full: Buffer[] = [];
   readonly #spare: Buffer[] = [];
+  /** Labels of every line, as `a="b"`. */
+  readonly #constant: Uint8Array;
   /** Where the common part of the lines of a histogram stands in the buffer; -1: in another buffer. */
   #commonAt = -1;
+
+  /** `constant`: labels of every line that has labels by `sample` and `bucket`, as `a="b",c="d"`. */
+  constructor(constant = "") {
+    this.#constant = Buffer.from(constant);
+  }
 
   /** Short texts: names, labels of facts. */
   text(text: string): void {
@@ -51,10 +58,13 @@ export class PageWriter {
   sample(head: Uint8Array, labels: LabelBytes, record: number, value: number): void {
     const start = labels.textStart(record);
     const end = labels.textEnd(record);
-    this.#reserve(head.length + end - start + 4 + VALUE_BYTES);
+    const constant = this.#constant;
+    this.#reserve(head.length + constant.length + end - start + 5 + VALUE_BYTES);
     this.#put(head);
-    if (start !== end) {
+    if (start !== end || constant.length > 0) {
       this.#chunk[this.#at++] = 123;
+      this.#put(constant);
+      if (start !== end && constant.length > 0) this.#chunk[this.#at++] = 44;
       this.#copy(labels, start, end);
       this.#chunk[this.#at++] = 125;
     }
@@ -71,12 +81,18 @@ export class PageWriter {
   bucket(head: Uint8Array, labels: LabelBytes, record: number, tail: Uint8Array, count: number): void {
     const start = labels.textStart(record);
     const end = labels.textEnd(record);
-    const commonBytes = head.length + 1 + (start === end ? 0 : end - start + 1);
+    const constant = this.#constant;
+    const constantBytes = constant.length === 0 ? 0 : constant.length + 1;
+    const commonBytes = head.length + 1 + constantBytes + (start === end ? 0 : end - start + 1);
     this.#reserve(commonBytes + tail.length + VALUE_BYTES);
     if (this.#commonAt === -1) {
       this.#commonAt = this.#at;
       this.#put(head);
       this.#chunk[this.#at++] = 123;
+      if (constantBytes > 0) {
+        this.#put(constant);
+        this.#chunk[this.#at++] = 44;
+      }
       if (start !== end) {
         this.#copy(labels, start, end);
         this.#chunk[this.#at++] = 44;
