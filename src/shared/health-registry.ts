@@ -43,6 +43,11 @@ export class HealthRegistry {
     this.#link();
   }
 
+  /** Slots that are given out. */
+  get used(): number {
+    return this.#nextUnused - this.#free.length;
+  }
+
   /** Slots that were found and not claimed yet. */
   get unclaimed(): number {
     return this.#unclaimed.size;

@@ -35,8 +35,10 @@ test("a full table refuses, and what is released is given out again", () => {
   const slots = Array.from({ length: HEALTH_SLOTS }, (_, n) => registry.claim(key(n)));
   assert.equal(new Set(slots).size, HEALTH_SLOTS);
   assert.equal(registry.claim(key(-1)), -1);
+  assert.equal(registry.used, HEALTH_SLOTS);
   for (const n of [0, 77, 12_000]) assert.equal(reader.find(key(n)), slots[n]);
   registry.release(slots[77]);
+  assert.equal(registry.used, HEALTH_SLOTS - 1);
   assert.equal(registry.claim(key(-1)), slots[77]);
   assert.equal(reader.find(key(-1)), slots[77]);
 });

@@ -13,7 +13,7 @@ import { HealthChecker } from "./checker.ts";
 import { Drains } from "./drains.ts";
 import { HeldUpstreams } from "./held-upstreams.ts";
 import { OutlierSlots } from "./outliers.ts";
-import { healthReport, upstreamStatus } from "./report.ts";
+import { healthReport, tableFullness, upstreamStatus } from "./report.ts";
 import { SavedStates } from "./saved-states.ts";
 
 export interface Health {
@@ -58,6 +58,10 @@ export function openHealth(
       drains.start();
       checker.start();
     },
-    families: () => [upstreamStatus(checker, table, prefix), outliers.ejected(monotonicMs(), prefix)],
+    families: () => [
+      upstreamStatus(checker, table, prefix),
+      outliers.ejected(monotonicMs(), prefix),
+      ...tableFullness(registry),
+    ],
   };
 }

@@ -12,7 +12,8 @@ import {
   TCP_FAILURE,
   TIMEOUT,
 } from "../../shared/health-state.ts";
-import type { HealthTable } from "../../shared/health-table.ts";
+import type { HealthRegistry } from "../../shared/health-registry.ts";
+import { HEALTH_SLOTS, type HealthTable } from "../../shared/health-table.ts";
 import type { CheckedTarget, HealthChecker } from "./checker.ts";
 
 /** `prefix`: before the store keys of resources, in what is shown. */
@@ -34,6 +35,20 @@ export function upstreamStatus(checker: HealthChecker, table: HealthTable, prefi
   }
   const help = "Health of the nodes of upstreams: 1 is healthy, 0 is not";
   return { name: "upstream_status", type: "gauge", help, samples };
+}
+
+/** How full the table is: nodes beyond it are not checked. */
+export function tableFullness(registry: HealthRegistry): FactFamily[] {
+  const gauge = (name: string, help: string, value: number): FactFamily => ({
+    name,
+    type: "gauge",
+    help,
+    samples: [{ value }],
+  });
+  return [
+    gauge("health_slots_used", "Places in the table of the health of nodes", registry.used),
+    gauge("health_slots_capacity", "Places that there are", HEALTH_SLOTS),
+  ];
 }
 
 function nodeHealth({ slot, address, port, hostname }: CheckedTarget, table: HealthTable): NodeHealth {
