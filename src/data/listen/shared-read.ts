@@ -37,7 +37,7 @@ export function readWith(socket: Socket, reader: ByteReader): Socket {
   const handle = from._handle;
   const isPlain =
     Object.getPrototypeOf(socket) === Socket.prototype && typeof handle?.useUserBuffer === "function";
-  if (!isPlain && readInside(socket, reader)) return socket;
+  if (!isPlain && "encrypted" in socket && readInside(socket, reader)) return socket;
   if (!isPlain || socket.readableLength > 0 || socket.destroyed) {
     readByEvents(socket, reader);
     return socket;
@@ -79,10 +79,18 @@ function keysOf(socket: Socket): OnReadKeys | null {
   return (onReadKeys = buffer === undefined || callback === undefined ? null : { buffer, callback });
 }
 
-/** Gives a TLS socket the shared buffer. False: it is none, or cannot be given one. */
+/**
+ * Sends the first bytes of an accepted socket to `reader`, until something else takes over its handle (`TLSSocket`).
+ * The socket stays the same one.
+ */
+export function readFirst(socket: Socket, reader: ByteReader): void {
+  if (!readInside(socket, reader)) readByEvents(socket, reader);
+}
+
+/** Gives a socket the shared buffer where it is. False: it cannot be given one. */
 function readInside(socket: Socket, reader: ByteReader): boolean {
   const { _handle: handle } = socket as unknown as HandleInside;
-  if (!("encrypted" in socket) || typeof handle?.useUserBuffer !== "function") return false;
+  if (typeof handle?.useUserBuffer !== "function") return false;
   const keys = keysOf(socket);
   if (keys === null || socket.readableLength > 0 || socket.destroyed) return false;
   const fields = socket as unknown as Record<symbol, unknown>;

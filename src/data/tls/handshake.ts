@@ -13,6 +13,7 @@ import type { TLSSocket } from "node:tls";
 import type { TlsVersion } from "../../config/static-config.ts";
 import type { ClientHello, HelloConnection } from "../../plugin/client-hello.ts";
 import type { PluginLog } from "../../plugin/host.ts";
+import { type ByteReader, readFirst } from "../listen/shared-read.ts";
 import { type Deadlined, type Deadlines, NEVER } from "../deadlines.ts";
 import { alertRecord, type AlertName, looksLikeHttp, PLAIN_HTTP_ANSWER } from "./alerts.ts";
 import type { Certificate } from "./certificate.ts";
@@ -64,7 +65,7 @@ export interface PeerFacts {
   readonly proxyProtocolAddress: string | null;
 }
 
-export class Handshake implements Deadlined, HelloConnection {
+export class Handshake implements Deadlined, HelloConnection, ByteReader {
   deadline: number;
   readonly remoteAddress: string;
   readonly remotePort: number;
@@ -100,11 +101,11 @@ export class Handshake implements Deadlined, HelloConnection {
   start(rest: Buffer | null): void {
     const socket = this.#socket;
     this.#services.deadlines.add(this);
-    socket.on("data", this.#onData);
     socket.on("end", this.#onGone);
     socket.on("close", this.#onGone);
     socket.on("error", this.#onSocketError);
-    if (rest !== null && rest.length > 0) this.#onData(rest);
+    if (rest !== null && rest.length > 0) this.onBytes(rest, rest.length);
+    if (!this.#isOver && this.#secured === null) readFirst(socket, this);
   }
 
   onDeadline(): void {
@@ -140,14 +141,18 @@ export class Handshake implements Deadlined, HelloConnection {
 
   // ── the hello ───────────────────────────────────────────────────────────────────────────────────────────
 
-  readonly #onData = (chunk: Buffer): void => {
+  onBytes(buffer: Buffer, length: number): boolean {
+    if (this.#isOver || this.#secured !== null) return false;
+    // A copy: the buffer is the thread's.
+    const chunk = Buffer.from(buffer.subarray(0, length));
     const bytes = this.#bytes === null ? chunk : Buffer.concat([this.#bytes, chunk]);
     this.#bytes = bytes;
     const hello = readClientHello(bytes);
-    if (hello === "need-more") return;
+    if (hello === "need-more") return true;
     if (hello === "malformed") this.#refuse("malformed", "decode-error");
     else this.#onHello(hello);
-  };
+    return false;
+  }
 
   #onHello(hello: ParsedHello): void {
     const { certificates } = this.#services;
@@ -196,7 +201,7 @@ export class Handshake implements Deadlined, HelloConnection {
     const secureContext = this.#services.certificates.contextOf(certificate, versions);
     if (secureContext === null) return this.#refuse("unusable-certificate", "internal-error");
     const socket = this.#socket;
-    socket.off("data", this.#onData);
+    socket.removeAllListeners("data");
     socket.off("end", this.#onGone);
     socket.off("close", this.#onGone);
     socket.pause();
@@ -250,7 +255,7 @@ export class Handshake implements Deadlined, HelloConnection {
     const isHttp = failure === "malformed" && looksLikeHttp(this.#bytes!);
     this.#finish();
     const socket = this.#socket;
-    socket.off("data", this.#onData);
+    socket.removeAllListeners("data");
     socket.write(isHttp ? PLAIN_HTTP_ANSWER : alertRecord(alert));
     socket.destroySoon();
     this.#host.onFailed(this, failure);
