@@ -1,10 +1,13 @@
 /**
- * Memory (PSS of the whole process tree) and start time.
+ * Memory (PSS of the whole process tree, and what lives of it in a worker's heap) and start time.
  *
  * What one more worker costs is the difference between two workers and one, each after every route was used. Less
  * the same difference of idle nodes it is what routes add to a worker: compiled routes, and garbage not yet collected.
  */
 
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
 import { shuffled } from "../load/request-list.ts";
 import { memoryOf } from "../measure.ts";
 import { pause } from "../processes.ts";
@@ -20,6 +23,9 @@ const SETTLING_MS = 5000;
 /** Two workers share the requests: after six turns nearly every worker has seen every route. */
 const TURNS = 6;
 const STARTS = 3;
+
+export const COMPILED_ROW =
+  "50,000 routes, four plugins, alive in a worker: compiled by their first requests";
 
 export const memory: Scenario = {
   name: "memory",
@@ -45,6 +51,9 @@ export const memory: Scenario = {
       add(`${name}, one worker`, one);
       add(`${name}, added to a worker`, two - one - (idleTwo - idleOne));
     }
+    const { placedMb, compiledMb } = await liveHeap();
+    add("50,000 routes, four plugins, alive in a worker: placed in the router", placedMb);
+    add(COMPILED_ROW, compiledMb);
     return rows;
   },
 };
@@ -63,6 +72,12 @@ export const start: Scenario = {
     return [{ scenario: "start", contender: "50,000 routes", seconds: median(seconds) }];
   },
 };
+
+async function liveHeap(): Promise<{ placedMb: number; compiledMb: number }> {
+  const script = join(import.meta.dirname, "..", "live-heap.ts");
+  const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", script]);
+  return JSON.parse(stdout) as { placedMb: number; compiledMb: number };
+}
 
 async function settled(stage: Stage, seed: string, set: RouteSet, workers: number): Promise<number> {
   const cardea = await stage.cardea(seed, () => set, { workers, anyCore: true });

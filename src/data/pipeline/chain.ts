@@ -57,7 +57,7 @@ export class PluginChain {
   }
 }
 
-function phase<H>(
+function phase<H extends object>(
   links: readonly ChainLink[],
   handlerOf: (link: ChainLink) => H | null | undefined,
 ): readonly H[] | null {
@@ -66,8 +66,24 @@ function phase<H>(
     const handler = handlerOf(link);
     if (handler !== null && handler !== undefined) handlers.push(handler);
   }
+  if (handlers.length === 0) return null;
+  if (handlers.length === 1) return alone(handlers[0]);
   // A copy: an array that grew keeps room for 17 elements, and there are many chains.
-  return handlers.length === 0 ? null : handlers.slice();
+  return handlers.slice();
+}
+
+/** Lists of one handler that were made last: most chains have the same few alone in a phase. */
+const LONERS: (readonly [object])[] = [];
+const KEPT_LONERS = 8;
+
+function alone<H extends object>(handler: H): readonly H[] {
+  let list = LONERS.find(([kept]) => kept === handler);
+  if (list === undefined) {
+    list = [handler];
+    LONERS.unshift(list);
+    if (LONERS.length > KEPT_LONERS) LONERS.pop();
+  }
+  return list as readonly [H];
 }
 
 // Most links run their handlers as they are; wrappers exist where `_meta` asks for them, or a plugin may be skipped.
