@@ -13,6 +13,14 @@ export function addedBetween(before: number, turn: number, after: number): numbe
   return turn - (before + after) / 2;
 }
 
+/** Mean of the middle half of the values; NaN for none. */
+export function middleMean(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const cut = Math.floor(sorted.length / 4);
+  const middle = sorted.slice(cut, sorted.length - cut);
+  return middle.reduce((sum, value) => sum + value, 0) / middle.length;
+}
+
 /** Median of the distances from `centre`: half of the values lie no farther from it. */
 export function medianDistance(values: readonly number[], centre: number): number {
   return median(values.map((value) => Math.abs(value - centre)));

@@ -2,7 +2,7 @@
 
 import { memory, start } from "./memory.ts";
 import { churn, churnOnEtcd, openLoop } from "./open-loop.ts";
-import { pluginCost } from "./plugin-cost.ts";
+import { pluginCost, pluginHandlers } from "./plugin-cost.ts";
 import { plugins } from "./plugins.ts";
 import { bare, bodies, logged } from "./proxy.ts";
 import { parameters, routes } from "./routes.ts";
@@ -15,6 +15,7 @@ export const SCENARIOS: readonly Scenario[] = [
   logged,
   ...bodies,
   plugins,
+  pluginHandlers,
   pluginCost,
   routes,
   parameters,
