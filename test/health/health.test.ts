@@ -2,8 +2,10 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { RealNode } from "../promises/real-node.ts";
 
@@ -158,4 +160,42 @@ test("an upstream inside a plugin is checked as any other", async (t) => {
   const before = bad.requests;
   for (let i = 0; i < 20; i++) assert.equal((await node.get("/", { connection: "close" })).status, 200);
   assert.equal(bad.requests, before);
+});
+
+test("the death of control leaves states and drains as they are, and its successor goes on with them", async (t) => {
+  const [good, bad, drained] = [await startOrigin(t), await startOrigin(t), await startOrigin(t)];
+  const node = await RealNode.start(t, {
+    control: "../admin/mortal-control.ts",
+    change: (config) => {
+      config.supervision.staleAfterMs = 3000;
+    },
+  });
+  bad.isBad = true;
+  const nodes = [good.node, bad.node, drained.node];
+  await node.put("/upstreams/1", { nodes, checks: { active: ACTIVE } });
+  await node.put("/routes/1", { uri: "/*", upstream_id: "1" });
+  const place = `${node.url("control")}/v1/upstreams/1/nodes/127.0.0.1:${drained.port}/drain`;
+  assert.equal((await fetch(place, { method: "POST" })).status, 200);
+  await statesBecome(node, {
+    [good.port]: "healthy",
+    [bad.port]: "unhealthy",
+    [drained.port]: "healthy",
+  });
+  const before = [bad.requests, drained.requests];
+  let isBack = false;
+  const loads = node.lines.filter(({ message }) => message === "configuration loaded").length;
+  const back = node.logged("configuration loaded", loads + 1).then(() => {
+    isBack = true;
+  });
+  writeFileSync(join(node.folder, "die"), "");
+  while (!isBack) assert.equal((await node.get("/")).status, 200);
+  await back;
+  for (let i = 0; i < 20; i++) assert.equal((await node.get("/", { connection: "close" })).status, 200);
+  assert.deepEqual([bad.requests, drained.requests], before);
+  const { nodes: known } = await node.control("/v1/healthcheck/upstreams/1");
+  const found = (known as { port: number; status: string }[]).find(({ port }) => port === bad.port);
+  assert.equal(found!.status, "unhealthy");
+  assert.equal((await node.control("/v1/drains")).total, 1);
+  bad.isBad = false;
+  await statesBecome(node, { [good.port]: "healthy", [bad.port]: "healthy", [drained.port]: "healthy" });
 });
