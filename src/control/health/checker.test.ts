@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import type { Log } from "../../lib/log.ts";
+import { CERTIFICATE } from "../../model/certificate-kit.ts";
 import { HealthRegistry } from "../../shared/health-registry.ts";
 import { TCP_FAILURE } from "../../shared/health-state.ts";
 import { healthKey, HealthTable } from "../../shared/health-table.ts";
@@ -25,6 +26,12 @@ const silent: Log = {
   with: () => silent,
   flush: () => {},
 };
+
+/** Ends when something of that level is logged. */
+function logUntil(level: "error"): { log: Log; logged: Promise<string> } {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  return { log: { ...silent, [level]: (message: string) => resolve(message) }, logged: promise };
+}
 
 interface Bench {
   shared: SharedArrayBuffer;
@@ -273,4 +280,26 @@ test("a node that requests found down is probed at the interval of unhealthy nod
   b.table.report(slot, generation, TCP_FAILURE, 1);
   await turned(b, true);
   assert.ok(origin.requests >= 2);
+});
+
+test("a client key that is none yet ends no thread, and says nothing about the node", async (t) => {
+  const { log, logged } = logUntil("error");
+  const table = new HealthTable(new SharedArrayBuffer(HealthTable.bytes()));
+  const registry = new HealthRegistry(table);
+  const checker = new HealthChecker({ registry, saved: null, log, random: () => 0 });
+  t.after(() => checker.close());
+  const upstream = {
+    id: "1",
+    type: "roundrobin",
+    scheme: "https",
+    pass_host: "pass",
+    nodes: [{ host: "127.0.0.1", port: 1, weight: 1, priority: 0 }],
+    tls: { client_cert: CERTIFICATE, client_key: "$env://NOT_SET_ANYWHERE" },
+    checks: { active: { type: "https", timeout: 1, unhealthy: { tcp_failures: 1 } } },
+  };
+  checker.take({ kind: "upstream", id: "1", value: JSON.stringify(upstream) });
+  checker.start();
+  assert.equal(await logged, "a node cannot be probed");
+  const [target] = checker.targetsOf("/upstreams/1");
+  assert.equal(table.isUp(target.slot), true);
 });

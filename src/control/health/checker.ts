@@ -267,6 +267,12 @@ export class HealthChecker {
     checked.running++;
     this.#running++;
     let isDone = false;
+    const again = (): void => {
+      target.probe = null;
+      target.times.advance(this.#now(), intervalMs(active, target.isUp));
+      this.#arm(checked, target);
+      this.#next(checked);
+    };
     const free = (): void => {
       if (isDone) return;
       isDone = true;
@@ -274,17 +280,21 @@ export class HealthChecker {
       this.#running--;
     };
     const done = (outcome: ProbeOutcome): void => {
+      if (isDone) return;
       free();
-      target.probe = null;
       this.#takeOutcome(checked, target, outcome);
-      target.times.advance(this.#now(), intervalMs(active, target.isUp));
-      this.#arm(checked, target);
-      this.#next(checked);
+      again();
     };
-    const probe =
-      active.type === "grpc"
-        ? startGrpcProbe(target, active, checked.upstream.scheme === "grpcs", done)
-        : startProbe(target, active, target.request, certificateOf(checked.upstream), done);
+    let probe: Probe;
+    try {
+      probe = begin(checked.upstream, target, active, done);
+    } catch (error) {
+      // A client key that is a reference to a secret, say, is none for OpenSSL. It says nothing about the node.
+      this.#log.error("a node cannot be probed", { resource: checked.key, reason: String(error) });
+      free();
+      again();
+      return;
+    }
     target.probe = {
       abort() {
         free();
@@ -359,6 +369,17 @@ function stop(target: Probed): void {
   target.isWaiting = false;
   target.probe?.abort();
   target.probe = null;
+}
+
+function begin(
+  upstream: PublishedUpstream,
+  target: Probed,
+  active: ActiveChecks,
+  done: (outcome: ProbeOutcome) => void,
+): Probe {
+  return active.type === "grpc"
+    ? startGrpcProbe(target, active, upstream.scheme === "grpcs", done)
+    : startProbe(target, active, target.request, certificateOf(upstream), done);
 }
 
 function intervalMs(active: ActiveChecks, isNodeUp: boolean): number {
