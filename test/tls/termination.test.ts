@@ -245,6 +245,46 @@ describe("a TLS listener", options, () => {
   });
 });
 
+describe("a TLS listener, besides,", options, () => {
+  test("takes a PROXY header before the hello, apart from it or with it", async (t) => {
+    const ca = Authority.make(t);
+    const gate = await gateway(t);
+    gate.put("ssl", "1", ssl(["a.com"], ca.issue({ names: ["a.com"] })));
+    const port = await gate.listeners.add({ host: "127.0.0.1", port: 0 }, true, true);
+    for (const isApart of [true, false]) {
+      const tcp = connectTcp(port, "127.0.0.1");
+      await once(tcp, "connect");
+      const header = "PROXY TCP4 1.2.3.4 5.6.7.8 1000 443\r\n";
+      if (isApart) await new Promise((resolve) => tcp.write(header, resolve));
+      else {
+        tcp.cork();
+        tcp.write(header);
+      }
+      const socket = connect({ socket: tcp, servername: "a.com", rejectUnauthorized: false });
+      t.after(() => socket.destroy());
+      if (!isApart) setImmediate(() => tcp.uncork());
+      await once(socket, "secureConnect");
+      assert.equal((await ask(socket)).status, 200);
+      assert.equal(gate.ended.at(-1)!.variable("remote_addr"), "1.2.3.4");
+    }
+  });
+
+  test("does not wait for silent clients when it drains, and lets the others finish", async (t) => {
+    const ca = Authority.make(t);
+    const gate = await gateway(t);
+    gate.put("ssl", "1", ssl(["a.com"], ca.issue({ names: ["a.com"] })));
+    const { socket } = await shake(t, gate.tlsPort, { servername: "a.com" });
+    const silent = connectTcp(gate.tlsPort, "127.0.0.1");
+    silent.on("error", () => undefined);
+    await once(silent, "connect");
+    while (gate.active() < 2) await new Promise((resolve) => setImmediate(resolve));
+    const drained = gate.listeners.drain(60_000);
+    assert.equal((await ask(socket)).status, 200);
+    await drained;
+    assert.equal(gate.active(), 0);
+  });
+});
+
 describe("client certificates", options, () => {
   test("are asked for, verified against the authority, and told to plugins", async (t) => {
     const [ca, root] = [Authority.make(t), Authority.make(t, "Clients")];

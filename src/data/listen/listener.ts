@@ -107,6 +107,7 @@ export class Listener implements ConnectionHost, HandshakeHost {
   drain(): Promise<void> {
     if (this.#server.listening) this.#server.close();
     for (const connection of this.#connections) connection.drain();
+    for (const handshake of this.#handshakes) handshake.drain();
     if (this.active === 0) return Promise.resolve();
     return new Promise((resolve) => {
       const before = this.#drained;

@@ -62,7 +62,7 @@ export class Certificate {
 
   permitsChain(peer: X509Certificate): boolean {
     const issuers = this.mutual === null ? null : this.mutual.issuers;
-    return issuers === null || issuers.some((issuer) => peer.checkIssued(issuer));
+    return issuers === null || issuers.some((issuer) => peer.checkIssued(issuer) && peer.verify(issuer.publicKey));
   }
 
   /** Throws when a certificate or key cannot be had. `ticketKeys`: 48 bytes, or null for no tickets. */
@@ -133,7 +133,16 @@ function mutualRules({
 }: NonNullable<PublishedSsl["client"]>): MutualRules {
   const bundle = depth === 0 ? (resolveReference(ca)?.match(PEM) ?? []) : null;
   return {
-    issuers: bundle === null ? null : bundle.map((pem) => new X509Certificate(pem)),
+    issuers: bundle === null ? null : bundle.flatMap(readable),
     openPaths: skip === undefined ? null : skip.map((pattern) => compilePattern(pattern)),
   };
+}
+
+/** None: it can have signed nobody's certificate. Without it the rest still guards. */
+function readable(pem: string): X509Certificate[] {
+  try {
+    return [new X509Certificate(pem)];
+  } catch {
+    return [];
+  }
 }

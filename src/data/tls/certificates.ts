@@ -39,8 +39,9 @@ export class Certificates {
   }
 
   put(id: string, bytes: ItemBytes): void {
-    this.delete(id);
+    // Before the one that was goes: of what cannot be read nothing may be left less guarded.
     const certificate = new Certificate(bytes);
+    this.delete(id);
     this.#byId.set(id, certificate);
     if (!certificate.isServer) return;
     this.#byName.add(certificate.names, certificate);
@@ -77,6 +78,14 @@ export class Certificates {
   /** By a lower-case name. */
   byName(name: string): Certificate | null {
     return this.#byName.find(name);
+  }
+
+  /**
+   * The certificate whose rules hold for requests to a host. Where none stands for it, that of a wildcard above it:
+   * "*.a.com" is a certificate for one label, and in the hosts of a route for any number of them.
+   */
+  guardOf(host: string): Certificate | null {
+    return this.#byName.find(host) ?? this.#byName.above(host);
   }
 
   /** For clients that send no name. */

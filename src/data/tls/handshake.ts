@@ -24,6 +24,9 @@ import { TlsConnection } from "./tls-connection.ts";
 /** Protocols that clients may choose here, as they stand on the wire (RFC 7301 3.1). */
 const HTTP_1_1 = Buffer.from("\x08http/1.1", "latin1");
 
+/** What a handshake may still take while its listener drains. */
+const DRAIN_MS = 1000;
+
 /** Tags and their length: what a plugin keeps for the life of a connection. */
 const MAX_TAGS = 32;
 const MAX_TAG_LENGTH = 1024;
@@ -110,6 +113,11 @@ export class Handshake implements Deadlined, HelloConnection, ByteReader {
 
   onDeadline(): void {
     this.#fail("timeout");
+  }
+
+  /** The listener wants to end: a client that has not said anything by then will not. */
+  drain(): void {
+    this.deadline = Math.min(this.deadline, this.#services.deadlines.now() + DRAIN_MS);
   }
 
   /** Ends it without a word to anybody. */

@@ -51,6 +51,16 @@ export class ServerNames<T extends Named> {
     return this.#wildcards.get("")?.[0] ?? null;
   }
 
+  /** Of the nearest wildcard for which the name has labels too many. */
+  above(name: string): T | null {
+    if (this.#wildcards.size === 0) return null;
+    for (let dot = name.indexOf("."); dot !== -1; dot = name.indexOf(".", dot + 1)) {
+      const found = this.#wildcards.get(name.slice(dot));
+      if (found !== undefined) return found[0];
+    }
+    return null;
+  }
+
   #listOf(name: string, isWanted: boolean): T[] | undefined {
     const isWildcard = name.startsWith("*");
     const map = isWildcard ? this.#wildcards : this.#exact;

@@ -28,6 +28,8 @@ export class TlsConnection {
   /** As nginx tells it: "NONE", "SUCCESS", "FAILED:reason". */
   verdict = "NONE";
   readonly #certificates: Certificates;
+  /** The certificate is the name's, and neither that of a listener nor one that a plugin chose instead. */
+  readonly #isOfName: boolean;
 
   constructor(
     hello: ClientHello,
@@ -41,6 +43,7 @@ export class TlsConnection {
     this.certificate = certificate;
     this.tags = tags;
     this.#certificates = certificates;
+    this.#isOfName = serverName !== null && certificates.byName(serverName) === certificate;
   }
 
   /** The handshake is complete. */
@@ -56,15 +59,16 @@ export class TlsConnection {
 
   /**
    * Whether a request for this host and path may come here. A host whose certificate asks for client certificates is
-   * served on connections for just that name alone: else a client could verify for one and ask for another.
+   * served on connections for just that name alone, and verified by its rules: else a client could verify for one and
+   * ask for another.
    */
   admits(host: string, path: string): boolean {
     if (!this.#certificates.hasMutual && this.certificate.mutual === null) return true;
     const isVerified = this.verdict === "SUCCESS";
     if (!isVerified && !this.certificate.isOpen(path)) return false;
-    const asked = host === "" ? null : this.#certificates.byName(host);
+    const asked = host === "" ? null : this.#certificates.guardOf(host);
     if (asked === null || asked.mutual === null) return true;
-    return this.serverName === host && (isVerified || asked.isOpen(path));
+    return this.#isOfName && this.serverName === host && (isVerified || asked.isOpen(path));
   }
 
   /** `ssl_...` and `tls_...` as nginx and this gateway name them; undefined: no such, or no value. */
