@@ -9,7 +9,7 @@ import { Authority, hasOpenssl } from "./certificate-authority.ts";
 
 const options = { skip: hasOpenssl ? false : "there is no openssl" };
 
-/** A gateway with a route of its own answers (404 without an upstream would do as well): 503. */
+/** Its route has no node: who is admitted gets 503. */
 async function gateway(t: TestContext, config = ""): Promise<Wired> {
   return await wired(t, { config, routes: [{ uri: "/*", upstream: { type: "roundrobin", nodes: {} } }] });
 }

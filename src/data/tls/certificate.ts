@@ -62,7 +62,9 @@ export class Certificate {
 
   permitsChain(peer: X509Certificate): boolean {
     const issuers = this.mutual === null ? null : this.mutual.issuers;
-    return issuers === null || issuers.some((issuer) => peer.checkIssued(issuer) && peer.verify(issuer.publicKey));
+    return (
+      issuers === null || issuers.some((issuer) => peer.checkIssued(issuer) && peer.verify(issuer.publicKey))
+    );
   }
 
   /** Throws when a certificate or key cannot be had. `ticketKeys`: 48 bytes, or null for no tickets. */
