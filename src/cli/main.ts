@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import { ConfigError, loadStaticConfig } from "../config/load.ts";
+import type { StaticConfig } from "../config/static-config.ts";
 import { nearest } from "../config/nearest.ts";
 import { apply, diff } from "./apply.ts";
 import { COMMANDS, commandNamed, helpOf, overview } from "./commands.ts";
@@ -169,16 +170,19 @@ function check(values: { config?: string; data?: string }, terminal: Terminal): 
   try {
     const { config, warnings } = loadStaticConfig({ file, dataFolder, env: terminal.env });
     for (const warning of warnings) terminal.stderr.write(`warning: ${warning}\n`);
-    const ports = config.listeners.map(
-      (listener) => `${listener.purpose} ${listener.address}:${listener.port}`,
-    );
-    terminal.stdout.write(`configuration is valid: ${config.workers} workers, ${ports.join(", ")}\n`);
+    terminal.stdout.write(`configuration is valid: ${extentOf(config)}\n`);
+    for (const each of config.tenants) terminal.stdout.write(`tenant ${each.tenant}: ${extentOf(each)}\n`);
     return DONE;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     terminal.stderr.write(`${error.message}\n`);
     return WRONG;
   }
+}
+
+function extentOf({ workers, listeners }: StaticConfig): string {
+  const ports = listeners.map(({ purpose, address, port }) => `${purpose} ${address}:${port}`);
+  return `${workers} workers, ${ports.join(", ")}`;
 }
 
 function showHelp(args: string[], terminal: Terminal): number {

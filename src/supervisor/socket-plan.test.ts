@@ -58,3 +58,25 @@ test("keys are distinct, and do not change with what the threads make of a socke
     before,
   );
 });
+
+test("a tenant's sockets are its own, with slots from 0; the guard of a port is the same whosever the port is", () => {
+  const of = (name: string) => {
+    const { config: node } = parseStaticConfig(
+      "(test)",
+      `cardea: { tenants: [{ name: ${name}, listen: [{ port: 81 }] }] }`,
+      {},
+    );
+    return planSockets(node, true).filter(({ port }) => port === 81);
+  };
+  const [a, b] = [of("a"), of("b")];
+  const served = a.filter((socket) => !isGuard(socket));
+  assert.deepEqual(
+    served.map(({ tenant, slots }) => [tenant, slots]),
+    [["a", [0]]],
+  );
+  assert.notEqual(served[0].key, b.find((socket) => !isGuard(socket))?.key);
+  assert.deepEqual(
+    a.filter(isGuard).map(({ key }) => key),
+    b.filter(isGuard).map(({ key }) => key),
+  );
+});

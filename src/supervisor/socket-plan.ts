@@ -26,7 +26,8 @@ export function planSockets(config: StaticConfig, canBalance: boolean): SocketPl
     const plans = socketsOf(each, canBalance);
     for (const plan of plans) {
       plan.tenant = tenant;
-      plan.key = `tenant ${tenant} ${plan.key}`;
+      // The guard of a port that changes hands in an upgrade is held already.
+      if (!isGuard(plan)) plan.key = `tenant ${tenant} ${plan.key}`;
     }
     return plans;
   });

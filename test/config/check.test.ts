@@ -85,6 +85,14 @@ describe("cardea check", () => {
     );
   });
 
+  test("shows what each tenant gets", async () => {
+    const tenants = join(folder, "tenants.yaml");
+    writeFileSync(tenants, "cardea: { workers: 1, tenants: [{ name: shop, listen: [{ port: 9081 }] }] }");
+    const { code, out } = await check(tenants, {});
+    assert.equal(code, 0);
+    assert.match(out, /^tenant shop: 1 workers, http 0\.0\.0\.0:9081$/m);
+  });
+
   test("names the variable that is missing, with its line", async () => {
     const { code, err } = await check(file, {});
     const line = APISIX_FILE.split("\n").findIndex((text) => text.includes("ADMIN_KEY")) + 1;

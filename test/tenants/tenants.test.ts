@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import type { ListenerConfig, StaticConfig } from "../../src/config/static-config.ts";
 import { EtcdCluster, WITHOUT_ETCD } from "../etcd/members.ts";
-import { startNode, startOrigin, until } from "../etcd/nodes.ts";
+import { connectionsTo, startNode, startOrigin, until } from "../etcd/nodes.ts";
 import { Load } from "../process/load.ts";
 import { StartedNode, testConfig } from "../process/started-node.ts";
 import { RealNode } from "../promises/real-node.ts";
@@ -228,5 +228,7 @@ test(
     await until(async () => (await tenant.control("/v1/quarantine")).total === 1);
     assert.equal((await node.control("/v1/quarantine")).total, 0);
     assert.equal((await node.get("/direct")).text, "node");
+    const { port } = new URL(cluster.endpoints[0]);
+    assert.equal(connectionsTo(node.pid, Number(port)), 2);
   },
 );
