@@ -75,7 +75,14 @@ const tlsSection = section(
         description: "Server name of clients that send none.",
       }),
     ),
-    ssl_trusted_certificate: Type.Optional(withoutEffect("Authorities for connections to upstreams.")),
+    ssl_trusted_certificate: Type.String({
+      default: "system",
+      pattern: "[^, ]",
+      maxLength: 4096,
+      expects: "system, or paths of PEM files, with commas between them",
+      description:
+        "Authorities that upstreams with `tls.verify` must be signed by: `system`, PEM files, or both, with commas between them.",
+    }),
   },
   { description: "TLS for clients. Certificates are resources (`ssls`)." },
 );

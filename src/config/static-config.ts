@@ -105,6 +105,8 @@ export interface TlsConfig {
   sessionTickets: boolean;
   /** Server name of clients that send none; lower case. Null: there is none. */
   fallbackServerName: string | null;
+  /** Who signs the certificates of upstreams: "system", and paths of PEM files. At least one. */
+  upstreamAuthorities: string[];
 }
 
 export interface UpstreamDefaults {

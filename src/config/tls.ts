@@ -22,6 +22,7 @@ interface TlsSection {
   ssl_ciphers: string;
   ssl_session_tickets: boolean;
   fallback_sni?: string;
+  ssl_trusted_certificate: string;
 }
 
 export function tlsConfig(section: TlsSection): TlsConfig {
@@ -31,6 +32,10 @@ export function tlsConfig(section: TlsSection): TlsConfig {
     ciphers: ciphers.includes("TLS_") ? ciphers : `${TLS_1_3_CIPHERS}:${ciphers}`,
     sessionTickets: section.ssl_session_tickets,
     fallbackServerName: fallback === undefined ? null : fallback.toLowerCase().replace(/\.$/, ""),
+    upstreamAuthorities: section.ssl_trusted_certificate
+      .split(",")
+      .map((source) => source.trim())
+      .filter((source) => source !== ""),
   };
 }
 

@@ -26,6 +26,7 @@ import type { TlsServices } from "./tls/handshake.ts";
 import { Overload } from "./overload.ts";
 import { AddressBook } from "./upstream/address-book.ts";
 import { ConnectionPools } from "./upstream/pool.ts";
+import { SecureContexts } from "./upstream/secure/contexts.ts";
 import { Upstream, type UpstreamServices } from "./upstream/upstream.ts";
 
 /** Fields of an upstream's answer; a bound against broken upstreams, not a setting. */
@@ -73,6 +74,10 @@ export class Gateway {
       defaults: config.upstream,
       addresses: new AddressBook(),
       pools: this.#pools,
+      secure: new SecureContexts({
+        authorities: config.tls.upstreamAuthorities,
+        sslOf: (id) => this.configuration.sslOf(id),
+      }),
       health: shared.health,
       workerSlot: slot,
       now: () => performance.now(),

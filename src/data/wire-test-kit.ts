@@ -27,6 +27,7 @@ import { RequestLife } from "./life.ts";
 import { HttpListeners } from "./listen/http-listeners.ts";
 import { AddressBook } from "./upstream/address-book.ts";
 import { ConnectionPools } from "./upstream/pool.ts";
+import { SecureContexts } from "./upstream/secure/contexts.ts";
 import { Upstream } from "./upstream/upstream.ts";
 
 export interface WiredOptions {
@@ -73,7 +74,11 @@ export async function wired(t: TestContext, options: WiredOptions): Promise<Wire
   const upstreams: Upstream[] = [];
   const ended: HttpExchange[] = [];
   const certificates = new Certificates(config.tls, randomBytes(48), log);
-  const configuration = new Configuration({
+  const secure = new SecureContexts({
+    authorities: config.tls.upstreamAuthorities,
+    sslOf: (id) => configuration.sslOf(id),
+  });
+  const configuration: Configuration = new Configuration({
     catalog,
     host: {
       counters: shared.counters,
@@ -93,6 +98,7 @@ export async function wired(t: TestContext, options: WiredOptions): Promise<Wire
           defaults: config.upstream,
           addresses,
           pools,
+          secure,
           health: shared.health,
           workerSlot: 0,
           now: () => performance.now(),

@@ -425,6 +425,11 @@ export class Configuration {
     return this.#upstreams.get(id)?.current ?? null;
   }
 
+  /** The bytes of a certificate resource, other ones after every change; null: there is none of that id. */
+  sslOf(id: string): ItemBytes | null {
+    return this.#bytesById.get(`ssl/${id}`) ?? null;
+  }
+
   #upstream(id: string): UpstreamReference {
     let reference = this.#upstreams.get(id);
     if (reference === undefined)

@@ -86,7 +86,7 @@ class Mirror implements UpstreamHandler, BodyCopy {
   }
 
   begin(method: string, target: string, headers: HeaderList, bodyLength: number): void {
-    this.#transport = this.#upstream.connect(this.#node, this);
+    this.#transport = this.#upstream.connect(this.#node, this, null, headers.get("host"));
     try {
       this.#transport.writeHead(method, target, headers, bodyLength);
     } catch {

@@ -6,7 +6,7 @@ import { after, test } from "node:test";
 import { HeaderList } from "../../lib/headers.ts";
 import { Deadlines } from "../deadlines.ts";
 import { UNKNOWN_LENGTH } from "../transport.ts";
-import { connectorFor } from "../upstream/connectors.ts";
+import { plain } from "../upstream/connectors.ts";
 import { ConnectionPools } from "../upstream/pool.ts";
 import type { UpstreamAttempt } from "./upstream-attempt.ts";
 import { NO_HEADERS, Origin, RecordingHandler, type OriginConnection } from "./upstream-test-kit.ts";
@@ -39,9 +39,7 @@ async function bench(onData?: (connection: OriginConnection) => void): Promise<B
     pools.closeIdle();
   });
   const start = (handler: RecordingHandler): UpstreamAttempt =>
-    pools
-      .get("http#test", connectorFor("http")!, "127.0.0.1", origin.port)
-      .start(handler, TIMEOUTS, KEEP_ALIVE, false);
+    pools.get("http#test", plain, "127.0.0.1", origin.port).start(handler, TIMEOUTS, KEEP_ALIVE, false);
   const get = (): RecordingHandler => {
     const handler = new RecordingHandler();
     const attempt = start(handler);

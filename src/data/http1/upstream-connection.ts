@@ -1,5 +1,5 @@
 /**
- * One TCP (later TLS) connection to a node of an upstream. It carries one exchange at a time.
+ * One connection, over TCP or TLS, to a node of an upstream. It carries one exchange at a time.
  *
  * Promises: answers are parsed strictly, and a broken one ends the connection; it goes back to its owner for
  * another request only when request and answer are both complete, nothing follows the answer, and the peer
@@ -16,6 +16,7 @@ import type { HeaderList } from "../../lib/headers.ts";
 import { NEVER, type Deadlined, type Deadlines } from "../deadlines.ts";
 import { UNKNOWN_LENGTH, type BodyConsumer, type UpstreamFailure } from "../transport.ts";
 import { isIdempotent } from "../upstream/retry-policy.ts";
+import { handshakeFault, isRefusal } from "../upstream/secure/faults.ts";
 import { BodyDecoder } from "./body-decoder.ts";
 import { FAILED, NEED_MORE, type HeadLimits } from "./head-parser.ts";
 import { ResponseParser } from "./response-parser.ts";
@@ -97,6 +98,10 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
   /** Read, but not yet taken by the consumer of the body. */
   #rest: Buffer | null = null;
   #isPaused = false;
+  /** The end of the connection came while something was kept back: it is heard after that. */
+  #isEndHeld = false;
+  /** Something came from the peer. */
+  #hasRead = false;
 
   constructor(
     connector: Connector,
@@ -199,6 +204,7 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
     this.#rest = null;
     if (rest !== null && rest.length > 0) this.#takeBody(rest, 0, rest.length);
     if (this.#state !== BUSY || this.#rest !== null) return;
+    if (this.#isEndHeld) return this.#onEnd();
     this.#resumeReading();
     this.#awaitRead();
   }
@@ -345,7 +351,9 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
   #onRead(bytes: number, buffer: Buffer): boolean {
     switch (this.#state) {
       case BUSY:
-        if (this.#isInBody) this.#takeBody(buffer, 0, bytes);
+        // TLS goes on with what it has decrypted, paused or not.
+        if (this.#rest !== null) this.#rest = Buffer.concat([this.#rest, buffer.subarray(0, bytes)]);
+        else if (this.#isInBody) this.#takeBody(buffer, 0, bytes);
         else this.#takeHead(buffer, 0, bytes);
         return true;
       case UPGRADED:
@@ -355,7 +363,8 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
         return this.#socket.push(Buffer.from(buffer.subarray(0, bytes)));
       default:
         // Bytes that nobody asked for: an answer to no request (RFC 9112 9.2).
-        this.close();
+        if (this.#attempt === null) this.close();
+        else this.#fail("reset", "the upstream spoke before it was asked");
         return false;
     }
   }
@@ -363,6 +372,7 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
   #takeHead(buffer: Buffer, from: number, to: number): void {
     const attempt = this.#attempt!;
     const parser = this.#parser;
+    this.#hasRead = true;
     if (!attempt.hasSent) return this.#fail("reset", "the upstream spoke before it was asked");
     attempt.repeatable = "";
     let at = from;
@@ -446,6 +456,12 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
   }
 
   #onEnd(): void {
+    if (this.#state === CONNECTING)
+      return this.#fail("refused", "the upstream closed the connection during the TLS handshake");
+    if (this.#state === BUSY && this.#rest !== null) {
+      this.#isEndHeld = true;
+      return;
+    }
     if (this.#state === BUSY && this.#isInBody && !this.#isAnswerComplete) {
       const attempt = this.#attempt;
       this.#decoder.end();
@@ -456,8 +472,12 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
   }
 
   #onError(error: NodeJS.ErrnoException): void {
-    const detail = error.code ?? error.message;
-    this.#fail(this.#state === CONNECTING ? "refused" : "reset", detail);
+    if (this.#state === CONNECTING) return this.#fail("refused", handshakeFault(error));
+    if (this.#attempt !== null && !this.#hasRead && isRefusal(error)) {
+      this.#attempt.hasSent = false;
+      return this.#fail("refused", handshakeFault(error));
+    }
+    this.#fail("reset", error.code ?? error.message);
   }
 
   #fail(failure: UpstreamFailure, detail: string): void {

@@ -50,7 +50,7 @@ export class ToUpstream {
 
   /** As many requests run on the upstream as its limits say; others wait, or are turned away. */
   #admit(x: HttpExchange, limit: RequestLimit): PhaseResult {
-    const isIn = limit.enter();
+    const isIn = limit.enter(x);
     return isIn instanceof Promise
       ? isIn.then((isLate) => this.#admitted(x, limit, isLate))
       : this.#admitted(x, limit, isIn);
@@ -58,7 +58,7 @@ export class ToUpstream {
 
   #admitted(x: HttpExchange, limit: RequestLimit, isIn: boolean): PhaseResult {
     if (!isIn) return answers.OVERLOADED;
-    if (x.ended) {
+    if (isOver(x)) {
       limit.leave();
       return undefined;
     }
@@ -84,7 +84,7 @@ export class ToUpstream {
     const before = this.#beforeProxy(x, node);
     if (before === undefined) return this.#begin(x, node);
     if (before instanceof Promise)
-      return before.then((answer) => answer ?? (x.ended ? undefined : this.#beginLate(x, node)));
+      return before.then((answer) => answer ?? (isOver(x) ? undefined : this.#beginLate(x, node)));
     return before;
   }
 
@@ -96,7 +96,7 @@ export class ToUpstream {
   /** The names of a new upstream are still being resolved: within the connect timeout, that is worth waiting for. */
   async #waitForAddresses(x: HttpExchange): Promise<void | Answer> {
     await x.upstream!.whenResolved();
-    if (x.ended) return undefined;
+    if (isOver(x)) return undefined;
     const current = (x.upstreamChoice ?? x.compiled!.upstream!).get();
     if (current !== null && current !== x.upstream) {
       // An edit took its place: what was waited for comes to the new one.
@@ -117,7 +117,8 @@ export class ToUpstream {
   #begin(x: HttpExchange, node: UpstreamNode): void {
     const upstream = x.upstream!;
     const attempt = new UpstreamAttempt(this, this.#answers, x, upstream, node);
-    attempt.transport = upstream.connect(node, attempt, x.compiled!.timeout);
+    const host = upstream.hostFor(node, x.upstreamHostOverride ?? x.head.authority);
+    attempt.transport = upstream.connect(node, attempt, x.compiled!.timeout, host);
     // Together, and not before the attempt stands: what fails here must not end the one before it a second time.
     x.attempt = attempt;
     x.attempts++;
@@ -126,7 +127,7 @@ export class ToUpstream {
     x.upstreamHeadAt = 0;
     x.upstreamEndedAt = 0;
     x.upstreamAddresses = x.attempts === 1 ? node.name : `${x.upstreamAddresses}, ${node.name}`;
-    x.upstreamHost = upstream.hostFor(node, x.upstreamHostOverride ?? x.head.authority);
+    x.upstreamHost = host;
     x.upstreamScheme = upstream.scheme;
     const headers = upstreamHeaders(x, x.upstreamHost);
     if (isUpgrade(x)) {
@@ -185,6 +186,11 @@ export class ToUpstream {
       this.#answering.fail(x, error);
     }
   }
+}
+
+/** While something was waited for, the client left, or a plugin cut the request off and its answer is on its way. */
+function isOver(x: HttpExchange): boolean {
+  return x.ended || x.answering;
 }
 
 /** 504 for whoever took too long, 503 where our own limit of connections was reached, 502 for the rest. */

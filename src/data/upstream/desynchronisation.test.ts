@@ -11,7 +11,7 @@ import { Deadlines } from "../deadlines.ts";
 import { Origin, RecordingHandler, type OriginConnection } from "../http1/upstream-test-kit.ts";
 import { UNKNOWN_LENGTH } from "../transport.ts";
 import { randomFrom } from "./balancer/test-kit.ts";
-import { connectorFor } from "./connectors.ts";
+import { plain } from "./connectors.ts";
 import { ConnectionPools } from "./pool.ts";
 
 const REQUESTS = 2_000;
@@ -82,8 +82,7 @@ test(`no answer reaches another request, whatever the origin does (SEED=${seed})
     origin.close();
     pools.closeIdle();
   });
-  const pool = (): ReturnType<typeof pools.get> =>
-    pools.get("http#a", connectorFor("http")!, "127.0.0.1", origin.port);
+  const pool = (): ReturnType<typeof pools.get> => pools.get("http#a", plain, "127.0.0.1", origin.port);
   const handlers: RecordingHandler[] = [];
   let answered = 0;
 

@@ -7,7 +7,7 @@ import { Deadlines } from "../deadlines.ts";
 import type { UpstreamAttempt } from "../http1/upstream-attempt.ts";
 import type { KeepAlive } from "../http1/upstream-connection.ts";
 import { NO_HEADERS, Origin, RecordingHandler, type OriginConnection } from "../http1/upstream-test-kit.ts";
-import { connectorFor } from "./connectors.ts";
+import { plain } from "./connectors.ts";
 import { ConnectionPools, type ConnectionPool } from "./pool.ts";
 
 const TIMEOUTS = { connectMs: 1_000, sendMs: 1_000, readMs: 1_000 };
@@ -40,7 +40,7 @@ async function bench(
     origin.close();
     pools.closeIdle();
   });
-  const pool = (): ConnectionPool => pools.get("http#a", connectorFor("http")!, "127.0.0.1", origin.port);
+  const pool = (): ConnectionPool => pools.get("http#a", plain, "127.0.0.1", origin.port);
   const send = (method = "GET", keepAlive: Partial<KeepAlive> = {}, isFresh = false): Sent => {
     const handler = new RecordingHandler();
     const settings = { size: 4, idleTimeoutMs: 60_000, requests: 0, ...keepAlive };

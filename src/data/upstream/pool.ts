@@ -1,8 +1,9 @@
 /**
  * Connections of this worker to one node, kept alive between requests, and all such pools by their identity.
  *
- * A pool belongs to an identity (scheme, address, port), not to an upstream: two upstreams with the same node
- * share its connections. Each exchange brings the settings of its own upstream. The connection used last is
+ * A pool belongs to an identity (scheme, address, port; with TLS the name and certificates, too), not to an upstream:
+ * two upstreams with the same node share its connections. Names may come from clients: the pools of one node under all
+ * of its names keep to the bounds of one pool together. Each exchange brings the settings of its own upstream. The connection used last is
  * taken first, so that the surplus grows old and closes; beyond `size` the one idle for longest goes. A peer's
  * close, or a byte that nobody asked for, takes an idle connection out at once. Sizes are per worker.
  *
@@ -22,6 +23,7 @@ import {
   type KeepAlive,
 } from "../http1/upstream-connection.ts";
 import type { UpstreamHandler } from "../transport.ts";
+import { NodeConnections } from "./node-connections.ts";
 
 export interface PoolLimits extends HeadLimits {
   maxConnectionsPerNode: number;
@@ -29,6 +31,7 @@ export interface PoolLimits extends HeadLimits {
 
 export class ConnectionPools {
   readonly #pools = new Map<string, ConnectionPool>();
+  readonly #nodes = new Map<string, NodeConnections>();
   readonly #deadlines: Deadlines;
   readonly #limits: PoolLimits;
 
@@ -46,7 +49,34 @@ export class ConnectionPools {
   get(identity: string, connector: Connector, address: string, port: number): ConnectionPool {
     let pool = this.#pools.get(identity);
     if (pool === undefined) {
-      pool = new ConnectionPool(identity, connector, address, port, this.#limits, this.#deadlines, this);
+      pool = new ConnectionPool(
+        identity,
+        connector,
+        address,
+        port,
+        this.#limits,
+        this.#deadlines,
+        this,
+        null,
+      );
+      this.#pools.set(identity, pool);
+    }
+    return pool;
+  }
+
+  /** One of several pools to the same node, which is `node` ("https#10.0.0.1#443"). */
+  getNamed(
+    node: string,
+    identity: string,
+    connector: Connector,
+    address: string,
+    port: number,
+  ): ConnectionPool {
+    let pool = this.#pools.get(identity);
+    if (pool === undefined) {
+      let all = this.#nodes.get(node);
+      if (all === undefined) this.#nodes.set(node, (all = new NodeConnections(node)));
+      pool = new ConnectionPool(identity, connector, address, port, this.#limits, this.#deadlines, this, all);
       this.#pools.set(identity, pool);
     }
     return pool;
@@ -54,7 +84,7 @@ export class ConnectionPools {
 
   /** Its last connection ended. Within the same tick a new one may be opened, so it is dropped afterwards. */
   onEmpty(pool: ConnectionPool): void {
-    process.nextTick(dropIfEmpty, this.#pools, pool);
+    process.nextTick(dropIfEmpty, this.#pools, this.#nodes, pool);
   }
 
   /** Open connections and the idle ones among them, over all nodes. */
@@ -74,14 +104,24 @@ export class ConnectionPools {
   }
 }
 
-function dropIfEmpty(pools: Map<string, ConnectionPool>, pool: ConnectionPool): void {
-  if (pool.open === 0) pools.delete(pool.identity);
+function dropIfEmpty(
+  pools: Map<string, ConnectionPool>,
+  nodes: Map<string, NodeConnections>,
+  pool: ConnectionPool,
+): void {
+  if (pool.open > 0) return;
+  // Emptied twice in one tick, it may have a successor.
+  if (pools.get(pool.identity) === pool) pools.delete(pool.identity);
+  const { node } = pool;
+  if (node !== null && node.open === 0 && nodes.get(node.identity) === node) nodes.delete(node.identity);
 }
 
 export class ConnectionPool implements ConnectionOwner {
   /** Connections, idle, busy and connecting. */
   open = 0;
   readonly identity: string;
+  /** All connections to its node under whatever name; null: the pool has them all. */
+  readonly node: NodeConnections | null;
   readonly #idle: UpstreamConnection[] = [];
   readonly #connector: Connector;
   readonly #address: string;
@@ -99,8 +139,10 @@ export class ConnectionPool implements ConnectionOwner {
     limits: PoolLimits,
     deadlines: Deadlines,
     owner: ConnectionPools,
+    node: NodeConnections | null,
   ) {
     this.identity = identity;
+    this.node = node;
     this.#connector = connector;
     this.#address = address;
     this.#port = port;
@@ -122,10 +164,12 @@ export class ConnectionPool implements ConnectionOwner {
   ): UpstreamAttempt {
     let connection = isFresh ? undefined : this.#idle.pop();
     const isReused = connection !== undefined;
+    if (this.node !== null && connection !== undefined) this.node.remove(connection);
     connection ??= this.#open();
     const attempt = new UpstreamAttempt(connection ?? null, handler, timeouts, isReused);
     if (connection === undefined) {
       attempt.failSoon("overloaded", this.#overload());
+      if (this.open === 0) this.#owner.onEmpty(this);
     } else {
       connection.keepAlive = keepAlive;
       connection.begin(attempt);
@@ -152,13 +196,19 @@ export class ConnectionPool implements ConnectionOwner {
     }
     this.#idle.push(connection);
     connection.idleUntil(this.#deadlines.now() + idleTimeoutMs);
-    if (this.#idle.length > size) this.#idle[0].close();
+    const { node } = this;
+    if (node !== null) node.add(connection, size);
+    else if (this.#idle.length > size) this.#idle[0].close();
   }
 
   onClosed(connection: UpstreamConnection): void {
     this.open--;
     const at = this.#idle.indexOf(connection);
     if (at !== -1) this.#idle.splice(at, 1);
+    if (this.node !== null) {
+      this.node.open--;
+      if (at !== -1) this.node.remove(connection);
+    }
     if (this.open === 0) this.#owner.onEmpty(this);
   }
 
@@ -169,14 +219,15 @@ export class ConnectionPool implements ConnectionOwner {
 
   /** A new connection; undefined at the limit, unless an idle one can give way. */
   #open(): UpstreamConnection | undefined {
-    this.open++;
-    if (this.open > this.#limits.maxConnectionsPerNode) {
-      if (this.#idle.length === 0) {
-        this.open--;
-        return undefined;
-      }
-      this.#idle[0].close();
+    const { node } = this;
+    const open = node === null ? this.open : node.open;
+    if (open >= this.#limits.maxConnectionsPerNode) {
+      const oldest = node === null ? this.#idle[0] : node.oldest;
+      if (oldest === undefined) return undefined;
+      oldest.close();
     }
+    this.open++;
+    if (node !== null) node.open++;
     return new UpstreamConnection(
       this.#connector,
       this.#address,

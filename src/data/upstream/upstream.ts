@@ -10,18 +10,20 @@ import type { UpstreamDefaults } from "../../config/static-config.ts";
 import { healthChecksOf, healthResourceOf } from "../../model/health-checks.ts";
 import type { PublishedTimeout, PublishedUpstream } from "../../model/published.ts";
 import type { HealthTable } from "../../shared/health-table.ts";
-import type { Connector, KeepAlive } from "../http1/upstream-connection.ts";
+import type { KeepAlive } from "../http1/upstream-connection.ts";
 import { UpstreamAttempt, type UpstreamTimeouts } from "../http1/upstream-attempt.ts";
 import type { UpstreamFailure, UpstreamHandler } from "../transport.ts";
 import type { AddressBook } from "./address-book.ts";
 import type { Balancer, BalanceRequest } from "./balancer/contract.ts";
 import { createBalancer } from "./balancer/create.ts";
-import { connectorFor } from "./connectors.ts";
+import { plain } from "./connectors.ts";
 import type { TriedNodes, UpstreamNode } from "./node.ts";
 import { NodeHealth } from "./node-health.ts";
 import { expandNodes, namesOf } from "./node-list.ts";
 import type { ConnectionPools } from "./pool.ts";
 import { RequestLimit } from "./request-limit.ts";
+import type { SecureContexts } from "./secure/contexts.ts";
+import { SecureProfile } from "./secure/profile.ts";
 import { isSafeToRetry, RetryBudget, type RetryFacts } from "./retry-policy.ts";
 
 /** What all upstreams of a worker share. */
@@ -29,6 +31,8 @@ export interface UpstreamServices {
   defaults: UpstreamDefaults;
   addresses: AddressBook;
   pools: ConnectionPools;
+  /** Absent: upstreams with TLS cannot be reached. */
+  secure?: SecureContexts;
   /** Null: no node is ever down or drained. */
   health: HealthTable | null;
   workerSlot: number;
@@ -51,7 +55,8 @@ export class Upstream {
   readonly #names: Set<string>;
   readonly #timeouts: UpstreamTimeouts;
   readonly #keepAlive: KeepAlive;
-  readonly #connector: Connector | null;
+  /** Null: without TLS. */
+  readonly #secure: SecureProfile | null;
   /** Null: as many requests as come. */
   readonly limit: RequestLimit | null;
   readonly #budget: RetryBudget;
@@ -73,7 +78,10 @@ export class Upstream {
     this.#names = namesOf(config.nodes);
     this.#timeouts = timeoutsOf(config.timeout, services.defaults);
     this.#keepAlive = keepAliveOf(config, services.defaults);
-    this.#connector = connectorFor(config.scheme);
+    this.#secure =
+      config.scheme === "https" && services.secure !== undefined
+        ? new SecureProfile(config.tls ?? {}, services.secure)
+        : null;
     this.#known = previous === null ? new Map() : previous.#known;
     this.#budget = previous === null ? new RetryBudget(services.now, config.retry_budget) : previous.#budget;
     if (config.retry_budget !== undefined) this.#budget.settings = config.retry_budget;
@@ -132,24 +140,53 @@ export class Upstream {
 
   /**
    * Starts an attempt on `node`, which counts as running until `finished`. `timeout` (of the route) overrides
-   * the upstream's own. A failure comes to the handler, never before this returns.
+   * the upstream's own. `host`: of the request, for the server name of TLS ("": the node's). A failure comes to the
+   * handler, never before this returns.
    */
-  connect(node: UpstreamNode, handler: UpstreamHandler, timeout?: PublishedTimeout | null): UpstreamAttempt {
-    const attempt = this.#start(node, handler, timeout);
+  connect(
+    node: UpstreamNode,
+    handler: UpstreamHandler,
+    timeout?: PublishedTimeout | null,
+    host = "",
+  ): UpstreamAttempt {
+    const attempt = this.#start(node, handler, timeout, host);
     this.#balancer!.started(node);
     return attempt;
   }
 
-  #start(node: UpstreamNode, handler: UpstreamHandler, timeout?: PublishedTimeout | null): UpstreamAttempt {
-    const timeouts = timeout == null ? this.#timeouts : overridden(timeout, this.#services.defaults);
-    if (this.#connector === null) {
-      const attempt = new UpstreamAttempt(null, handler, timeouts, false);
-      attempt.failSoon("refused", `upstreams with scheme ${this.scheme} are not supported yet`);
-      return attempt;
+  #start(
+    node: UpstreamNode,
+    handler: UpstreamHandler,
+    timeout: PublishedTimeout | null | undefined,
+    host: string,
+  ): UpstreamAttempt {
+    const { pools, defaults } = this.#services;
+    const timeouts = timeout == null ? this.#timeouts : overridden(timeout, defaults);
+    if (this.#secure !== null) return this.#startSecure(this.#secure, node, handler, timeouts, host);
+    if (this.scheme !== "http") {
+      const detail = `upstreams with scheme ${this.scheme} are not supported yet`;
+      return failing(handler, timeouts, detail);
     }
-    return this.#services.pools
-      .get(node.poolIdentity, this.#connector, node.address, node.port)
+    return pools
+      .get(node.poolIdentity, plain, node.address, node.port)
       .start(handler, timeouts, this.#keepAlive, false);
+  }
+
+  #startSecure(
+    secure: SecureProfile,
+    node: UpstreamNode,
+    handler: UpstreamHandler,
+    timeouts: UpstreamTimeouts,
+    host: string,
+  ): UpstreamAttempt {
+    try {
+      const connector = secure.connectorFor(node, host === "" ? node.hostHeader : host);
+      return this.#services.pools
+        .getNamed(node.poolIdentity, connector.identity, connector, node.address, node.port)
+        .start(handler, timeouts, this.#keepAlive, false);
+    } catch (error) {
+      return failing(handler, timeouts, (error as Error).message);
+    }
   }
 
   /** Once for each `connect`. `latencyMs`: until the head of the answer, or the failure. */
@@ -250,6 +287,13 @@ function nodeHealthOf(config: PublishedUpstream, table: HealthTable | null): Nod
   return resource === null
     ? null
     : new NodeHealth(table!, resource, healthChecksOf(config), config.outlier ?? null);
+}
+
+/** An attempt that fails without a connection. */
+function failing(handler: UpstreamHandler, timeouts: UpstreamTimeouts, detail: string): UpstreamAttempt {
+  const attempt = new UpstreamAttempt(null, handler, timeouts, false);
+  attempt.failSoon("refused", detail);
+  return attempt;
 }
 
 interface Resolution {
