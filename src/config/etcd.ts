@@ -126,14 +126,16 @@ export function etcdStore(input: ResolveInput): EtcdStoreConfig {
   };
 }
 
-/** Nodes that share an etcd must share the key, too: one that a node made for itself would be no use to the others. */
-export function requireSharedKey({ filled, addProblem }: ResolveInput): void {
+/**
+ * Nodes that share an etcd must share the key, too: one that a node made for itself would be no use to the others. A node
+ * without one starts (APISIX's own files have none), and refuses to write what is to be encrypted.
+ */
+export function warnWithoutSharedKey({ filled, addWarning }: ResolveInput): void {
   const { keyring } = filled.apisix.data_encryption;
   const first = typeof keyring === "string" ? keyring : keyring[0];
   if (first !== undefined && !PUBLIC_KEYS.has(first)) return;
-  addProblem(
-    ["apisix", "data_encryption", "keyring"],
-    `given ${first === undefined ? "no key" : "a key that APISIX's documentation prints in the first place"}, ` +
-      "expected a secret one (16 or 32 characters) that all nodes on this etcd have",
+  addWarning(
+    "apisix.data_encryption.keyring has no secret key in the first place: resources with secret fields cannot be written " +
+      "until it has one (16 or 32 characters), the same on all nodes of this etcd",
   );
 }

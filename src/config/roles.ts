@@ -12,7 +12,7 @@
  */
 
 import { resolve } from "node:path";
-import { etcdStore, requireSharedKey } from "./etcd.ts";
+import { etcdStore, warnWithoutSharedKey } from "./etcd.ts";
 import type { ResolveInput } from "./resolve.ts";
 import type { ConfigFile } from "./schema.ts";
 import type { FileStoreConfig, StoreConfig, SurvivalConfig } from "./static-config.ts";
@@ -72,7 +72,7 @@ export function survival({ filled, given }: ResolveInput, { type }: StoreConfig)
 /** A store that several nodes may share; a node by itself does with the embedded one. */
 function sharedStore(input: ResolveInput, place: RoleKey): StoreConfig {
   if (place !== "role_traditional" || input.given.deployment?.etcd !== undefined) {
-    if (hasAdmin(input.filled)) requireSharedKey(input);
+    if (hasAdmin(input.filled)) warnWithoutSharedKey(input);
     return etcdStore(input);
   }
   const {

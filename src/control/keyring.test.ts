@@ -52,17 +52,27 @@ test("keys of another length are refused without being shown", () => {
 });
 
 test("an own key is made once, for the owner's eyes only, and no default key encrypts", () => {
-  const text = openKeyring(folder, []).encrypt("text");
+  const text = openKeyring(folder, [], false).encrypt("text");
   assert.equal(statSync(join(folder, "keyring")).mode & 0o777, 0o600);
   assert.equal(readFileSync(join(folder, "keyring"), "utf8").trim().length, 32);
-  assert.equal(openKeyring(folder, []).decrypt(text), "text");
-  const withPublic = openKeyring(folder, ["qeddd145sfvddff3"]);
+  assert.equal(openKeyring(folder, [], false).decrypt(text), "text");
+  const withPublic = openKeyring(folder, ["qeddd145sfvddff3"], false);
   assert.equal(withPublic.decrypt("4y+JvURBE6ZwRbbgaryrhg=="), "auth-one");
   assert.equal(withPublic.encrypt("text"), text);
-  assert.notEqual(openKeyring(folder, ["0123456789abcdef"]).encrypt("text"), text);
+  assert.notEqual(openKeyring(folder, ["0123456789abcdef"], false).encrypt("text"), text);
 });
 
 test("an emptied key file is an error, not a new key", () => {
   writeFileSync(join(folder, "keyring"), "\n");
-  assert.throws(() => openKeyring(folder, []), /expected one key per line/);
+  assert.throws(() => openKeyring(folder, [], false), /expected one key per line/);
+});
+
+test("a shared ring reads APISIX's data without a key of its own, and refuses to encrypt until it has one", () => {
+  const ring = openKeyring(join(folder, "shared"), [], true);
+  assert.equal(ring.decrypt("4y+JvURBE6ZwRbbgaryrhg=="), "auth-one");
+  assert.throws(() => ring.encrypt("text"), { statusCode: 400, message: /data_encryption\.keyring/ });
+  const listed = openKeyring(join(folder, "shared"), ["qeddd145sfvddff3"], true);
+  assert.throws(() => listed.encrypt("text"), { statusCode: 400 });
+  const secret = openKeyring(join(folder, "shared"), ["0123456789abcdef", "qeddd145sfvddff3"], true);
+  assert.equal(secret.decrypt(secret.encrypt("text")), "text");
 });

@@ -4,7 +4,8 @@
  * key has 16 characters (AES-128) or 32 (AES-256).
  *
  * No default key exists: without a configured one, a random one is made at the first start and kept in the data
- * folder, readable by its owner only. APISIX's published keys read, and never encrypt.
+ * folder, readable by its owner only. APISIX's published keys read, and never encrypt. Where nodes share a store, a key
+ * that one of them made would be no use to the others: until they are given one, what needs encryption is refused.
  *
  * The scheme hides values, it does not authenticate them, and equal values look equal: both are APISIX's.
  */
@@ -15,15 +16,29 @@ import { PUBLIC_KEYS } from "../config/well-known-keys.ts";
 import type { FieldCipher } from "../model/encrypted-fields.ts";
 import { readOwnerFile, writeOwnerFile } from "../lib/owner-file.ts";
 
+/** 400: nothing of the write was stored. */
+export class NoKeyError extends Error {
+  readonly statusCode = 400;
+
+  constructor() {
+    super(
+      "a field of it is stored encrypted, and apisix.data_encryption.keyring has no secret key in the first place, " +
+        "expected one (16 or 32 characters) that all nodes on this store have",
+    );
+  }
+}
+
 const VECTOR_BYTES = 16;
 const OWN_KEY_BYTES = 24;
 const FILE_NAME = "keyring";
 
 export class Keyring implements FieldCipher {
   readonly #keys: readonly Buffer[];
+  readonly #mayEncrypt: boolean;
 
   /** Throws when there is no key, or one has neither 16 nor 32 bytes; the message shows none. */
-  constructor(keys: readonly string[]) {
+  constructor(keys: readonly string[], mayEncrypt = true) {
+    this.#mayEncrypt = mayEncrypt;
     if (keys.length === 0) throw new Error("keyring: given no key, expected at least one");
     this.#keys = keys.map((key, i) => {
       const bytes = Buffer.from(key);
@@ -34,6 +49,7 @@ export class Keyring implements FieldCipher {
 
   encrypt(text: string): string {
     const key = this.#keys[0];
+    if (!this.#mayEncrypt) throw new NoKeyError();
     const cipher = createCipheriv(algorithmOf(key), key, key.subarray(0, VECTOR_BYTES));
     return Buffer.concat([cipher.update(text, "utf8"), cipher.final()]).toString("base64");
   }
@@ -49,9 +65,13 @@ export class Keyring implements FieldCipher {
   }
 }
 
-/** The ring of a node: its configured keys, behind one of its own unless the first of them is a secret. */
-export function openKeyring(dataFolder: string, configured: readonly string[]): Keyring {
+/**
+ * The ring of a node: its configured keys, behind one of its own unless the first of them is a secret. With `isShared`
+ * there is no own one: without a secret the ring only reads, APISIX's data with the keys that it has by default.
+ */
+export function openKeyring(dataFolder: string, configured: readonly string[], isShared: boolean): Keyring {
   if (configured.length > 0 && !PUBLIC_KEYS.has(configured[0])) return new Keyring(configured);
+  if (isShared) return new Keyring(configured.length > 0 ? configured : [...PUBLIC_KEYS], false);
   return new Keyring([...ownKeys(dataFolder), ...configured]);
 }
 

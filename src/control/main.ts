@@ -70,7 +70,7 @@ async function run(): Promise<void> {
     store: await openStore(config.store, dataFolder, plugins, log),
     plugins,
     encryption: {
-      cipher: openKeyring(dataFolder, config.encryption.keyring),
+      cipher: openKeyring(dataFolder, config.encryption.keyring, config.store.type === "etcd"),
       plugins: config.encryption.enabled,
     },
     threads: shared.threads,

@@ -165,7 +165,7 @@ export class TestNode {
     this.control = new Control({
       store: this.store ?? new EmbeddedStore({ file, historyRevisions: 1000, historyDays: 30 }),
       plugins,
-      encryption: { cipher: openKeyring(this.folder, []), plugins: true },
+      encryption: { cipher: openKeyring(this.folder, [], false), plugins: true },
       threads,
       resolver: this.resolver,
       startRevision: reserveRevisions(this.folder),
