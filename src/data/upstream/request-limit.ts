@@ -8,7 +8,13 @@
 
 import type { LimitSettings } from "../../model/upstream-protection.ts";
 
+/** A request; one that has ended (its client left) waits no longer. */
+export interface Enterer {
+  readonly ended: boolean;
+}
+
 interface Waiter {
+  who: Enterer;
   resolve: (isIn: boolean) => void;
   timer: NodeJS.Timeout;
 }
@@ -35,18 +41,22 @@ export class RequestLimit {
   }
 
   /** True: the request is in, and `leave` must follow once. False: it is not. A promise of these: it waits. */
-  enter(): boolean | Promise<boolean> {
+  enter(who: Enterer): boolean | Promise<boolean> {
     const { requests, queue, queue_timeout } = this.settings;
     if (this.#running < requests) {
       this.#running++;
       return true;
     }
+    // Who came first leaves first, mostly: clients have their own patience.
+    while (this.#queue.length > 0 && this.#queue.length >= queue && this.#queue[0].who.ended)
+      this.#dismiss(this.#queue[0]);
     if (this.#queue.length >= queue) {
       this.#onRefused();
       return false;
     }
     return new Promise((resolve) => {
       const waiter: Waiter = {
+        who,
         resolve,
         timer: setTimeout(() => this.#giveUp(waiter), queue_timeout * 1000),
       };
@@ -66,8 +76,13 @@ export class RequestLimit {
   }
 
   #giveUp(waiter: Waiter): void {
+    if (!waiter.who.ended) this.#onRefused();
+    this.#dismiss(waiter);
+  }
+
+  #dismiss(waiter: Waiter): void {
+    clearTimeout(waiter.timer);
     this.#queue.splice(this.#queue.indexOf(waiter), 1);
-    this.#onRefused();
     waiter.resolve(false);
   }
 }
