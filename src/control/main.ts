@@ -26,6 +26,7 @@ import type { Store } from "../store/contract.ts";
 import { Control } from "./control.ts";
 import { openHealth } from "./health/open.ts";
 import { openKeyring } from "./keyring.ts";
+import { yieldToWorkers } from "./low-priority.ts";
 import { metricsFacts } from "./metrics-facts.ts";
 import { openStore, snapshotPlace } from "./open-store.ts";
 import { Resolver } from "./resolver/resolver.ts";
@@ -53,6 +54,7 @@ setInterval(() => shared.threads.beat(start.slot), config.supervision.heartbeatM
 shared.threads.beat(start.slot);
 
 try {
+  await yieldToWorkers(log);
   await run();
   compactHeap();
   tell({ type: "ready" });

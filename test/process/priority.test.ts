@@ -1,0 +1,34 @@
+/** Which threads of a node let others go first. */
+
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { RealNode } from "../promises/real-node.ts";
+
+/** Niceness of the threads of a process by their names (proc(5), field 19 of stat). */
+function nicenesses(pid: number): Map<string, Set<number>> {
+  const found = new Map<string, Set<number>>();
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, "latin1");
+    const name = stat.slice(stat.indexOf("(") + 1, stat.lastIndexOf(")"));
+    const niceness = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[16]);
+    found.set(name, (found.get(name) ?? new Set()).add(niceness));
+  }
+  return found;
+}
+
+const isLinux = process.platform === "linux";
+
+test(
+  "control lets workers go first, and nothing else of the node is slower for it",
+  { skip: !isLinux },
+  async (t) => {
+    const node = await RealNode.start(t);
+    const found = nicenesses(node.pid);
+    const own = nicenesses(process.pid).values().next().value!.values().next().value!;
+    assert.deepEqual(found.get("control"), new Set([own + 5]));
+    for (const [name, values] of found)
+      if (name !== "control") assert.deepEqual(values, new Set([own]), name);
+    assert.ok(found.has("worker 0") && found.has("libuv-worker"), [...found.keys()].join());
+  },
+);
