@@ -43,7 +43,6 @@ export interface NodeOptions {
   /** Module beside this file that runs instead. */
   worker?: string;
   control?: string;
-  control?: string;
   /** Program that runs instead of the launcher, with its arguments. */
   launcher?: string[];
   /** Options of V8 for the node: what a test must hold still. */
@@ -97,8 +96,6 @@ export class RealNode {
     const parts: Record<string, unknown> = { config: promiseConfig(options.change) };
     if (options.worker !== undefined)
       parts["worker"] = fileURLToPath(new URL(options.worker, import.meta.url));
-    if (options.control !== undefined)
-      parts["control"] = fileURLToPath(new URL(options.control, import.meta.url));
     if (options.control !== undefined)
       parts["control"] = fileURLToPath(new URL(options.control, import.meta.url));
     const file = join(temporaryFolder(t), "parts.json");
