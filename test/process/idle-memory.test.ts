@@ -75,7 +75,13 @@ function twoWorkers() {
   const { config } = parseStaticConfig("(test)", "", {});
   config.workers = 2;
   config.groups = [{ name: "default", workers: 2 }];
-  config.listeners = config.listeners.map((listener) => ({ ...listener, address: "127.0.0.1", port: 0 }));
+  // Ports that the system chooses for one address of the data path are one.
+  const addressOf = (purpose: string): string => (purpose === "https" ? "127.0.0.2" : "127.0.0.1");
+  config.listeners = config.listeners.map((listener) => ({
+    ...listener,
+    address: addressOf(listener.purpose),
+    port: 0,
+  }));
   return config;
 }
 
