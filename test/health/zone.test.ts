@@ -9,6 +9,7 @@ import { RealNode } from "../promises/real-node.ts";
 
 const CLIENTS = 24;
 const ACTIVE = {
+  timeout: 30,
   http_path: "/status",
   healthy: { interval: 1, successes: 1 },
   unhealthy: { interval: 1, tcp_failures: 1 },

@@ -47,7 +47,7 @@ function bench(t: TestContext, shared = new SharedArrayBuffer(HealthTable.bytes(
   const checker = new HealthChecker({ registry, saved, log: silent });
   t.after(() => checker.close());
   const put: Bench["put"] = (nodes, active = {}, rest = {}) => {
-    const checks = { active: { timeout: 1, ...active } };
+    const checks = { active: { timeout: 30, ...active } };
     const upstream = {
       id: "1",
       type: "roundrobin",
