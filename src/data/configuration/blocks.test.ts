@@ -174,3 +174,11 @@ function mulberry(seed: number): () => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }
+
+test("a block that cannot be used leaves the one that was in its place", () => {
+  const published = { status: 403, close_connections: false, addresses: ["10.0.0.1"] } as PublishedBlock;
+  const blocks = Blocks.with(null, "1", published);
+  assert.throws(() => Blocks.with(blocks, "1", { ...published, addresses: ["nowhere"] }), RangeError);
+  const x: Blockable = { route: null, consumer: null, client: { address: "10.0.0.1" } };
+  assert.equal(blocks.answerFor(x, 0)?.status, 403);
+});

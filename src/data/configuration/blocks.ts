@@ -43,9 +43,11 @@ export class Blocks {
 
   /** `blocks` with one more, or with another in the place of the one with this id. */
   static with(blocks: Blocks | null, id: string, published: PublishedBlock): Blocks {
+    // First of all, since it may throw: the block that was then stays.
+    const block = compileBlock(id, published);
     const all = blocks ?? new Blocks();
     all.#remove(id);
-    all.#add(compileBlock(id, published));
+    all.#add(block);
     return all;
   }
 
