@@ -118,6 +118,7 @@ test("an action of a global rule counts for all routes, and passes their own ins
 for (const [rules, reason] of [
   [undefined, "wrong type: expected array"],
   [[{ case: at("/") }], 'property "actions" is required'],
+  [[{ actions: [] }], 'property "actions" validation failed: expect array to have at least 1 items'],
   [[{ actions: [["fault-injection", {}]] }], "unsupported action: fault-injection"],
   [
     [{ case: [["uri"], ["uri"]], actions: [["return", { code: 403 }]] }],

@@ -37,7 +37,7 @@ const Config = Type.Object({
           description:
             "Name and configuration: `return` with `code`, `limit-count`, `limit-conn` or `limit-req`",
         }),
-        { description: "What is done; only the first counts" },
+        { minItems: 1, description: "What is done; only the first counts" },
       ),
     }),
     { description: "The first whose case holds counts" },
