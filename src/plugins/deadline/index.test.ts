@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
+import { metricsText } from "../../api/metrics/exposition.ts";
+import { CONTROL_SLOT } from "../../shared/lanes.ts";
+import { openSharedMemory } from "../../shared/shared-memory.ts";
 import { testGateway, type TestGateway, type UpstreamFunction } from "../../testing/index.ts";
 
 function gatewayWith(config: object, upstream: UpstreamFunction = () => ({ body: "ok" })): TestGateway {
@@ -13,6 +16,13 @@ function gatewayWith(config: object, upstream: UpstreamFunction = () => ({ body:
     ],
     upstream,
   });
+}
+
+/** Lines of the metrics that count requests whose time was over. */
+async function exceeded(gateway: TestGateway): Promise<string[]> {
+  const shared = openSharedMemory(gateway.shared, CONTROL_SLOT, 1);
+  const text = await metricsText(shared, { prefix: "", hostname: "test", version: "0" });
+  return text.split("\n").filter((line) => /^deadline_exceeded_total\{.* [1-9]/.test(line));
 }
 
 const never = new Promise<never>(() => {});
@@ -92,6 +102,30 @@ test("a request that is answered in time leaves no timer behind", async () => {
     assert.equal((await gateway.request()).text, "ok");
     mock.timers.tick(2000);
     assert.equal((await gateway.request()).text, "ok");
+    mock.timers.reset();
+    assert.deepEqual(await exceeded(gateway), []);
+  } finally {
+    mock.timers.reset();
+  }
+});
+
+test("a consumer's own deadline in the place of the route's counts nobody as late who was not", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  try {
+    const gateway = testGateway({
+      consumers: [{ username: "jack", plugins: { "key-auth": { key: "k" }, deadline: { budget_ms: 500 } } }],
+      routes: [
+        {
+          uri: "/*",
+          plugins: { "key-auth": {}, deadline: { budget_ms: 1000 } },
+          upstream: { nodes: { "a:80": 1 } },
+        },
+      ],
+    });
+    assert.equal((await gateway.request({ headers: { apikey: "k" } })).status, 200);
+    mock.timers.tick(2000);
+    mock.timers.reset();
+    assert.deepEqual(await exceeded(gateway), []);
   } finally {
     mock.timers.reset();
   }

@@ -76,6 +76,8 @@ export default definePlugin({
 
     function onOver(ctx: Exchange): void {
       running.delete(ctx);
+      // A consumer's own deadline took this one's place, and with it the log phase.
+      if (ctx.ended) return;
       late.inc(ctx.response.source === null ? cut : broken);
       ctx.cutOff(answerOf(ctx));
     }
