@@ -78,8 +78,7 @@ const BY_TYPE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "checks.active.http_method": "Method of a probe",
     "checks.active.http_path": "Target of a probe",
     "checks.active.http_req_body": "Body of a probe",
-    "checks.active.https_verify_certificate":
-      "Whether the node's certificate must be of a known authority, and for the host of the request",
+    "checks.active.https_verify_certificate": "Whether the node's certificate is verified",
     "checks.active.healthy": "When a node counts as healthy again",
     "checks.active.healthy.interval": "Seconds between probes of a healthy node",
     "checks.active.healthy.http_statuses": "Statuses of a success",
