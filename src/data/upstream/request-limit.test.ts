@@ -49,6 +49,18 @@ test("a limit that became smaller lets nobody in until enough have left", async 
   assert.deepEqual([limit.running, limit.waiting], [1, 0]);
 });
 
+test("a limit that became larger lets in who waits before who comes", async () => {
+  const limit = new RequestLimit({ requests: 1, queue: 3, queue_timeout: 60 }, () => {});
+  void limit.enter(HERE);
+  const waits = [limit.enter(HERE), limit.enter(HERE)];
+  limit.settings = { requests: 2, queue: 3, queue_timeout: 60 };
+  assert.deepEqual([limit.running, limit.waiting], [2, 1]);
+  assert.equal(await waits[0], true);
+  limit.leave();
+  assert.equal(await waits[1], true);
+  assert.deepEqual([limit.running, limit.waiting], [2, 0]);
+});
+
 test("who leaves while it waits makes room for another one", async () => {
   const limit = new RequestLimit({ requests: 1, queue: 1, queue_timeout: 60 }, () => {});
   void limit.enter(HERE);

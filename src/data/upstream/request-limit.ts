@@ -20,16 +20,28 @@ interface Waiter {
 }
 
 export class RequestLimit {
-  /** May be replaced at any time; it holds for those that come. */
-  settings: LimitSettings;
+  #settings: LimitSettings;
   readonly #onRefused: () => void;
   readonly #queue: Waiter[] = [];
   #running = 0;
 
   /** `onRefused` is told of each request that is turned away, at once or after waiting. */
   constructor(settings: LimitSettings, onRefused: () => void) {
-    this.settings = settings;
+    this.#settings = settings;
     this.#onRefused = onRefused;
+  }
+
+  get settings(): LimitSettings {
+    return this.#settings;
+  }
+
+  /** May be replaced at any time. Where there is more room now, it is for those that wait. */
+  set settings(settings: LimitSettings) {
+    this.#settings = settings;
+    while (this.#running < settings.requests && this.#queue.length > 0) {
+      this.#running++;
+      this.#letIn(this.#queue.shift()!);
+    }
   }
 
   get running(): number {
@@ -42,7 +54,7 @@ export class RequestLimit {
 
   /** True: the request is in, and `leave` must follow once. False: it is not. A promise of these: it waits. */
   enter(who: Enterer): boolean | Promise<boolean> {
-    const { requests, queue, queue_timeout } = this.settings;
+    const { requests, queue, queue_timeout } = this.#settings;
     if (this.#running < requests) {
       this.#running++;
       return true;
@@ -66,13 +78,17 @@ export class RequestLimit {
 
   /** A request is over; the one that waits for longest takes its place. */
   leave(): void {
-    const next = this.#running <= this.settings.requests ? this.#queue.shift() : undefined;
+    const next = this.#running <= this.#settings.requests ? this.#queue.shift() : undefined;
     if (next === undefined) {
       this.#running--;
       return;
     }
-    clearTimeout(next.timer);
-    next.resolve(true);
+    this.#letIn(next);
+  }
+
+  #letIn(waiter: Waiter): void {
+    clearTimeout(waiter.timer);
+    waiter.resolve(true);
   }
 
   #giveUp(waiter: Waiter): void {

@@ -15,7 +15,7 @@ const ONE_REPEAT = 100;
 /** A hundred repeats may be saved up. */
 const MAX_SAVED = 100 * ONE_REPEAT;
 /** In steady state at most a fifth more; and some whatever the traffic, or upstreams with little could repeat none. */
-const DEFAULTS: BudgetSettings = { percent: 20, per_second: 10 };
+export const DEFAULT_BUDGET: BudgetSettings = { percent: 20, per_second: 10 };
 
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
@@ -47,7 +47,7 @@ export class RetryBudget {
   #floorAtMs: number;
 
   /** `now` in monotonic milliseconds. */
-  constructor(now: () => number, settings: BudgetSettings = DEFAULTS) {
+  constructor(now: () => number, settings: BudgetSettings = DEFAULT_BUDGET) {
     this.settings = settings;
     this.#now = now;
     this.#floor = settings.per_second;

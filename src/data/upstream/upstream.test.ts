@@ -224,3 +224,17 @@ test("two upstreams with the same node share its connections, each with its own 
   assert.equal(origin.connections.length, 1);
   assert.equal(services.pools.count().open, 0);
 });
+
+test("a budget of retries that is taken back gives way to the default one", () => {
+  const clock = { now: 0 };
+  const services = servicesOf(clock);
+  const nodes = [nodeOf("10.0.0.1"), nodeOf("10.0.0.2")];
+  const none = { retry_budget: { percent: 0, per_second: 0 } };
+  const before = new Upstream(configOf(nodes, none), services);
+  assert.equal(before.nodes.length, 2);
+  assert.equal(before.mayRetry(1, 0, GET_FAILED), false);
+  const upstream = new Upstream(configOf(nodes), services, before);
+  assert.equal(upstream.nodes.length, 2);
+  clock.now = 1000;
+  assert.equal(upstream.mayRetry(1, 0, GET_FAILED), true);
+});

@@ -24,7 +24,7 @@ import type { ConnectionPools } from "./pool.ts";
 import { RequestLimit } from "./request-limit.ts";
 import type { SecureContexts } from "./secure/contexts.ts";
 import { SecureProfile } from "./secure/profile.ts";
-import { isSafeToRetry, RetryBudget, type RetryFacts } from "./retry-policy.ts";
+import { DEFAULT_BUDGET, isSafeToRetry, RetryBudget, type RetryFacts } from "./retry-policy.ts";
 
 /** What all upstreams of a worker share. */
 export interface UpstreamServices {
@@ -83,8 +83,9 @@ export class Upstream {
         ? new SecureProfile(config.tls ?? {}, services.secure)
         : null;
     this.#known = previous === null ? new Map() : previous.#known;
-    this.#budget = previous === null ? new RetryBudget(services.now, config.retry_budget) : previous.#budget;
-    if (config.retry_budget !== undefined) this.#budget.settings = config.retry_budget;
+    const budget = config.retry_budget ?? DEFAULT_BUDGET;
+    this.#budget = previous === null ? new RetryBudget(services.now, budget) : previous.#budget;
+    this.#budget.settings = budget;
     this.limit = limitOf(config, services, previous);
     this.#health = nodeHealthOf(config, services.health);
     this.#isFirst = previous === null;
