@@ -101,7 +101,7 @@ export interface PluginDefinition<
   perOwner?: boolean;
   /** Dotted paths of fields that are encrypted at rest, in `config` and in `consumer`. */
   encrypted?: readonly string[];
-  /** Another plugin may run it in its place (`ctx.skipPlugin`): its handlers then do nothing for that request. */
+  /** Another plugin may run it in its place (`ctx.skipPlugin`): all its handlers but `log` then do nothing for that request. */
   canBeSkipped?: boolean;
   /** Checks beyond the schema, at write time: an error text that names the field, or null. */
   check?(config: Static<Config>): string | null;

@@ -53,7 +53,7 @@ export class PluginChain {
     this.beforeProxy = phase(links, (link) => guarded(link, link.handlers.beforeProxy));
     this.responseHeaders = phase(links, (link) => guardedVoid(link, link.handlers.responseHeaders));
     this.responseBody = phase(links, (link) => guardedBody(link, link.handlers.responseBody));
-    this.log = phase(links, (link) => guardedVoid(link, link.handlers.log));
+    this.log = phase(links, (link) => ending(link, link.handlers.log));
   }
 }
 
@@ -108,6 +108,14 @@ function guardedVoid<R>(
   return (ctx) => (passes(link, ctx) ? handler(ctx) : undefined);
 }
 
+/** What a plugin took before another one ran in its place, it gives back all the same. */
+function ending(link: ChainLink, handler: LogHandler | undefined): LogHandler | undefined {
+  if (handler === undefined || link.filter === null) return handler;
+  return (ctx) => {
+    if (holds(link, link.filter!, ctx)) handler(ctx);
+  };
+}
+
 function guardedBody(link: ChainLink, handler: BodyHandler | undefined): BodyHandler | undefined {
   if (handler === undefined || isUnfiltered(link)) return handler;
   return (ctx, chunk, last) => (passes(link, ctx) ? handler(ctx, chunk, last) : chunk);
@@ -122,11 +130,14 @@ function isUnfiltered(link: ChainLink): boolean {
 
 function passes(link: ChainLink, ctx: Exchange): boolean {
   if (link.canBeSkipped && ctx.isSkipped(link.name)) return false;
-  if (link.filter === null) return true;
+  return link.filter === null || holds(link, link.filter, ctx);
+}
+
+function holds(link: ChainLink, filter: CompiledExpression, ctx: Exchange): boolean {
   let known = verdicts.get(ctx);
   if (known === undefined) verdicts.set(ctx, (known = new Map()));
   let verdict = known.get(link);
-  if (verdict === undefined) known.set(link, (verdict = link.filter.evaluate(ctx)));
+  if (verdict === undefined) known.set(link, (verdict = filter.evaluate(ctx)));
   return verdict;
 }
 

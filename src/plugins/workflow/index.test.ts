@@ -115,6 +115,21 @@ test("an action of a global rule counts for all routes, and passes their own ins
   assert.deepEqual(await statuses(gateway, ["/a", "/b", "/a"]), [200, 200, 429]);
 });
 
+test("what a global rule holds of a limit ends with the request that an action limits besides", async () => {
+  const limit = (conn: number) => ({ conn, burst: 0, default_conn_delay: 0.1, key: "remote_addr" });
+  const gateway = testGateway({
+    globalRules: [{ plugins: { "limit-conn": limit(1) } }],
+    routes: [
+      {
+        uri: "/*",
+        plugins: { workflow: { rules: [{ actions: [["limit-conn", limit(5)]] }] } },
+        upstream: { nodes: { "a:80": 1 } },
+      },
+    ],
+  });
+  assert.deepEqual(await statuses(gateway, ["/", "/", "/"]), [200, 200, 200]);
+});
+
 for (const [rules, reason] of [
   [undefined, "wrong type: expected array"],
   [[{ case: at("/") }], 'property "actions" is required'],
