@@ -374,4 +374,15 @@ describe("TLS to upstreams", options, () => {
     assert.equal(await ask(gateway), "200");
     assert.equal(to.seen[0].name, "a.com");
   });
+
+  test("copies of requests go over TLS, too", async (t) => {
+    const pair = Authority.make(t).issue({ names: ["a.com"] });
+    const [to, copies] = [await origin(t, pair), await origin(t, pair)];
+    const gateway = await before(t, to.port, {
+      route: { plugins: { "proxy-mirror": { host: `https://127.0.0.1:${copies.port}` } } },
+    });
+    assert.equal(await ask(gateway), "200");
+    await eventually(() => copies.requests.length === 1);
+    assert.equal(copies.seen[0].name, "a.com");
+  });
 });
