@@ -20,6 +20,7 @@ import {
   type ResourceType,
 } from "../model/resource-type.ts";
 import type { EncryptedFields } from "../model/encrypted-fields.ts";
+import { isTooDeep } from "../model/json-limits.ts";
 import { hostNamesOfPlugins } from "../model/plugin-check.ts";
 import { validateResource } from "../model/validate.ts";
 import type { PublishedUpstream } from "../model/published.ts";
@@ -263,8 +264,15 @@ export class ConfigurationState {
   /** A stored value of `type` as the Admin API shows it: with plain plugins; private keys stay as they are. */
   shown(type: ResourceType, text: string): JsonObject | undefined {
     const value = parseObject(text);
-    if (value !== undefined) this.#fields.reveal(type, value, false);
+    if (value === undefined || isTooDeep(value)) return undefined;
+    this.#fields.reveal(type, value, false);
     return value;
+  }
+
+  /** As it may be shown without a key: what is encrypted at rest is encrypted, also where the store is a plain file. */
+  sealed(entry: StateEntry): JsonObject | undefined {
+    const value = this.plain(entry);
+    return value === undefined || isTooDeep(value) ? undefined : this.#fields.protect(entry.type, value);
   }
 
   /** A name that is in use whatever resources say. */

@@ -38,3 +38,10 @@ function visit(value: unknown, depth: number, seen: { count: number }): Validati
   }
   return null;
 }
+
+/** Whether a value of JSON is so deep that whoever walks through it could run out of stack, as `JSON.stringify` does. */
+export function isTooDeep(value: unknown, depth = 0): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  if (depth > MAX_DEPTH) return true;
+  return Object.values(value).some((inner) => isTooDeep(inner, depth + 1));
+}

@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { parse as parseYaml, stringify as yamlText } from "yaml";
+import { CERTIFICATE, PRIVATE_KEY } from "../../src/model/certificate-kit.ts";
 import { DocumentStore } from "../../src/store/api/store.ts";
 import { SealedFile } from "../../src/store/snapshot/sealed-file.ts";
 import { silent, TestNode, VIEWER_KEY } from "./node.ts";
@@ -252,5 +253,27 @@ describe("a document", () => {
     assert.match((await node.call("GET", "/configs")).text, /-----KEY-----.*-----MORE-----/);
     const viewed = await node.call("GET", "/configs", undefined, { "x-api-key": VIEWER_KEY });
     assert.deepEqual(viewed.body.ssls, [{ id: "s", cert: "c" }]);
+  });
+
+  test("shows the keys of clients neither to viewers nor to who has no key", async () => {
+    const tls = { client_cert: CERTIFICATE, client_key: PRIVATE_KEY };
+    const withKey = { ...upstream, scheme: "https", tls };
+    const plugins = { "key-auth": {}, "limit-count": { count: 1, time_window: 1, redis_password: "canary" } };
+    const reply = await put({
+      upstreams: [{ id: "u", ...withKey }],
+      services: [{ id: "s", upstream: withKey, plugins }],
+      routes: [route("r1", "/r1", { upstream: withKey })],
+    });
+    assert.equal(reply.status, 202, reply.text);
+    assert.match((await node.call("GET", "/configs")).text, /PRIVATE KEY/);
+    const viewed = await node.call("GET", "/configs", undefined, { "x-api-key": VIEWER_KEY });
+    assert.doesNotMatch(viewed.text, /PRIVATE KEY/);
+    assert.deepEqual(viewed.body.upstreams[0].tls, { client_cert: CERTIFICATE });
+    for (const path of ["/v1/upstreams", "/v1/upstream/u", "/v1/services", "/v1/routes", "/v1/route/r1"]) {
+      const shown = await node.callControl("GET", path);
+      assert.equal(shown.status, 200, path);
+      assert.match(shown.text, /client_key/, path);
+      assert.doesNotMatch(shown.text, /PRIVATE KEY|canary/, path);
+    }
   });
 });

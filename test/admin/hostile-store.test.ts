@@ -76,6 +76,26 @@ test("one broken item takes no page of the Control API away, and none quotes it 
   assert.equal((await node.callControl("GET", "/v1/healthcheck")).text, "{}\n");
 });
 
+test("what is nested beyond all bounds takes no list away, and every kind of write mends it", async () => {
+  const deep = `{"uri":"/a","plugins":{"key-auth":{"a":${nested("[", "", "]")}}},"key":"canary","upstream":${nested('{"a":', "1", "}")}}`;
+  await node.call("PUT", "/routes/good", route);
+  for (const key of ["/routes/put", "/routes/patch", "/routes/batch", "/ssls/deep"]) await store(key, deep);
+  for (const path of ["/routes", "/routes/put", "/history/routes/put", "/ssls", "/history/ssls/deep"]) {
+    const reply = await node.call("GET", path);
+    assert.equal(reply.status, 200, path);
+    if (path.includes("ssls")) assert.doesNotMatch(reply.text, /canary/);
+  }
+  const held = await node.callControl("GET", "/v1/routes");
+  assert.ok(held.body.some(({ key }: { key: string }) => key === "/apisix/routes/good"));
+  assert.equal((await node.call("PUT", "/routes/put", route)).status, 200);
+  assert.equal((await node.call("PATCH", "/routes/patch", { plugins: null, upstream: null })).status, 400);
+  const writes = [
+    { key: "/routes/batch", value: route },
+    { key: "/ssls/deep", value: null },
+  ];
+  assert.equal((await node.call("POST", "/batch", { writes })).status, 200);
+});
+
 test("a credential that is deleted is good no longer, although its consumer is in quarantine", async () => {
   await node.call("PUT", "/consumers/bob", { username: "bob" });
   await node.call("PUT", "/consumers/bob/credentials/c", { plugins: { "key-auth": { key: "key-of-bob" } } });

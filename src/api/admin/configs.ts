@@ -11,7 +11,6 @@ import { isObject, type JsonObject } from "../../model/resource-type.ts";
 import { type ConfigsDocument, nextDocument, shownDocument, unknownKeys } from "../../store/api/document.ts";
 import type { DocumentStore } from "../../store/api/store.ts";
 import { type Answer, AnswerError, refuse } from "./answer.ts";
-import { HIDDEN_FIELDS } from "./reading.ts";
 import { findingsOf, wholeDocument } from "./validate-configs.ts";
 
 /** JSON of this size is parsed in about half a second. */
@@ -32,9 +31,13 @@ export interface ConfigsOutcome {
 }
 
 /** `isHidden`: who asks may not see private keys. */
-export function readConfigs(store: DocumentStore, accept: string | undefined, isHidden: boolean): Answer {
+export function readConfigs(
+  { document: store, state }: Pick<ConfigsParts, "document" | "state">,
+  accept: string | undefined,
+  isHidden: boolean,
+): Answer {
   const shown = shownDocument(store.document);
-  const value = isHidden ? withoutPrivateKeys(shown) : shown;
+  const value = isHidden ? withoutPrivateKeys(shown, state.types) : shown;
   const headers = metadataOf(store.document);
   if (accept?.startsWith("application/yaml") !== true) return { status: 200, body: value, headers };
   return {
@@ -87,16 +90,22 @@ function metadataOf(document: ConfigsDocument | null): Record<string, string> {
   return { "x-last-modified": String(document.lastModified), "x-digest": document.digest };
 }
 
-function withoutPrivateKeys(shown: JsonObject): JsonObject {
+function withoutPrivateKeys(shown: JsonObject, types: ConfigurationState["types"]): JsonObject {
   const value = { ...shown };
-  for (const [type, fields] of Object.entries(HIDDEN_FIELDS)) {
-    const list = value[type];
-    if (!Array.isArray(list)) continue;
-    value[type] = list.map((item: unknown) =>
-      isObject(item)
-        ? Object.fromEntries(Object.entries(item).filter(([name]) => !fields.includes(name)))
-        : item,
+  for (const { plural, privateKeys } of types.values()) {
+    const list = value[plural];
+    if (privateKeys === undefined || !Array.isArray(list)) continue;
+    value[plural] = list.map((item: unknown) =>
+      isObject(item) ? privateKeys.reduce((rest, path) => without(rest, path), item) : item,
     );
   }
   return value;
+}
+
+/** The same but for what stands at the path. */
+function without(value: JsonObject, [name, ...steps]: readonly string[]): JsonObject {
+  if (!Object.hasOwn(value, name)) return value;
+  const { [name]: inner, ...others } = value;
+  if (steps.length === 0) return others;
+  return isObject(inner) ? { ...others, [name]: without(inner, steps) } : value;
 }

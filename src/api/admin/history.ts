@@ -8,6 +8,7 @@
 
 import { keyOf } from "../../control/keys.ts";
 import type { ConfigurationState } from "../../control/state.ts";
+import { isTooDeep } from "../../model/json-limits.ts";
 import { isObject, type JsonObject, pointerStep } from "../../model/resource-type.ts";
 import type { HistoryEntry, Store } from "../../store/contract.ts";
 import { type Answer, AnswerError, refuse, refuseScope } from "./answer.ts";
@@ -137,7 +138,7 @@ function shownValue({ type }: Target, { value }: HistoryEntry): JsonObject | nul
 function objectOf(text: string): JsonObject | undefined {
   try {
     const value: unknown = JSON.parse(text);
-    return isObject(value) ? value : undefined;
+    return isObject(value) && !isTooDeep(value) ? value : undefined;
   } catch {
     return undefined;
   }

@@ -26,7 +26,7 @@ const FILTER_FIELDS: Readonly<Record<string, readonly string[]>> = {
   stream_routes: ["service_id", "upstream_id"],
 };
 /** Never shown: private keys. */
-export const HIDDEN_FIELDS: Readonly<Record<string, readonly string[]>> = { ssls: ["key", "keys"] };
+const HIDDEN_FIELDS: Readonly<Record<string, readonly string[]>> = { ssls: ["key", "keys"] };
 
 export async function readTarget(
   target: Target,
@@ -65,8 +65,8 @@ function refusalOf(scope: KeyScope, entry: StateEntry): string | null {
   return scope.refusalOf(entry.type, parse(entry.text) ?? {});
 }
 
-/** One resource as JSON text, with plain fields if `state` is given, else as it is stored. */
-export function entryText(entry: StateEntry, state: ConfigurationState | null): string {
+/** One resource as JSON text, with plain fields. */
+function entryText(entry: StateEntry, state: ConfigurationState): string {
   const key = JSON.stringify(KEY_PREFIX + entry.key);
   return `{"key":${key},"value":${shownText(entry, state)},"createdIndex":${entry.createRevision},"modifiedIndex":${entry.modRevision}}`;
 }
@@ -78,15 +78,13 @@ export function withoutHidden(plural: string, value: JsonObject): JsonObject {
   return Object.fromEntries(Object.entries(value).filter(([name]) => !hidden.includes(name)));
 }
 
-function shownText(entry: StateEntry, state: ConfigurationState | null): string {
+function shownText(entry: StateEntry, state: ConfigurationState): string {
   const { type, isProtected, fault } = entry;
-  const isStoredForm = !isProtected || state === null;
-  if (HIDDEN_FIELDS[type.plural] === undefined && isStoredForm && fault === null) return entry.text;
-  const value = state === null ? parse(entry.text) : state.shown(type, entry.text);
+  if (HIDDEN_FIELDS[type.plural] === undefined && !isProtected && fault === null) return entry.text;
+  const value = state.shown(type, entry.text);
   // What is in the store may be anything, if somebody else wrote it.
-  return value === undefined
-    ? JSON.stringify(entry.text)
-    : JSON.stringify(withoutHidden(entry.type.plural, value));
+  if (value !== undefined) return JSON.stringify(withoutHidden(type.plural, value));
+  return HIDDEN_FIELDS[type.plural] === undefined ? JSON.stringify(entry.text) : '"(not shown)"';
 }
 
 async function filterEntries(entries: StateEntry[], target: Target, query: Query): Promise<StateEntry[]> {

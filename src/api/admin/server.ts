@@ -345,7 +345,7 @@ class AdminApi {
     if (scope !== null)
       return { answer: refuseScope("it is limited, and the document is everything"), isWrite };
     if (method === "HEAD") return { answer: headOfConfigs(document) };
-    if (method === "GET") return { answer: readConfigs(document, headers.accept, !mayWrite) };
+    if (method === "GET") return { answer: readConfigs({ document, state }, headers.accept, !mayWrite) };
     if (!isWrite) return { answer: NOT_FOUND };
     const waitMs = waitOf(query);
     const parts = { document, state, feed, log, ...(now === undefined ? {} : { now }) };

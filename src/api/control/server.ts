@@ -75,12 +75,12 @@ export function createControlServer(parts: ControlApiParts): FastifyInstance {
   const shown = { preHandler: holdUntilLoaded(parts.loaded ?? Promise.resolve()) };
   for (const [plural, singular] of SHOWN) {
     server.get(`/v1/${plural}`, shown, (_request, reply) =>
-      listText(state.list(plural), parts.plugins).then((text) => reply.send(text)),
+      listText(state, plural, parts.plugins).then((text) => reply.send(text)),
     );
     server.get<{ Params: { id: string } }>(`/v1/${singular}/:id`, shown, (request, reply) => {
       const { id } = request.params;
       const entry = state.get(plural, id);
-      if (entry !== undefined) return reply.send(`${heldText(entry, parts.plugins)}\n`);
+      if (entry !== undefined) return reply.send(`${heldText(entry, parts.plugins, state)}\n`);
       return reply.code(404).send({ error_msg: `${singular}[${id}] not found` });
     });
   }
@@ -161,10 +161,10 @@ function metadataText({ text, fault }: StateEntry): string {
   }
 }
 
-async function listText(entries: Iterable<StateEntry>, plugins: PluginList): Promise<string> {
+async function listText(state: ConfigurationState, plural: string, plugins: PluginList): Promise<string> {
   const parts: string[] = [];
-  for (const entry of entries) {
-    parts.push(heldText(entry, plugins));
+  for (const entry of state.list(plural)) {
+    parts.push(heldText(entry, plugins, state));
     if (parts.length % SLICE_ENTRIES === 0) await new Promise((resolve) => setImmediate(resolve));
   }
   return `[${parts.join(",")}]\n`;

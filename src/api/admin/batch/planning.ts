@@ -5,6 +5,7 @@
 
 import type { StoreFeed } from "../../../control/feed.ts";
 import type { ConfigurationState, StateEntry } from "../../../control/state.ts";
+import { isTooDeep } from "../../../model/json-limits.ts";
 import { isObject, type JsonObject } from "../../../model/resource-type.ts";
 import { RESOURCE_TYPES } from "../../../model/resources.ts";
 import type { Store, StoreWrite } from "../../../store/contract.ts";
@@ -107,7 +108,7 @@ function decide(
   const decision = planner.plan({ method, target, body: value ?? undefined, ...conditions, author, scope });
   const stored = decision.batch[0];
   const after = stored.type === "put" ? (state.plainText(type, stored.value) ?? null) : null;
-  const before = previous === undefined ? null : (state.plain(previous) ?? {});
+  const before = previous === undefined ? null : walkable(state.plain(previous));
   if (before !== null && after !== null && isSame(before, after)) {
     plan.unchanged++;
     return;
@@ -116,6 +117,11 @@ function decide(
   Object.assign(plan.expect, decision.expect, { [key]: revision });
   plan.decided.push({ write, previous, value: after });
   plan.changes.push(changeOf(type, key, before, after, state));
+}
+
+/** What others wrote may be no object, or too deep to be compared with anything. */
+function walkable(value: JsonObject | undefined): JsonObject {
+  return value === undefined || isTooDeep(value) ? {} : value;
 }
 
 /** Puts first, each type after those that it refers to; deletes the other way round. */
