@@ -255,6 +255,13 @@ describe("a document", () => {
     assert.deepEqual(viewed.body.ssls, [{ id: "s", cert: "c" }]);
   });
 
+  test("takes no YAML that would hold the thread for long, and leaves everything as it is", async () => {
+    const text = `routes: []\n${"#".repeat(4 * 1024 * 1024)}\n`;
+    const reply = await put(text, { "content-type": "application/yaml" });
+    assert.equal(reply.status, 400);
+    assert.match(reply.text, /YAML of \d+ characters, expected at most \d+, or JSON/);
+  });
+
   test("shows the keys of clients neither to viewers nor to who has no key", async () => {
     const tls = { client_cert: CERTIFICATE, client_key: PRIVATE_KEY };
     const withKey = { ...upstream, scheme: "https", tls };

@@ -12,6 +12,8 @@ import { AnswerError, refuse } from "./answer.ts";
 /** Of an unreadable body, what the answer repeats. */
 const ECHO_CHARACTERS = 64 * 1024;
 const YAML_ALIASES = 100;
+/** The parser of YAML holds the thread for some 0.7 s per MiB: more would cost heartbeats. JSON is a hundred times as fast. */
+const LONGEST_YAML_CHARACTERS = 4 * 1024 * 1024;
 
 /**
  * Undefined when there is no body; throws `AnswerError` when it cannot be read. A whole configuration
@@ -20,8 +22,13 @@ const YAML_ALIASES = 100;
 export function readBody(request: FastifyRequest, acceptYaml = false): unknown {
   const text = request.body;
   if (typeof text !== "string" || text === "") return undefined;
+  const isYaml = acceptYaml && (request.headers["content-type"] ?? "").startsWith("application/yaml");
+  if (isYaml && text.length > LONGEST_YAML_CHARACTERS) {
+    const message = `YAML of ${text.length} characters, expected at most ${LONGEST_YAML_CHARACTERS}, or JSON`;
+    throw new AnswerError(refuse(400, `invalid request body: ${message}`));
+  }
   try {
-    if (acceptYaml && (request.headers["content-type"] ?? "").startsWith("application/yaml")) {
+    if (isYaml) {
       return parseYaml(text, { maxAliasCount: YAML_ALIASES }) as unknown;
     }
     return parseLenient(text);
