@@ -129,3 +129,23 @@ test("what a worker could not use is remembered until it changes", async () => {
   assert.deepEqual([...bench.publisher.refusals()], []);
   bench.publisher.close();
 });
+
+test("workers are asked what runs there although there is nothing to feed them, and a silent one is named", async (t) => {
+  const bench = new Bench();
+  const { port1, port2 } = new MessageChannel();
+  t.after(() => {
+    bench.publisher.close();
+    port2.close();
+  });
+  for (const slot of [0, 1]) {
+    bench.threads.begin(slot, 1);
+    bench.threads.setState(slot, "ready");
+  }
+  bench.publisher.attach(0, 1, port1);
+  const heard = new Promise((resolve) => {
+    port2.once("message", resolve);
+  });
+  const question = { type: "in-flight", question: 1, upstream: "1", host: "a", port: 80 } as const;
+  assert.deepEqual(bench.publisher.askAll(question), [0, 1]);
+  assert.deepEqual(await heard, question);
+});

@@ -171,15 +171,20 @@ export class Publisher {
     return false;
   }
 
-  /** Puts a question to every worker that has a configuration; gives their slots. */
+  /**
+   * Puts a question to every worker; gives the slots of all that may serve, heard or not. A worker serves on with what
+   * it has while a new control has nothing to feed it, and before its port is there.
+   */
   askAll(question: InFlightQuestion): number[] {
-    const asked: number[] = [];
+    const asked = new Set<number>();
     for (const peer of this.#peers.values()) {
-      if (!peer.isFed) continue;
       peer.port.postMessage(question);
-      asked.push(peer.slot);
+      asked.add(peer.slot);
     }
-    return asked;
+    for (let slot = 0; slot < this.#threads.workers; slot++) {
+      if (this.#threads.state(slot) === "ready") asked.add(slot);
+    }
+    return [...asked];
   }
 
   refusals(): Iterable<Refusal> {
