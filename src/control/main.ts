@@ -54,8 +54,9 @@ setInterval(() => shared.threads.beat(start.slot), config.supervision.heartbeatM
 shared.threads.beat(start.slot);
 
 try {
-  await yieldToWorkers(log);
   await run();
+  // Not before: a start is waited for.
+  await yieldToWorkers(log);
   compactHeap();
   tell({ type: "ready" });
 } catch (error) {

@@ -35,7 +35,7 @@ class WholeNode {
     const purposes = ["http", "admin", "control", "status", "metrics"] as const;
     config.listeners = [];
     for (const purpose of purposes) config.listeners.push({ purpose, ...anywhere });
-    config.supervision = { heartbeatMs: 50, staleAfterMs: 400, drainTimeoutMs: 5000, workerHeapMb: 64 };
+    config.supervision = { heartbeatMs: 50, staleAfterMs: 1500, drainTimeoutMs: 5000, workerHeapMb: 64 };
     config.accessLog.path = null;
     const control = fileURLToPath(new URL("mortal-control.ts", import.meta.url));
     const parts = join(this.folder, "parts.json");
@@ -85,7 +85,7 @@ class WholeNode {
 
 test(
   "P4: control dies again and again: no acknowledged write is lost, no request of a client fails",
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async () => {
     const origin = createServer((_request, response) => response.end("origin")).listen(0, "127.0.0.1");
     await once(origin, "listening");
