@@ -264,3 +264,28 @@ test("a thousand writes are one change", async () => {
   assert.equal(reply.body.changes.length, 1000);
   assert.equal(node.control.feed.revision, before + 1);
 });
+
+test("a prune deletes nothing that became another's after it was chosen", async (t) => {
+  const { state } = node.control;
+  const own = { uri: "/a", upstream, labels: { team: "a" } };
+  await batch({ "/routes/1": own, "/routes/2": own });
+  const { plain } = state;
+  let isChanged = false;
+  // Of others, while the second one is looked at.
+  t.mock.method(state, "plain", (entry: Parameters<typeof plain>[0]) => {
+    if (entry.id === "2" && !isChanged) {
+      isChanged = true;
+      const { key, createRevision, modRevision } = state.get("routes", "1")!;
+      const value = JSON.stringify({ ...own, id: "1", labels: { team: "b" } });
+      state.put({ key, value, createRevision, modRevision: modRevision + 1 });
+    }
+    return plain.call(state, entry);
+  });
+  const prune = { types: ["routes"], labels: { team: "a" } };
+  const reply = await batch({}, { prune }, "?dry_run=true");
+  assert.equal(isChanged, true);
+  assert.equal(reply.status, 412, reply.text);
+  t.mock.restoreAll();
+  const stored = (await node.control.store.get("/routes/1"))!;
+  state.put(stored);
+});

@@ -47,8 +47,8 @@ export async function readTarget(
           headers: { etag: `"${entry.modRevision}"` },
         };
   }
-  let entries = [...state.list(target.type.plural, target.parent)];
-  if (scope !== null) entries = entries.filter((entry) => refusalOf(scope, entry) === null);
+  const all = [...state.list(target.type.plural, target.parent)];
+  const entries = scope === null ? all : await within(scope, all);
   // APISIX has no placeholder for sub-resources: their empty list is a missing key.
   if (target.parent !== null && entries.length === 0) return KEY_NOT_FOUND;
   const chosen = await filterEntries(entries, target, query);
@@ -59,6 +59,16 @@ export async function readTarget(
     if (i % SLICE_ENTRIES === SLICE_ENTRIES - 1) await nextTurn();
   }
   return { status: 200, body: `{"list":[${parts.join(",")}],"total":${chosen.length}}\n`, isText: true };
+}
+
+/** Those that a limited key may see. */
+async function within(scope: KeyScope, entries: readonly StateEntry[]): Promise<StateEntry[]> {
+  const seen: StateEntry[] = [];
+  for (let i = 0; i < entries.length; i++) {
+    if (i % SLICE_ENTRIES === SLICE_ENTRIES - 1) await nextTurn();
+    if (refusalOf(scope, entries[i]) === null) seen.push(entries[i]);
+  }
+  return seen;
 }
 
 function refusalOf(scope: KeyScope, entry: StateEntry): string | null {

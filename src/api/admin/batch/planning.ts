@@ -55,7 +55,7 @@ export async function planBatch(
   scope: KeyScope | null,
 ): Promise<BatchPlan> {
   const { state } = parts;
-  const writes = inOrder([...request.writes, ...pruned(request, state, scope)]);
+  const writes = inOrder([...request.writes, ...(await pruned(request, state, scope))]);
   const overlay = new BatchOverlay(state, writes);
   const planner = new ResourceWriter(overlay, parts.store, parts.feed, parts.own, parts.now);
   const plan: BatchPlan = { batch: [], expect: {}, changes: [], decided: [], unchanged: 0 };
@@ -134,23 +134,31 @@ function inOrder(writes: BatchWrite[]): BatchWrite[] {
   return writes.sort((a, b) => place(a) - place(b));
 }
 
-function* pruned(
+/** In slices; what changes between the choice and the decision is not deleted unseen: its revision is a condition. */
+async function pruned(
   { writes, prune }: BatchRequest,
   state: ConfigurationState,
   scope: KeyScope | null,
-): Generator<BatchWrite> {
-  if (prune === null) return;
+): Promise<BatchWrite[]> {
+  const chosen: BatchWrite[] = [];
+  if (prune === null) return chosen;
   const named = new Set(writes.map(({ key }) => key));
+  let end = performance.now() + SLICE_MS;
   for (const type of state.types.values()) {
     if (prune.types !== null && !prune.types.has(type.plural)) continue;
     for (const entry of state.list(type.plural)) {
+      if (performance.now() > end) {
+        await new Promise((resolve) => setImmediate(resolve));
+        end = performance.now() + SLICE_MS;
+      }
       if (named.has(entry.key) || !carries(entry, prune, state)) continue;
-      const { id, parent, key } = entry;
+      const { id, parent, key, modRevision: ifMatch } = entry;
       // Lists leave these out as well.
       if (scope !== null && scope.refusalOf(type, state.plain(entry) ?? {}) !== null) continue;
-      yield { target: { type, id, parent, subPath: "" }, key, value: null, ifMatch: undefined };
+      chosen.push({ target: { type, id, parent, subPath: "" }, key, value: null, ifMatch });
     }
   }
+  return chosen;
 }
 
 function carries(entry: StateEntry, { labels }: Prune, state: ConfigurationState): boolean {
