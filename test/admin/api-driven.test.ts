@@ -255,6 +255,13 @@ describe("a document", () => {
     assert.deepEqual(viewed.body.ssls, [{ id: "s", cert: "c" }]);
   });
 
+  test("refuses two entries that are one resource, whatever their ids", async () => {
+    const jack = { username: "jack" };
+    const reply = await put({ consumers: [jack, { id: "other", ...jack }] });
+    assert.equal(reply.status, 400);
+    assert.match(reply.text, /found duplicate \/consumers\/jack in consumers/);
+  });
+
   test("takes no YAML that would hold the thread for long, and leaves everything as it is", async () => {
     const text = `routes: []\n${"#".repeat(4 * 1024 * 1024)}\n`;
     const reply = await put(text, { "content-type": "application/yaml" });

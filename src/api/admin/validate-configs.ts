@@ -6,6 +6,7 @@
 import type { ConfigurationState } from "../../control/state.ts";
 import { isObject, type JsonObject } from "../../model/resource-type.ts";
 import { validateResource } from "../../model/validate.ts";
+import { keyOf } from "../../store/file/document.ts";
 import { type Answer, AnswerError, refuse } from "./answer.ts";
 
 export interface Finding {
@@ -66,6 +67,7 @@ async function* checkItems(
 ): AsyncGenerator<Finding, void, void> {
   let end = performance.now() + SLICE_MS;
   const ids = new Set<string>();
+  const keys = new Set<string>();
   const context = { plugins: state.context(null, null).plugins };
   for (const [index, given] of items.entries()) {
     const item = isWhole ? withoutIndex(given) : given;
@@ -81,6 +83,12 @@ async function* checkItems(
     if (id !== "" && ids.has(id)) {
       yield { ...at, error: `found duplicate ${idName(plural, isCredential)} ${id} in ${plural}` };
     }
+    const key = isWhole && isObject(item) ? keyOf(plural, index, item) : null;
+    // Two entries with other ids may be one resource: the username is what counts.
+    if (key !== null && keys.has(key) && !ids.has(id)) {
+      yield { ...at, error: `found duplicate ${key} in ${plural}` };
+    }
+    if (key !== null) keys.add(key);
     ids.add(id);
     if (performance.now() < end) continue;
     await new Promise((resolve) => setImmediate(resolve));
