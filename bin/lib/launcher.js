@@ -11,9 +11,9 @@
  * connections to control's ports wait in the kernel meanwhile.
  */
 
-import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { makeDataFolder } from "./data-folder.js";
 import { fail } from "./find-node.js";
 import { HeldSockets } from "./held-sockets.js";
 import { NodeProcess } from "./node-process.js";
@@ -87,7 +87,7 @@ export class Launcher {
   /** Starts the node and ends with the exit code when it has ended for good. Throws when nothing could be started. */
   async run() {
     // Before Node makes it for its compile cache: only the owner may read the keys that will be in it.
-    mkdirSync(this.#options.dataFolder, { recursive: true, mode: 0o700 });
+    makeDataFolder(this.#options.dataFolder);
     this.#plan = await this.#sockets.prepare(this.#options);
     if (this.#isStopping) return 0;
     this.#startNode();

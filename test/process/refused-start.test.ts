@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
+import { join } from "node:path";
 import { test } from "node:test";
 import { ask } from "./load.ts";
-import { StartedNode, testConfig } from "./started-node.ts";
+import { StartedNode, temporaryFolder, testConfig } from "./started-node.ts";
 
 /** EX_CONFIG of sysexits: the operator's mistake. */
 const EXIT_FATAL = 78;
@@ -94,4 +96,15 @@ test("an unknown option is refused with the usage exit code", async (t) => {
   const node = new StartedNode(t, { command: [process.execPath, "bin/cardea", "start", "--prot", "80"] });
   assert.equal(await refused(node), 2);
   assert.match(node.errors, /--prot/);
+});
+
+test("a data folder that cannot be made is refused at once, with the option's name", async (t) => {
+  const file = join(temporaryFolder(t), "file");
+  writeFileSync(file, "");
+  const places = process.platform === "linux" ? [file, join(file, "below"), "/proc/none"] : [file];
+  for (const place of places) {
+    const node = new StartedNode(t, { command: [process.execPath, "bin/cardea", "start", "--data", place] });
+    assert.equal(await refused(node), EXIT_FATAL);
+    assert.match(node.errors, new RegExp(`^--data: given ${place}, expected a folder`, "m"));
+  }
 });
