@@ -16,6 +16,7 @@ export function makeDataFolder(folder) {
   } catch (error) {
     throw new Error(
       `--data: given ${folder}, expected a folder, or a place where one can be made: ${error.message}`,
+      { cause: error },
     );
   }
 }

@@ -100,3 +100,11 @@ test("a section that is not used is told", () => {
     read("etcd: { host: ['http://e:1'] }").warnings[0].includes("the place of an etcd is deployment.etcd"),
   );
 });
+
+test("a file of TLS that cannot be read is told, with the key that names it", () => {
+  const etcd = "deployment: { etcd: { host: ['https://e:1'], tls: { ca: nowhere.pem } } }";
+  const { warnings } = read(KEYRING + etcd);
+  assert.ok(
+    warnings.some((line) => /deployment\.etcd\.tls\.ca: the file .*nowhere\.pem cannot be read/.test(line)),
+  );
+});

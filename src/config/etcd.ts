@@ -8,6 +8,7 @@ import { Type } from "../lib/schema.ts";
 import { duration, section, withoutEffect } from "./kinds.ts";
 import type { ResolveInput } from "./resolve.ts";
 import type { EtcdStoreConfig } from "./static-config.ts";
+import { unreadableFile } from "./unreadable-file.ts";
 import { PUBLIC_KEYS } from "./well-known-keys.ts";
 
 const HOUR_MS = 3_600_000;
@@ -104,6 +105,10 @@ export function etcdStore(input: ResolveInput): EtcdStoreConfig {
     );
   }
   const path = (name: string | undefined) => (name === undefined ? null : resolve(folder, name));
+  for (const key of isSecure ? (["ca", "cert", "key"] as const) : []) {
+    const warning = unreadableFile(`deployment.etcd.tls.${key}`, path(tls[key]));
+    if (warning !== null) addWarning(warning);
+  }
   return {
     type: "etcd",
     endpoints: host.map((url) => url.replace(/\/$/, "")),
