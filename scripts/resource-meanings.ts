@@ -121,13 +121,14 @@ const BY_TYPE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     hash_on: "What `chash` hashes",
     key: "Name of the variable, header or cookie that `chash` hashes, or a combination such as `$uri$remote_addr`",
     scheme: "Protocol towards the nodes. Served now: `http` and `https`; the others are answered 502",
-    discovery_type: "Of service discovery: kept, without effect yet",
-    discovery_args: "Of service discovery: kept, without effect yet",
+    discovery_type:
+      "Where the nodes of the service are asked for: a key of `discovery` in the static file (docs/discovery.md)",
+    discovery_args: "What the discovery needs besides",
     "discovery_args.namespace_id": "Of Nacos",
     "discovery_args.group_name": "Of Nacos",
     pass_host: "`Host` that the upstream gets: the client's, the node's, or `upstream_host`",
     upstream_host: "`Host` for `pass_host: rewrite`",
-    service_name: "Of service discovery, with `discovery_type`: kept, without effect yet",
+    service_name: "Instead of `nodes`, with `discovery_type`: the service whose nodes are used",
   },
   consumers: {
     username: "Its name and id",

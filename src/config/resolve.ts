@@ -5,6 +5,7 @@
 
 import { availableParallelism, totalmem } from "node:os";
 import type { ConfigProblem } from "./config-error.ts";
+import { discovery } from "./discovery.ts";
 import { fallback } from "./fallback.ts";
 import { hasAdmin, hasTraffic, store, survival } from "./roles.ts";
 import type { ConfigFile } from "./schema.ts";
@@ -81,6 +82,7 @@ export function resolveConfig(input: ResolveInput): StaticConfig {
       timeoutMs: Math.round(apisix.resolver_timeout * 1000),
       ipv6: apisix.enable_ipv6,
     },
+    discovery: discovery(input),
     admin: admin(input),
     store: storeConfig,
     survival: survival(input, storeConfig),

@@ -4,6 +4,7 @@
  */
 
 import { Type } from "../lib/schema.ts";
+import { discoveryOptions } from "./discovery.ts";
 import { address, choice, duration, port, section, size } from "./kinds.ts";
 import { tenantSchema } from "./tenants.ts";
 
@@ -330,6 +331,7 @@ export const cardeaSection = section(
     http,
     upstream,
     fallback: Type.Optional(Fallback),
+    discovery: discoveryOptions,
     memory,
     supervision,
     store: section({

@@ -7,6 +7,7 @@
 import { Type } from "../lib/schema.ts";
 import type { Static, TSchema } from "@sinclair/typebox";
 import { RESOURCE_NAMES } from "../model/resource-names.ts";
+import { DiscoverySection } from "./discovery.ts";
 import { etcdSection } from "./etcd.ts";
 import { AccessLogKeys, cardeaSection } from "./schema-cardea.ts";
 import {
@@ -563,13 +564,13 @@ export const FileSchema = section({
       description: "Bytes of a GraphQL document that is parsed; a longer one has no `graphql` variables.",
     }),
   }),
+  discovery: DiscoverySection,
   cardea: cardeaSection,
 
   stream_plugins: Type.Optional(withoutEffect("Plugins for streams.")),
   wasm: Type.Optional(withoutEffect("WebAssembly plugins.")),
   xrpc: Type.Optional(withoutEffect("Application protocols on streams.")),
   "ext-plugin": Type.Optional(withoutEffect("External plugin runners.")),
-  discovery: Type.Optional(withoutEffect("Service discovery.")),
   etcd: Type.Optional(withoutEffect("Older place of `deployment.etcd`.")),
   http: Type.Optional(withoutEffect("Lua shared dictionaries.")),
 });

@@ -7,6 +7,7 @@
 
 import type { PublishedUpstream } from "../model/published.ts";
 import type { ResourceName } from "../model/resource-names.ts";
+import type { DiscoveryConfig } from "./discovery.ts";
 
 export interface StaticConfig {
   /** Name of the tenant that this is the configuration of; null: of the node itself. */
@@ -26,6 +27,7 @@ export interface StaticConfig {
   fallback: PublishedUpstream | null;
   router: RouterConfig;
   resolver: ResolverConfig;
+  discovery: DiscoveryConfig;
   admin: AdminConfig;
   store: StoreConfig;
   survival: SurvivalConfig;

@@ -14,6 +14,7 @@ import { SnapshotKeeper } from "../store/snapshot/keeper.ts";
 import type { Snapshot } from "../store/snapshot/snapshot.ts";
 import type { ConfigurationItem } from "../shared/configuration-bytes.ts";
 import { AddressItems, type HostResolver } from "./addresses.ts";
+import type { Discoveries } from "./discovery/discoveries.ts";
 import { type Fallback, StoreFeed } from "./feed.ts";
 import { Publisher } from "./publish.ts";
 import { ConfigurationState } from "./state.ts";
@@ -25,6 +26,8 @@ export interface ControlParts {
   encryption: { cipher: FieldCipher; plugins: boolean };
   threads: Threads;
   resolver: HostResolver;
+  /** Knows the nodes of upstreams that name a service; absent: nobody does. */
+  discoveries?: Discoveries;
   /** The first published revision is greater. */
   startRevision: number;
   /** Is told of every item before workers are; absent: nobody is. */
@@ -53,6 +56,7 @@ export class Control {
   readonly feed: StoreFeed;
   readonly publisher: Publisher;
   readonly #addresses: AddressItems;
+  readonly #discoveries: Discoveries | null;
   readonly #threads: Threads;
   readonly #log: Log;
   #waiting: NodeJS.Timeout | null = null;
@@ -76,8 +80,13 @@ export class Control {
       this.publisher.change(item);
     };
     const types = new Map(RESOURCE_TYPES.map((type) => [type.plural, type]));
-    this.state = new ConfigurationState(types, plugins, fields, publish);
+    const discoveries = parts.discoveries ?? null;
+    this.#discoveries = discoveries;
+    this.state = new ConfigurationState(types, plugins, fields, (item) =>
+      publish(discoveries === null ? item : discoveries.take(item)),
+    );
     this.#addresses = new AddressItems(resolver, publish);
+    discoveries?.connect({ publish, onHosts: () => this.#watchHostsSoon() });
     this.publisher = new Publisher(threads, () => this.#everything(), startRevision, log);
     const hooks = { onLoaded: () => this.#open(), onSlice: () => this.#onSlice() };
     let fallback: Fallback | null = null;
@@ -120,13 +129,16 @@ export class Control {
     if (this.#waiting !== null) clearInterval(this.#waiting);
     await this.#keeper?.close();
     this.publisher.close();
+    this.#discoveries?.close();
     this.#addresses.close();
     await this.store.close();
   }
 
   *#everything() {
     yield* this.#addresses.published();
-    yield* this.state.published();
+    const discoveries = this.#discoveries;
+    if (discoveries === null) yield* this.state.published();
+    else for (const item of this.state.published()) yield discoveries.filled(item);
   }
 
   /**
@@ -170,7 +182,15 @@ export class Control {
   #watchHosts(): void {
     if (!this.state.hostsChanged) return;
     this.state.hostsChanged = false;
-    this.#addresses.watch(this.state.hosts());
+    const hosts = this.state.hosts();
+    for (const host of this.#discoveries?.hosts() ?? []) hosts.add(host);
+    this.#addresses.watch(hosts);
+  }
+
+  /** Many services may change in one turn. */
+  #watchHostsSoon(): void {
+    this.state.hostsChanged = true;
+    setImmediate(() => this.#watchHosts());
   }
 }
 

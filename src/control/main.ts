@@ -24,6 +24,7 @@ import { openSharedMemory } from "../shared/shared-memory.ts";
 import { DocumentStore } from "../store/api/store.ts";
 import type { Store } from "../store/contract.ts";
 import { Control } from "./control.ts";
+import { openDiscoveries } from "./discovery/open.ts";
 import { openHealth } from "./health/open.ts";
 import { openKeyring } from "./keyring.ts";
 import { yieldToWorkers } from "./low-priority.ts";
@@ -69,6 +70,7 @@ async function run(): Promise<void> {
   const plugins = new PluginCatalog(config.plugins.enabled);
   const health = openHealth(shared.health, config, dataFolder, log);
   stopHealth = () => health.checker.close();
+  const discoveries = openDiscoveries(config, dataFolder, log);
   const control = new Control({
     store: await openStore(config.store, dataFolder, plugins, log),
     plugins,
@@ -81,6 +83,7 @@ async function run(): Promise<void> {
       onFailure: (host, reason, pauseMs) =>
         log.warn("a host name is not resolved", { host, reason, pauseMs }),
     }),
+    discoveries,
     startRevision: reserveRevisions(dataFolder),
     onItem: (item) => health.take(item),
     snapshot: snapshotPlace(config, dataFolder),
@@ -108,18 +111,21 @@ async function run(): Promise<void> {
   }
   const { threads, counters } = shared;
   const controlParts = { state, publisher, plugins, threads, counters, hosts, loaded: loading };
-  const controlApi = createControlServer({ ...controlParts, health: health.report, drains: health.drains });
+  const watching = { health: health.report, drains: health.drains, discoveries };
+  const controlApi = createControlServer({ ...controlParts, ...watching });
   await controlApi.ready();
   await listen("control", controlApi.routing);
   const status = createStatusServer({
     threads,
     isDraining: () => isDraining || areWorkersDraining(),
-    objection: () => documentObjection(store) ?? ageObjection(control, config.survival.maxAgeMs),
+    objection: () =>
+      documentObjection(store) ?? ageObjection(control, config.survival.maxAgeMs) ?? discoveries.objection(),
   });
   await listen("status", requestListenerOf(status));
   const page = new MetricsPage(shared, () => {
     const facts = metricsFacts(control, config.metrics.prefix);
-    return { ...facts, labels: owner, families: [...(facts.families ?? []), ...health.families()] };
+    const families = [...(facts.families ?? []), ...health.families(), ...discoveries.families()];
+    return { ...facts, labels: owner, families };
   });
   publisher.renderMetrics = (accept) => page.render(accept);
   if (config.metrics.enabled) {

@@ -47,6 +47,7 @@ export function normalizeUpstream(value: JsonObject): PublishedUpstream {
   if (value["name"] !== undefined) upstream.name = value["name"] as string;
   if (value["service_name"] !== undefined) upstream.service_name = value["service_name"] as string;
   if (value["discovery_type"] !== undefined) upstream.discovery_type = value["discovery_type"] as string;
+  if (isObject(value["discovery_args"])) upstream.discovery_args = { ...value["discovery_args"] };
   if (value["key"] !== undefined) upstream.key = value["key"] as string;
   if (value["retries"] !== undefined) upstream.retries = value["retries"] as number;
   if (value["retry_timeout"] !== undefined) upstream.retry_timeout = value["retry_timeout"] as number;

@@ -50,9 +50,11 @@ export interface PublishedService {
 export interface PublishedUpstream {
   id?: string;
   name?: string;
+  /** Of upstreams with a `service_name`: what is known of the service, filled in before workers get it. */
   nodes: PublishedNode[];
   service_name?: string;
   discovery_type?: string;
+  discovery_args?: { namespace_id?: string; group_name?: string };
   type: "roundrobin" | "chash" | "least_conn" | "ewma";
   hash_on: "vars" | "header" | "cookie" | "consumer" | "vars_combinations";
   key?: string;

@@ -8,6 +8,7 @@
  */
 
 import type { FastifyInstance, FastifyReply } from "fastify";
+import type { Discoveries } from "../../control/discovery/discoveries.ts";
 import type { Drains, DrainState } from "../../control/health/drains.ts";
 import type { ConfigurationState } from "../../control/state.ts";
 import type { PublishedUpstream } from "../../model/published.ts";
@@ -29,19 +30,34 @@ interface DrainRequest {
 
 const PATH = "/v1/upstreams/:id/nodes/:node/drain";
 
-export function addDrain(server: FastifyInstance, state: ConfigurationState, drains: Drains): void {
+/** Upstreams as workers have them, by their ids; null: there is none in service. */
+type UpstreamOf = (id: string) => PublishedUpstream | null;
+
+/** `discoveries`: fills in the nodes of upstreams that name a service; absent: nobody does. */
+export function addDrain(
+  server: FastifyInstance,
+  state: ConfigurationState,
+  drains: Drains,
+  discoveries?: Discoveries,
+): void {
+  const upstreamOf: UpstreamOf = (id) => {
+    const published = state.get("upstreams", id)?.published ?? null;
+    if (published === null) return null;
+    const item = { kind: "upstream", id, value: published } as const;
+    return JSON.parse((discoveries?.filled(item) ?? item).value!) as PublishedUpstream;
+  };
   server.get("/v1/drains", () => {
     const list = drains.list();
     return { list, total: list.length };
   });
   server.get<DrainRequest>(PATH, async ({ params }, reply) => {
-    const place = placeOf(state, params, reply);
+    const place = placeOf(upstreamOf, params, reply);
     if (place === null) return reply;
     if (!drains.has(place.id, place.host, place.port)) return reply.code(404).send(notDrained(params));
     return shown(await drains.state(place.id, place.host, place.port));
   });
   server.post<DrainRequest>(PATH, async ({ params, query }, reply) => {
-    const place = placeOf(state, params, reply);
+    const place = placeOf(upstreamOf, params, reply);
     const timeoutMs = timeoutOf(query, reply);
     if (place === null || timeoutMs === null) return reply;
     const { id, host, port } = place;
@@ -62,19 +78,14 @@ export function addDrain(server: FastifyInstance, state: ConfigurationState, dra
 }
 
 /** Null: the reply is sent. */
-function placeOf(
-  state: ConfigurationState,
-  params: DrainRequest["Params"],
-  reply: FastifyReply,
-): Place | null {
+function placeOf(upstreamOf: UpstreamOf, params: DrainRequest["Params"], reply: FastifyReply): Place | null {
   const { id, node } = params;
   const split = splitNode(node);
   if (split === null) {
     void reply.code(400).send({ error_msg: `node: given "${node}", expected host:port` });
     return null;
   }
-  const entry = state.get("upstreams", id);
-  const upstream = entry?.published == null ? null : (JSON.parse(entry.published) as PublishedUpstream);
+  const upstream = upstreamOf(id);
   if (upstream === null) {
     void reply.code(404).send({ error_msg: `upstreams[${id}] not found` });
     return null;
@@ -88,7 +99,7 @@ function placeOf(
 }
 
 /** 0: it is not waited; null: the reply is sent. */
-function timeoutOf(query: DrainRequest["Querystring"], reply: FastifyReply): number | null {
+export function timeoutOf(query: Record<string, string | undefined>, reply: FastifyReply): number | null {
   const { wait, timeout = String(DEFAULT_TIMEOUT_S) } = query;
   if (wait === undefined) return 0;
   const seconds = Number(timeout);
@@ -121,7 +132,7 @@ function notDrained({ id, node }: DrainRequest["Params"]): object {
 }
 
 /** "a.test:80", "10.0.0.1:80", "[fd00::1]:80". */
-function splitNode(node: string): { host: string; port: number } | null {
+export function splitNode(node: string): { host: string; port: number } | null {
   const [, host, port] = /^(.+):(\d{1,5})$/.exec(node) ?? [];
   if (host === undefined) return null;
   const bare = host.startsWith("[") && host.endsWith("]") ? host.slice(1, -1) : host;

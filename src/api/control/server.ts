@@ -4,6 +4,7 @@
  */
 
 import { fastify, type FastifyInstance, type FastifyRequest, type preHandlerAsyncHookHandler } from "fastify";
+import type { Discoveries } from "../../control/discovery/discoveries.ts";
 import type { Drains } from "../../control/health/drains.ts";
 import { Explanations } from "../../control/explanations.ts";
 import type { Publisher } from "../../control/publish.ts";
@@ -13,6 +14,7 @@ import type { LimitCounters } from "../../shared/limit-counters.ts";
 import { monotonicMs, type Threads } from "../../shared/threads.ts";
 import { type PluginList, pluginFacts } from "../admin/plugin-facts.ts";
 import type { HostCheck } from "../host-check.ts";
+import { addDiscovery } from "./discovery.ts";
 import { addDrain } from "./drain.ts";
 import { addExplain } from "./explain.ts";
 import { checker, checkers, healthPage, type HealthReport } from "./health.ts";
@@ -31,6 +33,8 @@ export interface ControlApiParts {
   health?: HealthReport;
   /** Absent: no node can be drained. */
   drains?: Drains;
+  /** Absent: nothing is discovered. */
+  discoveries?: Discoveries;
 }
 
 const NOTHING_CHECKED: HealthReport = { nodesOf: () => [] };
@@ -118,7 +122,9 @@ export function createControlServer(parts: ControlApiParts): FastifyInstance {
     return wantsHtml(request) ? reply.type("text/html").send(healthPage([info])) : reply.send(info);
   });
   addExplain(server, new Explanations(publisher));
-  if (parts.drains !== undefined) addDrain(server, state, parts.drains);
+  const { drains, discoveries } = parts;
+  if (drains !== undefined) addDrain(server, state, drains, discoveries);
+  if (discoveries !== undefined) addDiscovery(server, { discoveries, drains: drains ?? null, publisher });
   server.post("/v1/counters/reset", () => ({ reset: parts.counters.reset() }));
   server.setErrorHandler((error: { statusCode?: number }, _request, reply) => {
     const status = error.statusCode ?? 500;

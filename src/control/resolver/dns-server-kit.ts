@@ -1,19 +1,26 @@
-/** A small real DNS server for tests, over UDP and TCP on one port of the loopback (RFC 1035, RFC 3596). */
+/** A small real DNS server for tests, over UDP and TCP on one port of the loopback (RFC 1035, RFC 3596, RFC 2782). */
 
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { createServer, isIPv6, type AddressInfo, type Server } from "node:net";
 
+type RecordType = "A" | "AAAA" | "SRV";
+
 export interface Zone {
   addresses?: string[];
+  services?: { target: string; port: number; weight: number; priority: number }[];
   ttl?: number;
   /** 2 SERVFAIL, 3 NXDOMAIN */
   code?: number;
   /** Answers over UDP are cut, so that the client comes again over TCP. */
   truncates?: boolean;
   /** Of these record types no answer is given at all. */
-  silent?: ("A" | "AAAA")[];
+  silent?: RecordType[];
+  /** These are answered with SERVFAIL. */
+  failing?: RecordType[];
 }
+
+const TYPES: Readonly<Record<number, RecordType>> = { 1: "A", 28: "AAAA", 33: "SRV" };
 
 export class DnsServer {
   /** By name; others do not exist. */
@@ -75,19 +82,16 @@ export class DnsServer {
       at += message[at] + 1;
     }
     const name = labels.join(".").toLowerCase();
-    const type = message.readUInt16BE(at + 1) === 28 ? "AAAA" : "A";
+    const type = TYPES[message.readUInt16BE(at + 1)] ?? "A";
     this.questions.push(`${isTcp ? "tcp " : ""}${type} ${name}`);
     const zone = this.zones.get(name);
     if (zone?.silent?.includes(type) === true) return null;
     const truncates = zone?.truncates === true && !isTcp;
-    const records = truncates
-      ? []
-      : (zone?.addresses ?? [])
-          .filter((address) => isIPv6(address) === (type === "AAAA"))
-          .map((address) => record(address, zone?.ttl ?? 60));
+    const isFailing = zone?.failing?.includes(type) === true;
+    const records = truncates || isFailing ? [] : recordsOf(zone ?? {}, type);
     const head = Buffer.from(message.subarray(0, 12));
     head[2] = 0x84 | (truncates ? 2 : 0) | (head[2] & 1);
-    head[3] = 0x80 | (zone === undefined ? 3 : (zone.code ?? 0));
+    head[3] = 0x80 | (zone === undefined ? 3 : isFailing ? 2 : (zone.code ?? 0));
     head.writeUInt16BE(records.length, 6);
     head.writeUInt16BE(0, 8);
     head.writeUInt16BE(0, 10);
@@ -95,12 +99,31 @@ export class DnsServer {
   }
 }
 
-/** An A or AAAA record whose name points to that of the question. */
-function record(address: string, ttl: number): Buffer {
-  const data = isIPv6(address) ? ipv6Bytes(address) : Buffer.from(address.split(".").map(Number));
+function recordsOf({ addresses = [], services = [], ttl = 60 }: Zone, type: RecordType): Buffer[] {
+  if (type === "SRV") {
+    return services.map(({ target, port, weight, priority }) => {
+      const numbers = Buffer.alloc(6);
+      for (const [i, number] of [priority, weight, port].entries()) numbers.writeUInt16BE(number, i * 2);
+      const labels = target
+        .split(".")
+        .map((label) => Buffer.from(`${String.fromCharCode(label.length)}${label}`));
+      return record(33, ttl, Buffer.concat([numbers, ...labels, Buffer.alloc(1)]));
+    });
+  }
+  return addresses
+    .filter((address) => isIPv6(address) === (type === "AAAA"))
+    .map((address) =>
+      type === "AAAA"
+        ? record(28, ttl, ipv6Bytes(address))
+        : record(1, ttl, Buffer.from(address.split(".").map(Number))),
+    );
+}
+
+/** Its name points to that of the question. */
+function record(type: number, ttl: number, data: Buffer): Buffer {
   const head = Buffer.alloc(12);
   head.writeUInt16BE(0xc00c, 0);
-  head.writeUInt16BE(isIPv6(address) ? 28 : 1, 2);
+  head.writeUInt16BE(type, 2);
   head.writeUInt16BE(1, 4);
   head.writeUInt32BE(ttl, 6);
   head.writeUInt16BE(data.length, 10);

@@ -1,0 +1,189 @@
+/**
+ * Requests to registries: bounded in time and size, an answer whole or not at all. A failure is an `Error` that names
+ * the server, and neither credentials nor what the server wrote.
+ */
+
+import {
+  Agent as HttpAgent,
+  request as requestHttp,
+  type IncomingMessage,
+  type RequestOptions,
+} from "node:http";
+import { Agent as HttpsAgent, request as requestHttps } from "node:https";
+import type { RegistryTimeouts } from "../../config/discovery.ts";
+
+const MAX_ANSWER_BYTES = 64 * 1024 ** 2;
+const MAX_LINE_LENGTH = 16 * 1024 ** 2;
+/** Of an answer as a whole, in times of `readMs`. */
+const WHOLE_ANSWER = 10;
+
+export interface RegistryQuestion {
+  url: URL;
+  method?: "GET" | "POST";
+  headers?: Record<string, string>;
+  timeouts: RegistryTimeouts;
+  /** Whether the certificate of the server is verified. Default: true. */
+  isVerified?: boolean;
+  /** PEM of who signs it; default: the authorities that Node.js knows. */
+  ca?: string | undefined;
+  /** A status that is an answer, too, beside 200. */
+  accepted?: number;
+  /** Only the head is wanted: the body is read and forgotten. */
+  isBodyDropped?: boolean;
+  signal: AbortSignal;
+}
+
+export interface RegistryAnswer {
+  status: number;
+  headers: IncomingMessage["headers"];
+  body: string;
+}
+
+/** A status that is no answer. */
+export class RegistryStatusError extends Error {
+  readonly status: number;
+
+  constructor(host: string, status: number) {
+    super(`${host}: status ${status}`);
+    this.status = status;
+  }
+}
+
+/** Connections of one discovery. */
+export class RegistryClient {
+  readonly #http = new HttpAgent({ keepAlive: true, maxSockets: 32 });
+  readonly #https = new HttpsAgent({ keepAlive: true, maxSockets: 32 });
+
+  /** Throws for everything but 200 and what is accepted. */
+  async ask(question: RegistryQuestion): Promise<RegistryAnswer> {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    const { status, headers } = await this.#request(
+      question,
+      question.timeouts.readMs * WHOLE_ANSWER,
+      (chunk) => {
+        bytes += chunk.length;
+        if (question.isBodyDropped !== true) chunks.push(chunk);
+        return bytes > MAX_ANSWER_BYTES ? `an answer of more than ${MAX_ANSWER_BYTES} bytes` : null;
+      },
+    );
+    return { status, headers, body: Buffer.concat(chunks).toString("utf8") };
+  }
+
+  /** Hands over the lines of an answer as they come, until it ends. A line that was cut off is dropped. */
+  async readLines(question: RegistryQuestion, onLine: (line: string) => void): Promise<void> {
+    const decoder = new TextDecoder();
+    let rest = "";
+    await this.#request(question, null, (chunk) => {
+      rest += decoder.decode(chunk, { stream: true });
+      for (let end = rest.indexOf("\n"); end !== -1; end = rest.indexOf("\n")) {
+        onLine(rest.slice(0, end));
+        rest = rest.slice(end + 1);
+      }
+      return rest.length > MAX_LINE_LENGTH ? "a line without end" : null;
+    });
+  }
+
+  /** The value of a body of JSON; null: the answer had the other status that is accepted. */
+  async askJson(question: RegistryQuestion): Promise<unknown> {
+    const { status, body } = await this.ask(question);
+    if (status === question.accepted) return null;
+    try {
+      return JSON.parse(body) as unknown;
+    } catch {
+      throw new Error(`${question.url.host}: an answer that is not JSON`);
+    }
+  }
+
+  close(): void {
+    this.#http.destroy();
+    this.#https.destroy();
+  }
+
+  /** `onChunk` gives why the answer cannot be used; null: it can. `wholeMs` null: it may last as long as it likes. */
+  #request(
+    question: RegistryQuestion,
+    wholeMs: number | null,
+    onChunk: (chunk: Buffer) => string | null,
+  ): Promise<{ status: number; headers: IncomingMessage["headers"] }> {
+    const { url, method = "GET", headers, timeouts, isVerified = true, ca, accepted, signal } = question;
+    const isTls = url.protocol === "https:";
+    const options: RequestOptions & { rejectUnauthorized: boolean; ca: string | undefined } = {
+      method,
+      headers: { accept: "application/json", ...headers },
+      agent: isTls ? this.#https : this.#http,
+      rejectUnauthorized: isVerified,
+      ca,
+      signal,
+    };
+    return new Promise((resolve, reject) => {
+      const request = (isTls ? requestHttps : requestHttp)(withoutCredentials(url), options);
+      let whole: NodeJS.Timeout | undefined;
+      let isOver = false;
+      const end = (): void => {
+        isOver = true;
+        clearTimeout(timer);
+        clearTimeout(whole);
+      };
+      const fail = (error: Error): void => {
+        end();
+        request.destroy();
+        reject(error);
+      };
+      const failWith = (reason: string): void => fail(new Error(`${url.host}: ${reason}`));
+      let timer = setTimeout(() => failWith("no connection in time"), timeouts.connectMs);
+      const waitForMore = (): void => {
+        clearTimeout(timer);
+        if (isOver) return;
+        timer = setTimeout(() => failWith("no answer in time"), timeouts.readMs);
+      };
+      request.once("socket", (socket) => {
+        const begin = (): void => {
+          if (wholeMs !== null && !isOver)
+            whole = setTimeout(() => failWith("the answer takes too long"), wholeMs);
+          waitForMore();
+        };
+        if (socket.connecting) socket.once(isTls ? "secureConnect" : "connect", begin);
+        else begin();
+      });
+      request.on("error", (error) => failWith((error as NodeJS.ErrnoException).code ?? error.message));
+      request.once("response", (response) => {
+        const status = response.statusCode!;
+        if (status !== 200 && status !== accepted) {
+          fail(new RegistryStatusError(url.host, status));
+          return;
+        }
+        response.on("data", (chunk: Buffer) => {
+          waitForMore();
+          const fault = onChunk(chunk);
+          if (fault !== null) failWith(fault);
+        });
+        response.on("error", () => failWith("the answer was cut off"));
+        response.once("end", () => {
+          end();
+          resolve({ status, headers: response.headers });
+        });
+      });
+      request.end();
+    });
+  }
+}
+
+/** `Authorization` of "http://user:password@host"; undefined: there are no credentials in it. */
+export function basicAuthorization({ username, password }: URL): string | undefined {
+  if (username === "") return undefined;
+  const text = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return `Basic ${Buffer.from(text).toString("base64")}`;
+}
+
+function withoutCredentials(url: URL): URL {
+  if (url.username === "" && url.password === "") return url;
+  const plain = new URL(url);
+  plain.username = "";
+  plain.password = "";
+  return plain;
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
