@@ -23,6 +23,7 @@ import type {
   UpstreamDefaults,
   WorkerGroup,
 } from "./static-config.ts";
+import { stream, streamListeners } from "./stream.ts";
 import { type PlacedListener, tenantListeners, tenants, tenantWorkers } from "./tenants.ts";
 import { pluginAttributes, tlsConfig } from "./tls.ts";
 
@@ -66,6 +67,7 @@ export function resolveConfig(input: ResolveInput): StaticConfig {
     groups,
     listeners: placed.map(({ listener }) => listener),
     http: http(input),
+    stream: stream(input),
     tls: tlsConfig(apisix.ssl),
     upstream: upstreamDefaults(input),
     healthChecks: !apisix.disable_upstream_healthcheck,
@@ -143,7 +145,8 @@ function listeners(input: ResolveInput): PlacedListener[] {
     group = DEFAULT_GROUP,
     proxyProtocol = false,
   ): void => {
-    if (!hasTraffic(filled) && (purpose === "http" || purpose === "https")) return;
+    const isHttp = purpose === "http" || purpose === "https";
+    if (isHttp && (!hasTraffic(filled) || apisix.proxy_mode === "stream")) return;
     all.push({ listener: { purpose, address: ip ?? "0.0.0.0", port, proxyProtocol, group }, path });
   };
 
@@ -176,6 +179,7 @@ function listeners(input: ResolveInput): PlacedListener[] {
       add(entry.tls ? "https" : "http", entry.ip, entry.port, path, group.name, entry.proxy_protocol);
     });
   });
+  if (hasTraffic(filled)) all.push(...streamListeners(input, DEFAULT_GROUP));
   if (hasAdmin(filled)) {
     const { ip, port } = deployment.admin.admin_listen;
     add("admin", ip, port, ["deployment", "admin", "admin_listen", "port"]);
@@ -206,7 +210,7 @@ function refuseClashes(all: readonly PlacedListener[], { addProblem }: ResolveIn
 }
 
 function overlap(a: ListenerConfig, b: ListenerConfig): boolean {
-  if (a.port !== b.port) return false;
+  if (a.port !== b.port || (a.purpose === "stream-udp") !== (b.purpose === "stream-udp")) return false;
   const v6 = a.address.includes(":");
   if (v6 !== b.address.includes(":")) return false;
   const any = v6 ? "::" : "0.0.0.0";

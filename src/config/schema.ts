@@ -22,6 +22,7 @@ import {
   tlsVersions,
   withoutEffect,
 } from "./kinds.ts";
+import { nginxStreamSection, streamProxySection } from "./schema-stream.ts";
 import { DEFAULT_CIPHERS } from "./tls.ts";
 
 const ListenEntry = Type.Object(
@@ -123,8 +124,12 @@ const apisixSection = section(
           listen_https_port: Type.Optional(
             port({ description: "The same for TLS: the PROXY header comes before the handshake." }),
           ),
-          enable_tcp_pp: Type.Optional(withoutEffect("PROXY protocol on stream ports.")),
-          enable_tcp_pp_to_upstream: Type.Optional(withoutEffect("PROXY protocol to stream upstreams.")),
+          enable_tcp_pp: Type.Optional(
+            Type.Boolean({ description: "Whether TCP ports of `stream_proxy` require a PROXY header." }),
+          ),
+          enable_tcp_pp_to_upstream: Type.Optional(
+            Type.Boolean({ description: "Whether upstreams of stream routes get a PROXY header." }),
+          ),
         },
         { additionalProperties: false },
       ),
@@ -159,10 +164,9 @@ const apisixSection = section(
         description: "How certificates are found.",
       }),
     }),
-    proxy_mode: choice(["http", "http&stream"], {
+    proxy_mode: choice(["http", "stream", "http&stream"], {
       default: "http",
-      expects: "http (or http&stream, of which the stream part has no effect yet)",
-      description: "Traffic that is proxied; the stream part has no effect yet.",
+      description: "Traffic that is proxied: requests, connections of stream routes, or both.",
     }),
     trusted_addresses: Type.Array(cidr(), {
       default: [],
@@ -206,7 +210,7 @@ const apisixSection = section(
     extra_lua_cpath: Type.Optional(withoutEffect("Lua modules.")),
     lua_module_hook: Type.Optional(withoutEffect("Lua modules.")),
     proxy_cache: Type.Optional(withoutEffect("Zones of proxy-cache.")),
-    stream_proxy: Type.Optional(withoutEffect("TCP and UDP listeners.")),
+    stream_proxy: Type.Optional(streamProxySection),
     enable_resolv_search_opt: Type.Optional(withoutEffect("Search domains of resolv.conf.")),
     ssl: tlsSection,
     disable_sync_configuration_during_start: Type.Optional(withoutEffect("Start-up of APISIX's workers.")),
@@ -247,7 +251,6 @@ const NGINX_KEYS = [
   "max_running_timers",
   "envs",
   "meta",
-  "stream",
   "main_configuration_snippet",
   "http_configuration_snippet",
   "http_server_configuration_snippet",
@@ -365,6 +368,7 @@ const nginxSection = Type.Object(
         { additionalProperties: false },
       ),
     ),
+    stream: Type.Optional(nginxStreamSection),
     ...ignoredKeys(NGINX_KEYS),
   },
   { additionalProperties: false, description: "What nginx.conf is made of in APISIX." },

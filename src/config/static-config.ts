@@ -19,6 +19,7 @@ export interface StaticConfig {
   groups: WorkerGroup[];
   listeners: ListenerConfig[];
   http: HttpConfig;
+  stream: StreamConfig;
   tls: TlsConfig;
   upstream: UpstreamDefaults;
   /** Whether `checks` of upstreams have an effect. */
@@ -51,13 +52,29 @@ export interface WorkerGroup {
 }
 
 export interface ListenerConfig {
-  purpose: "http" | "https" | "admin" | "control" | "metrics" | "status";
+  purpose: "http" | "https" | "stream-tcp" | "stream-udp" | "admin" | "control" | "metrics" | "status";
   address: string;
   port: number;
   /** PROXY protocol v1/v2 is required on every connection. */
   proxyProtocol: boolean;
+  /** Of stream listeners alone. */
+  stream?: StreamListenerConfig;
   /** Group whose workers serve it; control serves admin, control, metrics and status. */
   group: string;
+}
+
+export interface StreamListenerConfig {
+  /** TLS ends here. */
+  tls: boolean;
+  /** Connections to nodes begin with a PROXY header (version 1). */
+  proxyProtocolToUpstream: boolean;
+}
+
+/** Connections of stream routes. */
+export interface StreamConfig {
+  /** CIDRs of peers whose PROXY headers say who the client is. */
+  realIpFrom: string[];
+  accessLog: AccessLogConfig;
 }
 
 export interface HttpConfig {

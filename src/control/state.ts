@@ -65,7 +65,7 @@ const CREDENTIALS = "credentials";
 const FIRST_ADDRESS = /^[\d.]+$|:/;
 
 /** Types whose plugins guard requests. A global rule is not among them: closed, it would stop all traffic. */
-const CLOSABLE = new Set(["routes", "services", "plugin_configs"]);
+const CLOSABLE = new Set(["routes", "services", "plugin_configs", "stream_routes"]);
 
 /** Pointers into what may protect a resource. */
 const GUARDS = /^\/(?:plugins|script)(?:\/|$)/;

@@ -8,10 +8,14 @@
 
 import { mkdir, open, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { HttpExchange } from "./exchange/exchange.ts";
 import type { AccessLogConfig } from "../config/static-config.ts";
 import type { PluginLog } from "../plugin/host.ts";
 import { compileTemplate, type Template } from "../lib/template.ts";
+
+/** What lines are made of: a request, or a connection. */
+interface Logged {
+  variable(name: string): string | undefined;
+}
 
 const FLUSH_MS = 1000;
 const PENDING_BUFFERS = 64;
@@ -47,7 +51,7 @@ export class AccessLog {
     this.#timer = setInterval(() => this.#flush(), FLUSH_MS).unref();
   }
 
-  write(x: HttpExchange): void {
+  write(x: Logged): void {
     this.#reader.exchange = x;
     this.#text += `${this.#template.render(this.#reader, this.#escape)}\n`;
     this.#reader.exchange = null;
@@ -115,7 +119,7 @@ async function openForAppend(path: string): Promise<FileHandle> {
 
 /** Variables as the log shows them: one without a value is written as `absent`. */
 class LogReader {
-  exchange: HttpExchange | null = null;
+  exchange: Logged | null = null;
   readonly #absent: string;
 
   constructor(absent: string) {

@@ -1,27 +1,11 @@
 /**
- * Resources that are stored and checked, and that no worker uses yet: protos, secrets, stream routes. Their bounds are APISIX's.
+ * Resources that are stored and checked, and that no worker uses yet: protos, secrets. Their bounds are APISIX's.
  */
 
 import { Type } from "../lib/schema.ts";
-import { idText, isObject, refused } from "./resource-type.ts";
-import type { JsonObject, ResourceType } from "./resource-type.ts";
-import {
-  AddressOrCidr,
-  common,
-  described,
-  Host,
-  Id,
-  Plugins,
-  Port,
-  raw,
-  strictObject,
-} from "./schema-parts.ts";
-import {
-  checkInlineUpstream,
-  inlineUpstreamPrivateKeys,
-  inlineUpstreamReferences,
-  UpstreamSchema,
-} from "./upstream.ts";
+import { refused } from "./resource-type.ts";
+import type { ResourceType } from "./resource-type.ts";
+import { common, described, raw, strictObject } from "./schema-parts.ts";
 
 const MEBIBYTE = 1024 ** 2;
 
@@ -114,70 +98,3 @@ const managerSchemas = Object.fromEntries(
 function withManagerId(manager: string) {
   return managerSchemas[manager];
 }
-
-function protocolMismatch(superior: JsonObject, value: JsonObject): string | null {
-  const name = (holder: JsonObject) =>
-    isObject(holder["protocol"]) ? String(holder["protocol"]["name"]) : null;
-  if (name(superior) === null || name(superior) === name(value)) return null;
-  return (
-    `protocol mismatch: subordinate protocol [${name(value)}] does not match ` +
-    `superior protocol [${name(superior)}]`
-  );
-}
-
-const Logger = raw({
-  properties: { name: Type.String(), filter: { type: "array" }, conf: { type: "object" } },
-  dependencies: { name: ["conf"] },
-  additionalProperties: false,
-});
-
-export const streamRouteType: ResourceType = {
-  plural: "stream_routes",
-  singular: "stream_route",
-  title: "stream_route",
-  schema: strictObject({
-    ...described,
-    remote_addr: Type.Optional(AddressOrCidr),
-    server_addr: Type.Optional(AddressOrCidr),
-    server_port: Type.Optional(Port),
-    sni: Type.Optional(Host),
-    upstream: Type.Optional(UpstreamSchema),
-    upstream_id: Type.Optional(Id),
-    service_id: Type.Optional(Id),
-    plugins: Type.Optional(Plugins),
-    protocol: Type.Optional(
-      Type.Object({
-        name: Type.String(),
-        superior_id: Type.Optional(Id),
-        conf: Type.Optional(raw({ type: "object" })),
-        logger: Type.Optional(Type.Array(Logger)),
-      }),
-    ),
-  }),
-  id: { field: "id", generated: true },
-  methods: ["GET", "PUT", "POST", "DELETE"],
-  plugins: "config",
-  privateKeys: inlineUpstreamPrivateKeys,
-  references: [
-    { path: ["upstream_id"], to: "upstreams", title: "upstream" },
-    { path: ["service_id"], to: "services", title: "service" },
-    {
-      path: ["protocol", "superior_id"],
-      to: "stream_routes",
-      title: "stream route",
-      missing: (id) => `failed to fetch stream routes[${id}], response code: 404`,
-      unfit: protocolMismatch,
-    },
-    ...inlineUpstreamReferences,
-  ],
-  inUse: (_title, id) =>
-    `can not delete this stream route directly, stream route [${id}] is still using it as superior_id`,
-  check(value, _context, id) {
-    const protocol = isObject(value["protocol"]) ? value["protocol"] : {};
-    if (id !== undefined && idText(protocol["superior_id"]) === id) {
-      return refused("stream route can not set itself as superior_id", "/protocol/superior_id");
-    }
-    return checkInlineUpstream(value);
-  },
-  normalize: null,
-};

@@ -101,6 +101,12 @@ export function hostNamesOfPlugins(plugins: unknown, catalog: PluginCatalog): st
   return hosts;
 }
 
+/** Whether the plugin runs for connections (stream routes), or else for requests. */
+export function runsFor({ subsystems }: PluginRules, use: PluginUse): boolean {
+  const wanted = use === "stream" ? "stream" : "http";
+  return subsystems === undefined ? wanted === "http" : subsystems.includes(wanted);
+}
+
 function checkPlugin(
   name: string,
   config: unknown,
@@ -111,7 +117,7 @@ function checkPlugin(
     return refused(`invalid plugin conf ${JSON.stringify(config)} for plugin [${name}]`, "");
   }
   const plugin = catalog.get(name);
-  if (plugin === undefined) return refused(`unknown plugin [${name}]`, "");
+  if (plugin === undefined || !runsFor(plugin, use)) return refused(`unknown plugin [${name}]`, "");
   const meta = isObject(config) && isObject(config["_meta"]) ? config["_meta"] : undefined;
   const error = checkConfigurationSafely(plugin, config, use, catalog);
   if (error !== null && meta?.["disable"] !== true) {

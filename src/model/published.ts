@@ -36,6 +36,29 @@ export interface PublishedRoute {
   enable_websocket?: boolean;
 }
 
+/** A route of connections. */
+export interface PublishedStreamRoute {
+  id: string;
+  name?: string;
+  labels?: Record<string, string>;
+  /** Order of creation: of two that match the older one is used. */
+  created: number;
+  /** Address or CIDR. */
+  remote_addr?: string;
+  server_addr?: string;
+  server_port?: number;
+  /** Lower case: "a.com", or "*.a.com" for all those below it. Only for connections whose TLS ends here. */
+  sni?: string;
+  plugins?: PluginConfigs;
+  upstream?: PublishedUpstream;
+  upstream_id?: string;
+  service_id?: string;
+  /** Name of a protocol that would be spoken; absent: bytes. */
+  protocol?: string;
+  /** Of the route that this one belongs to; it takes no connections by itself. */
+  superior_id?: string;
+}
+
 export interface PublishedService {
   id: string;
   name?: string;

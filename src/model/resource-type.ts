@@ -23,6 +23,8 @@ export interface ValidationError {
 export interface PluginRules {
   name: string;
   type?: "auth";
+  /** Where it runs. Default: for requests alone. */
+  subsystems?: readonly ("http" | "stream")[];
   config: TSchema;
   consumer?: TSchema;
   metadata?: TSchema;
@@ -66,8 +68,8 @@ export interface Reference {
   unfit?(target: JsonObject, value: JsonObject, id: string): string | null;
 }
 
-/** Which configuration of a plugin stands in `plugins`. */
-export type PluginUse = "config" | "consumer";
+/** Which configuration of a plugin stands in `plugins`; "stream": that of a plugin that runs for connections. */
+export type PluginUse = "config" | "consumer" | "stream";
 
 export interface ResourceType<Published = unknown> {
   /** Part of the path and of the store's key: "routes". Sub-resources stand below their parent. */

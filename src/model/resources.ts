@@ -4,13 +4,14 @@ import { blockType } from "./block.ts";
 import { consumerType } from "./consumer.ts";
 import { credentialType } from "./credential.ts";
 import { graphqlCostDecorationType } from "./graphql-cost-decoration.ts";
-import { protoType, secretType, streamRouteType } from "./later-resources.ts";
+import { protoType, secretType } from "./later-resources.ts";
 import { pluginMetadataType } from "./plugin-metadata.ts";
 import { consumerGroupType, globalRuleType, pluginConfigType } from "./plugin-sets.ts";
 import type { ResourceType } from "./resource-type.ts";
 import { routeType } from "./route.ts";
 import { serviceType } from "./service.ts";
 import { sslType } from "./ssl.ts";
+import { streamRouteType } from "./stream-route.ts";
 import { upstreamType } from "./upstream.ts";
 
 /** In an order in which each type only refers to those before it, protos and secrets aside. */

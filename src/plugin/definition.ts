@@ -10,6 +10,7 @@ import type { Static, TObject, TSchema } from "@sinclair/typebox";
 import type { Answer, Exchange } from "./exchange.ts";
 import type { ClientHello, HelloConnection } from "./client-hello.ts";
 import type { PluginHost } from "./host.ts";
+import type { StreamExchange } from "./stream.ts";
 
 /** Nothing goes on; an `Answer` ends the request with it. The engine awaits only a promise. */
 export type PhaseResult = void | Answer | Promise<void | Answer>;
@@ -24,6 +25,11 @@ export interface PluginHandlers {
    * Synchronous. A handler that throws ends the connection. A plugin with `_meta.filter` takes no part.
    */
   clientHello?(hello: ClientHello, connection: HelloConnection): void;
+  /**
+   * The first phase of a connection of a stream route; `beforeProxy` and `log` follow, nothing else does. Only for plugins
+   * whose `subsystems` have "stream". An answer, whatever its status, closes the connection without a byte.
+   */
+  preread?(ctx: StreamExchange): PhaseResult;
   /** Before authentication and routing decisions of other plugins: identify, rewrite. */
   rewrite?(ctx: Exchange): PhaseResult;
   /** Decide whether the request may go on. */
@@ -86,6 +92,8 @@ export interface PluginDefinition<
   type?: "auth";
   /** Security plugins fail closed: a route whose configuration of it cannot be compiled answers 503. */
   failsClosed?: boolean;
+  /** What it runs for: requests, connections of stream routes, or both. Default: requests. */
+  subsystems?: readonly ("http" | "stream")[];
   /** Where an instance may stand. Default: everywhere. */
   scope?: "global" | "route";
   /** Also present in a route, the global instance steps back (APISIX's run_policy). */

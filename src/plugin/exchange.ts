@@ -7,6 +7,7 @@
 
 import type { HeaderList } from "../lib/headers.ts";
 import type { UpstreamHandle } from "./host.ts";
+import type { StreamFacts } from "./stream.ts";
 
 /** A text that is made whenever somebody reads it: for what few configurations ask for. */
 export interface LateText {
@@ -17,6 +18,8 @@ export interface Exchange {
   readonly client: ClientFacts;
   readonly request: ExchangeRequest;
   readonly response: ExchangeResponse;
+  /** Of a connection of a stream route: there is no request then, and `request` is empty. Absent: a request. */
+  readonly stream?: StreamFacts;
   /** The matched route; null while none is (global rules run for unknown routes too). */
   readonly route: RouteFacts | null;
   /** Set by authentication plugins, through `setConsumer`. */

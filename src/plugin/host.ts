@@ -20,7 +20,7 @@ export interface PluginHost<Metadata = unknown> {
   metadata(): Metadata | undefined;
   /** `plugin_attr.<name>` of the static file. */
   readonly attributes: Readonly<Record<string, unknown>>;
-  /** Calls the listener with the id of every route that is deleted, until the returned function is called. */
+  /** Calls the listener with the id of every route that is deleted (of a stream route: "stream_route#" and its id), until the returned function is called. */
   onRouteRemoved(listener: (routeId: string) => void): () => void;
   /** Exact over all workers of the node. */
   readonly counters: LimitCounters;

@@ -31,5 +31,6 @@ export type {
   PluginLog,
   UpstreamHandle,
 } from "./host.ts";
+export type { StreamExchange, StreamFacts } from "./stream.ts";
 export { HeaderList } from "../lib/headers.ts";
 export type { MetricFamily, MetricLane } from "../shared/metric-lane.ts";

@@ -15,6 +15,7 @@ import keyAuth from "./key-auth/index.ts";
 import limitConn from "./limit-conn/index.ts";
 import limitCount from "./limit-count/index.ts";
 import limitReq from "./limit-req/index.ts";
+import mqttProxy from "./mqtt-proxy/index.ts";
 import mocking from "./mocking/index.ts";
 import prometheus from "./prometheus/index.ts";
 import proxyMirror from "./proxy-mirror/index.ts";
@@ -48,6 +49,7 @@ const BUILT_IN = [
   limitCount,
   limitReq,
   mocking,
+  mqttProxy,
   prometheus,
   proxyMirror,
   proxyRewrite,

@@ -27,6 +27,7 @@ import { namesBodyVariable } from "../exchange/body/body-variables.ts";
 import { Blocks } from "./blocks.ts";
 import { CompiledRoute } from "./compiled-route.ts";
 import { Consumers } from "./consumers.ts";
+import { StreamRoutes } from "../stream/stream-routes.ts";
 import { UpstreamReference, type UpstreamFactory } from "./upstream-reference.ts";
 
 /** A route as the router holds it. */
@@ -76,6 +77,7 @@ export class Configuration {
   readonly router: Router<RouteEntry>;
   readonly consumers: Consumers;
   readonly compiler: PluginCompiler;
+  readonly streams: StreamRoutes;
   readonly #services: ConfigurationServices;
   readonly #createUpstream: UpstreamFactory;
   readonly #routes = new Map<string, RouteEntry>();
@@ -118,6 +120,17 @@ export class Configuration {
       },
       (plugin) => this.#metadata.get(plugin)?.value,
     );
+    this.streams = new StreamRoutes({
+      compiler: this.compiler,
+      catalog: services.catalog,
+      createUpstream: this.#createUpstream,
+      links: () => this.#links,
+      upstreamOf: (id) => this.#upstream(id),
+      serviceOf: (id) => this.#serviceEntries.get(id),
+      onRemoved: (id) => {
+        for (const listener of this.#removalListeners) listener(`stream_route#${id}`);
+      },
+    });
   }
 
   get routeCount(): number {
@@ -265,8 +278,11 @@ export class Configuration {
       case "ssl":
         this.#services.certificates?.put(id, bytes);
         break;
+      case "stream_route":
+        this.streams.put(id, bytes);
+        break;
       default:
-      // Kept until the room that serves this kind is built: stream_route, proto, secret.
+      // Kept until the room that serves this kind is built: proto, secret.
     }
     this.#bytesById.set(`${kind}/${id}`, bytes);
   }
@@ -307,6 +323,9 @@ export class Configuration {
         break;
       case "ssl":
         this.#services.certificates?.delete(id);
+        break;
+      case "stream_route":
+        this.streams.remove(id);
         break;
       case "address":
         this.#services.setAddresses(id, null);

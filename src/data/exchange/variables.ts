@@ -164,7 +164,8 @@ const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 /** The two renderings of the current second: they are the same for every request of that second. */
 const clock = { second: 0, iso8601: "", common: "" };
 
-function localTime(): { iso8601: string; common: string } {
+/** Of this second: shared, and right until the next. */
+export function localTime(): { iso8601: string; common: string } {
   const second = Math.floor(Date.now() / 1000);
   if (second === clock.second) return clock;
   const date = new Date(second * 1000);

@@ -24,7 +24,8 @@ export interface HttpListenersOptions {
 export class HttpListeners {
   readonly #options: HttpListenersOptions;
   readonly #meters: ListenerMeters;
-  readonly #count = new ConnectionCount();
+  /** Of all listeners of the worker, those of streams too. */
+  readonly count = new ConnectionCount();
   readonly #listeners: Listener[] = [];
 
   constructor(options: HttpListenersOptions) {
@@ -33,7 +34,7 @@ export class HttpListeners {
   }
 
   get active(): number {
-    return this.#count.active;
+    return this.count.active;
   }
 
   /** Resolves with the ports, in order, once all of them accept; rejects with the first failure. */
@@ -54,7 +55,7 @@ export class HttpListeners {
       proxyProtocol,
       tls: isSecure ? tls : null,
       meters: this.#meters,
-      count: this.#count,
+      count: this.count,
       onHttp2: null,
     });
     this.#listeners.push(listener);

@@ -4,7 +4,8 @@
  */
 
 import type { Answer, Exchange } from "../../plugin/exchange.ts";
-import type { PluginHandlers } from "../../plugin/definition.ts";
+import type { PhaseResult, PluginHandlers } from "../../plugin/definition.ts";
+import type { StreamExchange } from "../../plugin/stream.ts";
 import type { BodyHandler, Handler, HeaderHandler, LogHandler } from "./handlers.ts";
 import type { HelloHandler } from "../tls/handshake.ts";
 import type { CompiledExpression } from "../../lib/expression.ts";
@@ -30,6 +31,8 @@ export class PluginChain {
   readonly isEmpty: boolean;
   /** Before there is a request: a plugin with `_meta.filter`, which asks about requests, takes no part. */
   readonly clientHello: readonly HelloHandler[] | null;
+  /** Of connections. */
+  readonly preread: readonly Handler[] | null;
   readonly rewrite: readonly Handler[] | null;
   /** Rewrite handlers of plugins that only the consumer brought. */
   readonly consumerRewrite: readonly Handler[] | null;
@@ -44,6 +47,7 @@ export class PluginChain {
     links.sort((a, b) => b.priority - a.priority || (a.name < b.name ? -1 : 1));
     this.isEmpty = links.length === 0;
     this.clientHello = phase(links, (link) => (link.filter === null ? link.handlers.clientHello : null));
+    this.preread = phase(links, (link) => guarded(link, ofStreams(link.handlers.preread)));
     this.rewrite = phase(links, (link) => (link.fromConsumer ? null : guarded(link, link.handlers.rewrite)));
     this.consumerRewrite = phase(links, (link) =>
       link.fromConsumer && !link.isAuth ? guarded(link, link.handlers.rewrite) : null,
@@ -84,6 +88,11 @@ function alone<H extends object>(handler: H): readonly H[] {
     if (LONERS.length > KEPT_LONERS) LONERS.pop();
   }
   return list as readonly [H];
+}
+
+/** They run for connections alone, whose exchanges have what they ask for. */
+function ofStreams(handler: ((ctx: StreamExchange) => PhaseResult) | undefined): Handler | undefined {
+  return handler as Handler | undefined;
 }
 
 // Most links run their handlers as they are; wrappers exist where `_meta` asks for them, or a plugin may be skipped.

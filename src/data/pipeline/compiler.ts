@@ -11,7 +11,7 @@
 
 import { hash } from "node:crypto";
 import type { PluginApi, PluginDefinition, PluginHandlers } from "../../plugin/definition.ts";
-import type { Exchange } from "../../plugin/exchange.ts";
+import type { Answer, Exchange } from "../../plugin/exchange.ts";
 import type { PluginHost, PluginLog } from "../../plugin/host.ts";
 import { compileExpression, type Expression } from "../../lib/expression.ts";
 import { PluginChain, type ChainLink } from "./chain.ts";
@@ -211,12 +211,11 @@ function linkOf(
 }
 
 function refusal(plugin: string, log: PluginLog): PluginHandlers {
-  return {
-    rewrite(ctx: Exchange) {
-      log.debug("request refused", { plugin });
-      return ctx.answer(503, { error_msg: "503 Service Unavailable" });
-    },
+  const refuse = (ctx: Exchange): Answer => {
+    log.debug("request refused", { plugin });
+    return ctx.answer(503, { error_msg: "503 Service Unavailable" });
   };
+  return { rewrite: refuse, preread: refuse };
 }
 
 /** 32 bytes instead of the text: there are as many keys as distinct configurations. */

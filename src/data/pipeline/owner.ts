@@ -9,6 +9,7 @@ type OwnerReader = (ctx: Exchange) => string;
 
 const BY_KIND: Readonly<Record<string, OwnerReader>> = {
   route: (ctx) => `route#${ctx.route?.id ?? ""}`,
+  stream_route: (ctx) => `stream_route#${ctx.route?.id ?? ""}`,
   service: (ctx) => `service#${ctx.route?.serviceId ?? ""}`,
   plugin_config: (ctx) => `plugin_config#${ctx.route?.pluginConfigId ?? ""}`,
   consumer: (ctx) => `consumer#${ctx.consumer?.username ?? ""}`,

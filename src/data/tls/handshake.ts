@@ -38,6 +38,8 @@ export interface TlsServices {
   readonly certificates: Certificates;
   readonly deadlines: Deadlines;
   readonly timeoutMs: number;
+  /** Protocols that clients may choose, as on the wire; null: none is agreed on. Absent: HTTP/1.1. */
+  readonly alpn?: Buffer | null;
   /** Handlers of the global rules, in order; null: there are none. */
   helloHandlers(): readonly HelloHandler[] | null;
   readonly log: PluginLog;
@@ -216,13 +218,14 @@ export class Handshake implements Deadlined, HelloConnection, ByteReader {
     socket.unshift(this.#bytes!);
     this.#bytes = null;
     const { mutual } = certificate;
+    const { alpn = HTTP_1_1 } = this.#services;
     const { TLSSocket } = process.getBuiltinModule("node:tls");
     const secured = new TLSSocket(socket, {
       isServer: true,
       secureContext,
       requestCert: mutual !== null,
       rejectUnauthorized: mutual !== null && mutual.openPaths === null,
-      ALPNProtocols: HTTP_1_1,
+      ...(alpn !== null && { ALPNProtocols: alpn }),
     });
     this.#secured = secured;
     secured.on("secure", this.#onSecured);

@@ -23,3 +23,15 @@ export const plain: Connector = {
     });
   },
 };
+
+/** A socket that is being connected; it is ready at `readyEvent`, or fails with "error". */
+export interface RawConnection {
+  socket: Socket;
+  readyEvent: "connect" | "secureConnect";
+}
+
+/** For streams: whatever the node sends comes as events. */
+export function openPlain(address: string, port: number): RawConnection {
+  const socket = connect({ host: address, port, noDelay: true, allowHalfOpen: true, autoSelectFamily: false });
+  return { socket, readyEvent: "connect" };
+}

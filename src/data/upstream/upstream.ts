@@ -16,7 +16,7 @@ import type { UpstreamFailure, UpstreamHandler } from "../transport.ts";
 import type { AddressBook } from "./address-book.ts";
 import type { Balancer, BalanceRequest } from "./balancer/contract.ts";
 import { createBalancer } from "./balancer/create.ts";
-import { plain } from "./connectors.ts";
+import { openPlain, plain, type RawConnection } from "./connectors.ts";
 import type { TriedNodes, UpstreamNode } from "./node.ts";
 import { NodeHealth } from "./node-health.ts";
 import { expandNodes, namesOf } from "./node-list.ts";
@@ -46,6 +46,9 @@ export interface UpstreamServices {
 
 /** Longer than this no request waits for the addresses of a new upstream. */
 const MAX_RESOLUTION_MS = 5000;
+
+/** Of connections that carry no requests, as nginx has it. */
+const RAW_IDLE_MS = 600_000;
 
 export class Upstream {
   readonly id: string | undefined;
@@ -79,7 +82,7 @@ export class Upstream {
     this.#timeouts = timeoutsOf(config.timeout, services.defaults);
     this.#keepAlive = keepAliveOf(config, services.defaults);
     this.#secure =
-      config.scheme === "https" && services.secure !== undefined
+      (config.scheme === "https" || config.scheme === "tls") && services.secure !== undefined
         ? new SecureProfile(config.tls ?? {}, services.secure)
         : null;
     this.#known = previous === null ? new Map() : previous.#known;
@@ -153,6 +156,29 @@ export class Upstream {
     const attempt = this.#start(node, handler, timeout, host);
     this.#balancer!.started(node);
     return attempt;
+  }
+
+  /**
+   * A connection to `node` that carries no requests, counted as running until `finished`; with TLS, under `name`, where the
+   * scheme is tls. It is not there yet: see `RawConnection`. Throws when its TLS cannot be set up, and counts nothing then.
+   */
+  connectRaw(node: UpstreamNode, name: string): RawConnection {
+    const connection = this.scheme === "tls" ? this.#openSecure(node, name) : openPlain(node.address, node.port);
+    this.#balancer!.started(node);
+    return connection;
+  }
+
+  #openSecure(node: UpstreamNode, name: string): RawConnection {
+    if (this.#secure === null) throw new Error("no TLS to upstreams here");
+    const socket = this.#secure.connectorFor(node, name).openRaw(node.address, node.port);
+    return { socket, readyEvent: "secureConnect" };
+  }
+
+  /** Milliseconds; `idleMs`: without a byte in either direction. */
+  get rawTimeouts(): { connectMs: number; idleMs: number } {
+    const { timeout } = this.#config;
+    const idleMs = timeout === undefined ? RAW_IDLE_MS : Math.max(timeout.send, timeout.read) * 1000;
+    return { connectMs: this.#timeouts.connectMs, idleMs };
   }
 
   #start(

@@ -1,10 +1,10 @@
 /**
  * `ip-restriction`: lets only listed client addresses pass, or keeps listed ones out.
  *
- * The address is the one after PROXY protocol and `real-ip`. Fails closed.
+ * The address is the one after PROXY protocol and `real-ip`. Fails closed. A connection of a stream route is closed.
  */
 
-import { definePlugin, Type } from "../../plugin/index.ts";
+import { definePlugin, Type, type Answer, type Exchange } from "../../plugin/index.ts";
 import { AddressSet, isAddressOrCidr } from "../../lib/address.ts";
 
 const Addresses = Type.Array(Type.String(), {
@@ -17,6 +17,7 @@ export default definePlugin({
   version: "0.1.0",
   priority: 3000,
   failsClosed: true,
+  subsystems: ["http", "stream"],
   config: Type.Object(
     {
       whitelist: Type.Optional(Addresses),
@@ -36,11 +37,10 @@ export default definePlugin({
     const { response_code: status, message } = config;
     const listed = new AddressSet(config.whitelist ?? config.blacklist ?? []);
     const passesListed = config.whitelist !== undefined;
-    return {
-      access(ctx) {
-        if (listed.has(ctx.client.address) === passesListed) return undefined;
-        return ctx.answer(status, { message });
-      },
+    const restrict = (ctx: Exchange): Answer | undefined => {
+      if (listed.has(ctx.client.address) === passesListed) return undefined;
+      return ctx.answer(status, { message });
     };
+    return { access: restrict, preread: restrict };
   },
 });

@@ -1,6 +1,8 @@
 /**
  * `limit-conn`: so many requests at the same time per key. Up to `burst` more are delayed, then refused.
  *
+ * Of a stream route it counts connections; one beyond the limit is closed.
+ *
  * A request holds its unit until its end, however it ends; exact over all workers of the node, or with a Redis over
  * all gateways. A worker that dies gives its units back; in Redis they expire after `key_ttl`. When units cannot be
  * counted (memory full, Redis away), requests get 500, or pass with `allow_degradation`.
@@ -71,6 +73,7 @@ export default definePlugin({
   version: "0.1.0",
   priority: 1003,
   perOwner: true,
+  subsystems: ["http", "stream"],
   canBeSkipped: true,
   encrypted: ENCRYPTED_FIELDS,
   config: Config,
@@ -85,6 +88,7 @@ export default definePlugin({
       settings === null ? new LocalConcurrency(config, host) : new RedisConcurrency(config, settings, host);
     return {
       access: (ctx) => limiter.access(ctx),
+      preread: (ctx) => limiter.access(ctx),
       log: (ctx) => {
         limiter.end(ctx);
       },

@@ -75,6 +75,17 @@ export class SecureConnector implements Connector {
     return socket;
   }
 
+  /** For streams: no protocol is named, and whatever the node sends comes as events. */
+  openRaw(address: string, port: number): TLSSocket {
+    const { connect } = process.getBuiltinModule("node:tls");
+    const { ALPNProtocols: _, ...options } = this.#options;
+    const place = { host: address, port, autoSelectFamily: false, allowHalfOpen: true };
+    const socket = connect({ ...options, ...place, session: this.#sessions.get(this.identity) });
+    socket.setNoDelay(true);
+    this.#keepSession(socket);
+    return socket;
+  }
+
   /** With TLS 1.2 a session comes before the peer's name was looked at, with TLS 1.3 after it, several times. */
   #keepSession(socket: TLSSocket): void {
     let early: Buffer | null = null;
