@@ -164,7 +164,7 @@ const BY_TYPE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     server_port: "Port of the listener to match",
     sni: "Server name to match",
     service_id: "A [service](services.md)",
-    protocol: "Of an application protocol on the stream",
+    protocol: "Of an application protocol on the stream; no connection of such a route is served",
     "protocol.name": "Its name",
     "protocol.superior_id": "Stream route that this one refines",
     "protocol.conf": "Its configuration",

@@ -283,7 +283,7 @@ describe("a mistake is told with its line, column and key:", () => {
       "apisix: { data_encryption: { keyring: [short-canary] } }",
       /keyring\[0\]: given a value of type string, expected a key of 16 or 32 printable characters$/,
     ],
-    ["apisix: { proxy_mode: stream }", /proxy_mode: given "stream"/],
+    ["apisix: { proxy_mode: tcp }", /proxy_mode: given "tcp"/],
     [
       "apisix: { node_listen: 9180 }",
       /deployment\.admin\.admin_listen\.port: given 127\.0\.0\.1:9180 for admin, expected a port that is free; 0\.0\.0\.0:9180 for http takes it/,

@@ -45,9 +45,8 @@ export function streamListeners(input: ResolveInput, group: string): PlacedListe
     addRange(input, all, given.addr, path, { purpose: "stream-tcp", proxyProtocol, group, stream });
   });
   section.udp?.forEach((place, i) => {
-    const stream = { tls: false, proxyProtocolToUpstream: false };
     const path = ["apisix", "stream_proxy", "udp", i];
-    addRange(input, all, place, path, { purpose: "stream-udp", proxyProtocol: false, group, stream });
+    addRange(input, all, place, path, { purpose: "stream-udp", proxyProtocol: false, group });
   });
   return all;
 }

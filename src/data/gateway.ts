@@ -21,6 +21,7 @@ import { Deadlines } from "./deadlines.ts";
 import { Explainer } from "./explain/explain.ts";
 import { HttpListeners } from "./listen/http-listeners.ts";
 import { RequestLife } from "./life.ts";
+import { StreamListeners } from "./stream/stream-listeners.ts";
 import { Certificates } from "./tls/certificates.ts";
 import type { TlsServices } from "./tls/handshake.ts";
 import { Overload } from "./overload.ts";
@@ -39,6 +40,8 @@ export interface GatewayParts {
   log: Log;
   /** Absolute, or "-"; null: no access log. */
   accessLogPath: string | null;
+  /** The same for connections of stream routes; absent: none. */
+  streamLogPath?: string | null;
   /** 48 bytes that all workers of the node have; absent: TLS sessions cannot be resumed by ticket. */
   ticketKeys?: Buffer | null;
 }
@@ -52,10 +55,12 @@ export class Gateway {
   readonly explainer: Explainer;
   readonly #deadlines = new Deadlines();
   readonly #listeners: HttpListeners;
+  readonly #streams: StreamListeners;
+  readonly #streamLog: AccessLog | null;
   readonly #overload: Overload;
   readonly #pools: ConnectionPools;
 
-  constructor({ config, slot, shared, log, accessLogPath, ticketKeys }: GatewayParts) {
+  constructor({ config, slot, shared, log, accessLogPath, streamLogPath, ticketKeys }: GatewayParts) {
     const { gauges, threads } = shared;
     this.accessLog =
       accessLogPath === null
@@ -157,10 +162,41 @@ export class Gateway {
       log,
       onRequest: (transport, head) => this.life.begin(transport, head),
     });
+    const { stream } = config;
+    this.#streamLog =
+      streamLogPath == null
+        ? null
+        : new AccessLog({ ...stream.accessLog, path: streamLogPath }, log, (lines) =>
+            gauges.add(LOG_LINES_DROPPED, lines),
+          );
+    this.#streams = new StreamListeners({
+      // Of datagrams one worker must see all; nobody else opens their ports.
+      udp: slot === 0 ? config.listeners.filter(({ purpose }) => purpose === "stream-udp") : [],
+      http: config.http,
+      services: {
+        routes: this.configuration.streams,
+        deadlines: this.#deadlines,
+        log: new LimitedLog(log),
+        accessLog: this.#streamLog,
+      },
+      realIpFrom: stream.realIpFrom.length === 0 ? null : new AddressSet(stream.realIpFrom),
+      tls: { ...tls, alpn: null },
+      count: this.#listeners.count,
+      gauges,
+      metrics: shared.metrics,
+      log,
+    });
   }
 
-  listen(handles: readonly ListenerHandle[]): Promise<number[]> {
-    return this.#listeners.listen(handles);
+  async listen(handles: readonly ListenerHandle[]): Promise<number[]> {
+    const [ports] = await Promise.all([this.#listeners.listen(handles), this.#streams.listen(handles)]);
+    return ports;
+  }
+
+  /** Files that were moved away are left, and made anew. */
+  reopenLogs(): void {
+    this.accessLog?.reopen();
+    this.#streamLog?.reopen();
   }
 
   /** One more port, opened here: for tests and tools. Resolves with the port. */
@@ -170,15 +206,17 @@ export class Gateway {
 
   /** Takes no new connection, lets requests end, closes idle connections; at the timeout, all of them. */
   async drain(timeoutMs: number): Promise<void> {
-    await this.#listeners.drain(timeoutMs);
+    await Promise.all([this.#listeners.drain(timeoutMs), this.#streams.drain(timeoutMs)]);
     await this.close();
   }
 
   async close(): Promise<void> {
     this.#listeners.close();
+    this.#streams.close();
     this.#pools.closeIdle();
     this.#overload.close();
     this.#deadlines.close();
     await this.accessLog?.close();
+    await this.#streamLog?.close();
   }
 }

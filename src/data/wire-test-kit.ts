@@ -9,7 +9,9 @@ import { connect, type Socket } from "node:net";
 import type { TestContext } from "node:test";
 import { parseStaticConfig } from "../config/load.ts";
 import { resourceTypeBySingular } from "../model/resources.ts";
+import type { StaticConfig } from "../config/static-config.ts";
 import type { PluginDefinition } from "../plugin/definition.ts";
+import type { PluginLog } from "../plugin/host.ts";
 import { PluginCatalog } from "../plugins/catalog.ts";
 import {
   ConfigurationReader,
@@ -18,11 +20,12 @@ import {
   type Kind,
 } from "../shared/configuration-bytes.ts";
 import { ACTIVE, IN_FLIGHT } from "../shared/gauge-lanes.ts";
-import { createSharedMemory, openSharedMemory } from "../shared/shared-memory.ts";
+import { createSharedMemory, openSharedMemory, type SharedMemory } from "../shared/shared-memory.ts";
 import { Configuration } from "./configuration/configuration.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { HttpExchange } from "./exchange/exchange.ts";
 import { Certificates } from "./tls/certificates.ts";
+import type { TlsServices } from "./tls/handshake.ts";
 import { RequestLife } from "./life.ts";
 import { HttpListeners } from "./listen/http-listeners.ts";
 import { AddressBook } from "./upstream/address-book.ts";
@@ -55,6 +58,11 @@ export interface Wired {
   active(): number;
   inFlight(): number;
   put(kind: Kind, id: string, resource: Record<string, unknown> | null): void;
+  /** What listeners of other protocols are made with. */
+  shared: SharedMemory;
+  log: PluginLog;
+  tls: TlsServices;
+  config: StaticConfig;
   connect(): Promise<WireClient>;
 }
 
@@ -128,14 +136,15 @@ export async function wired(t: TestContext, options: WiredOptions): Promise<Wire
       ended.push(x);
     },
   });
+  const tls = {
+    certificates,
+    deadlines,
+    timeoutMs: config.http.headerTimeoutMs,
+    helloHandlers: () => configuration.globalChain("")?.clientHello ?? null,
+    log,
+  };
   const listeners = new HttpListeners({
-    tls: {
-      certificates,
-      deadlines,
-      timeoutMs: config.http.headerTimeoutMs,
-      helloHandlers: () => configuration.globalChain("")?.clientHello ?? null,
-      log,
-    },
+    tls,
     metrics: shared.metrics,
     http: config.http,
     deadlines,
@@ -173,6 +182,10 @@ export async function wired(t: TestContext, options: WiredOptions): Promise<Wire
     active: () => gauges.of(0, ACTIVE),
     inFlight: () => gauges.of(0, IN_FLIGHT),
     put,
+    shared,
+    log,
+    tls,
+    config,
     async connect() {
       const socket = connect({ host: "127.0.0.1", port, allowHalfOpen: true });
       clients.push(socket);

@@ -16,6 +16,7 @@ import type {
   ToThread,
   WorkerToControl,
 } from "../shared/messages.ts";
+import type { AccessLogConfig } from "../config/static-config.ts";
 import { compactHeap } from "../lib/compact-heap.ts";
 import { createLog } from "../lib/log.ts";
 import { openSharedMemory } from "../shared/shared-memory.ts";
@@ -33,11 +34,13 @@ const gateway = new Gateway({
   shared,
   log,
   ticketKeys: start.ticketKeys === null ? null : Buffer.from(start.ticketKeys),
-  accessLogPath:
-    config.accessLog.path === null || config.accessLog.path === "-"
-      ? config.accessLog.path
-      : join(start.dataFolder, config.accessLog.path),
+  accessLogPath: logPath(config.accessLog),
+  streamLogPath: logPath(config.stream.accessLog),
 });
+
+function logPath({ path }: AccessLogConfig): string | null {
+  return path === null || path === "-" ? path : join(start.dataFolder, path);
+}
 
 let control: MessagePort | null = null;
 let isListening = false;
@@ -67,7 +70,7 @@ parentPort!.on("message", (message: ToThread) => {
       void drain(message.timeoutMs);
       break;
     case "reopen":
-      gateway.accessLog?.reopen();
+      gateway.reopenLogs();
       break;
   }
 });

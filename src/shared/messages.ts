@@ -4,7 +4,7 @@
  */
 
 import type { MessagePort } from "node:worker_threads";
-import type { StaticConfig } from "../config/static-config.ts";
+import type { StaticConfig, StreamListenerConfig } from "../config/static-config.ts";
 import type { DescribedRequest, Explanation, ExplanationFailure } from "./explanation.ts";
 import type { SharedBuffers } from "./shared-memory.ts";
 
@@ -31,6 +31,8 @@ export interface ListenerHandle {
   port: number;
   fd: number;
   proxyProtocol: boolean;
+  /** Of stream listeners alone. */
+  stream?: StreamListenerConfig;
 }
 
 /** Supervisor → thread. */

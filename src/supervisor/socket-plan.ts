@@ -15,7 +15,7 @@ export function groupsBySlot(config: StaticConfig): string[] {
 }
 
 export function isDataListener(listener: ListenerConfig): boolean {
-  return listener.purpose === "http" || listener.purpose === "https";
+  return listener.purpose === "http" || listener.purpose === "https" || listener.purpose === "stream-tcp";
 }
 
 /** Of the node and all its tenants. */
@@ -37,6 +37,8 @@ export function planSockets(config: StaticConfig, canBalance: boolean): SocketPl
 function socketsOf(config: StaticConfig, canBalance: boolean): SocketPlan[] {
   const groups = groupsBySlot(config);
   return config.listeners.flatMap((listener) => {
+    // One worker opens it itself: a socket of datagrams has no queue of connections to outlive anybody.
+    if (listener.purpose === "stream-udp") return [];
     if (!isDataListener(listener)) return [socketFor(listener, [CONTROL_SLOT])];
     const slots = groups.flatMap((group, slot) => (group === listener.group ? [slot] : []));
     if (!canBalance) return [socketFor(listener, slots)];
@@ -63,8 +65,8 @@ function guardFor(listener: ListenerConfig): SocketPlan {
 }
 
 function socketFor(listener: ListenerConfig, slots: number[]): SocketPlan {
-  const { purpose, address, port, proxyProtocol, group } = listener;
+  const { purpose, address, port, proxyProtocol, stream, group } = listener;
   // What a thread does with a connection is its own affair; only these make another socket necessary.
   const key = `${isDataListener(listener) ? "data" : purpose} ${address} ${port} ${slots.join(",")}`;
-  return { key, purpose, address, port, proxyProtocol, group, slots };
+  return { key, purpose, address, port, proxyProtocol, ...(stream !== undefined && { stream }), group, slots };
 }

@@ -52,9 +52,9 @@ export class TakenSockets {
   readonly #handles: { handle: RawHandle; fd: number; inode: number; isShared: boolean }[] = [];
 
   add(plan: SocketPlan, handle: RawHandle): void {
-    const { purpose, address, port, proxyProtocol } = plan;
+    const { purpose, address, port, proxyProtocol, stream } = plan;
     const { fd } = handle;
-    this.listeners.push({ purpose, address, port, fd, proxyProtocol });
+    this.listeners.push({ purpose, address, port, fd, proxyProtocol, ...(stream !== undefined && { stream }) });
     this.#handles.push({ handle, fd, inode: fstatSync(fd).ino, isShared: plan.slots.length > 1 });
   }
 

@@ -7,11 +7,12 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
 import { setTimeout } from "node:timers/promises";
-import { RealNode, ROOT, temporaryFolder, withTls } from "../promises/real-node.ts";
+import { addStreams, freePort, RealNode, ROOT, temporaryFolder, withTls } from "../promises/real-node.ts";
 import { documentationPages, examplesOf, readPage, runExamples, type Outcome } from "./examples.ts";
 
 /** In an order in which nothing is in use any more when its turn comes. */
 const TYPES = [
+  "stream_routes",
   "blocks",
   "routes",
   "services",
@@ -27,8 +28,13 @@ const TYPES = [
 ];
 
 test("every example of the documentation does what it says", async (t) => {
+  const addTls = await withTls();
+  const streamPort = await freePort();
   const node = await RealNode.start(t, {
-    change: await withTls(),
+    change(config) {
+      addTls(config);
+      addStreams(config, streamPort);
+    },
   });
   const folder = temporaryFolder(t);
   symlinkSync(node.folder, `${folder}/data`);
@@ -39,6 +45,7 @@ test("every example of the documentation does what it says", async (t) => {
     ["9090", node.port("control")],
     ["9091", node.port("metrics")],
     ["7085", node.port("status")],
+    ["9100", streamPort],
     ["8000", await fileServer(t, "8000")],
     ["8001", await fileServer(t, "8001")],
   ]);

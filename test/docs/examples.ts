@@ -113,7 +113,7 @@ export async function runExamples(
         const own = ports.get(port);
         return own === undefined ? place : `${host}:${own}`;
       })
-      .replace(/("port": )(\d+)\b/g, (place, field: string, port: string) => {
+      .replace(/("(?:server_)?port": )(\d+)\b/g, (place, field: string, port: string) => {
         const own = ports.get(port);
         return own === undefined ? place : `${field}${own}`;
       })

@@ -237,11 +237,23 @@ async function request(url: string, init: RequestInit): Promise<Reply> {
 /**
  * A second listener of the data path. It needs a port of its own: those that the system chooses for one address are one.
  */
-export async function withTls(): Promise<(config: StaticConfig) => void> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** Stream routes on this port for TCP. */
+export function addStreams(config: StaticConfig, port: number): void {
+  config.admin.streamRoutes = true;
+  const stream = { tls: false, proxyProtocolToUpstream: false };
+  config.listeners.push({ ...config.listeners[0], purpose: "stream-tcp", port, stream });
+}
+
+export async function withTls(): Promise<(config: StaticConfig) => void> {
+  const port = await freePort();
   return (config) => config.listeners.push({ ...config.listeners[0], purpose: "https", port });
 }
 

@@ -24,7 +24,7 @@ export class OwnListeners {
 
   constructor(listeners: readonly Pick<ListenerConfig, "purpose" | "port">[]) {
     for (const { purpose, port } of listeners) {
-      if (purpose !== "http" && purpose !== "https") this.#byPort.set(port, purpose);
+      if (!isTraffic(purpose)) this.#byPort.set(port, purpose);
     }
   }
 
@@ -85,4 +85,8 @@ function firstOf<T>(items: readonly T[], refusalOf: (item: T) => string | null):
     if (refusal !== null) return refusal;
   }
   return null;
+}
+
+function isTraffic(purpose: ListenerConfig["purpose"]): boolean {
+  return purpose === "http" || purpose === "https" || purpose === "stream-tcp" || purpose === "stream-udp";
 }

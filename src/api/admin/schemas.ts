@@ -5,10 +5,14 @@
 
 import { metadataSchemaOf, pluginFacts, type PluginList } from "./plugin-facts.ts";
 import { resourceTypeBySingular } from "../../model/resources.ts";
+import { runsFor } from "../../model/plugin-check.ts";
 import { checkSchema } from "../../model/schema-check.ts";
 import type { ResourceTypes } from "../../control/keys.ts";
 import { type Answer, plainText, refuse, refuseField } from "./answer.ts";
 import { lastOf, type Query } from "./reading.ts";
+
+/** What a subsystem of APISIX is in the model. */
+const USES = { http: "config", stream: "stream" } as const;
 
 /** `GET /schema/{route | service | ...}`. */
 export function schemaOf(name: string | undefined): Answer {
@@ -25,11 +29,11 @@ export function pluginsAnswer(name: string | undefined, plugins: PluginList, que
   if (subsystem !== "http" && subsystem !== "stream")
     return refuse(400, `unsupported subsystem: ${subsystem}`);
   if (lastOf(query["all"]) === "true") {
-    const all = subsystem === "http" ? plugins.list() : [];
+    const all = plugins.list().filter((plugin) => runsFor(plugin, USES[subsystem]));
     return { status: 200, body: Object.fromEntries(all.map((plugin) => [plugin.name, pluginFacts(plugin)])) };
   }
-  const plugin = name === undefined || subsystem === "stream" ? undefined : plugins.get(name);
-  if (plugin === undefined) return refuse(404, `plugin not found in subsystem ${subsystem}`);
+  const plugin = name === undefined ? undefined : plugins.get(name);
+  if (plugin === undefined || !runsFor(plugin, USES[subsystem])) return refuse(404, `plugin not found in subsystem ${subsystem}`);
   const wanted = lastOf(query["schema_type"]);
   const facts = pluginFacts(plugin);
   const schema =
@@ -45,7 +49,8 @@ export function pluginsAnswer(name: string | undefined, plugins: PluginList, que
 export function pluginNames(plugins: PluginList, query: Query): Answer {
   const subsystem = lastOf(query["subsystem"]) ?? "http";
   if (subsystem !== "http" && subsystem !== "stream") return plainText(400, "invalid subsystem passed");
-  return { status: 200, body: subsystem === "http" ? plugins.list().map((plugin) => plugin.name) : [] };
+  const all = plugins.list().filter((plugin) => runsFor(plugin, USES[subsystem]));
+  return { status: 200, body: all.map((plugin) => plugin.name) };
 }
 
 /** `POST /schema/validate/{routes | services | ...}`: the schema alone. */

@@ -9,6 +9,8 @@ import type { Drains } from "../../control/health/drains.ts";
 import { Explanations } from "../../control/explanations.ts";
 import type { Publisher } from "../../control/publish.ts";
 import type { ConfigurationState, StateEntry } from "../../control/state.ts";
+import { runsFor } from "../../model/plugin-check.ts";
+import type { PluginUse } from "../../model/resource-type.ts";
 import { RESOURCE_TYPES } from "../../model/resources.ts";
 import type { LimitCounters } from "../../shared/limit-counters.ts";
 import { monotonicMs, type Threads } from "../../shared/threads.ts";
@@ -178,8 +180,11 @@ async function listText(state: ConfigurationState, plural: string, plugins: Plug
 
 function schemas(plugins: PluginList): object {
   const main = Object.fromEntries(RESOURCE_TYPES.map((type) => [type.singular, type.schema]));
-  const http = Object.fromEntries(plugins.list().map((plugin) => [plugin.name, pluginFacts(plugin)]));
-  return { main, plugins: http, stream_plugins: {} };
+  const factsFor = (use: PluginUse): object => {
+    const fitting = plugins.list().filter((plugin) => runsFor(plugin, use));
+    return Object.fromEntries(fitting.map((plugin) => [plugin.name, pluginFacts(plugin)]));
+  };
+  return { main, plugins: factsFor("config"), stream_plugins: factsFor("stream") };
 }
 
 function workers(threads: Threads, publisher: Publisher): object {

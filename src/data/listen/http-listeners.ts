@@ -79,7 +79,12 @@ export class HttpListeners {
   }
 }
 
-function metersOf({ gauges, log, metrics }: HttpListenersOptions): ListenerMeters {
+/** What listeners count, of whatever protocol. */
+export function metersOf({
+  gauges,
+  log,
+  metrics,
+}: Pick<HttpListenersOptions, "gauges" | "log" | "metrics">): ListenerMeters {
   let handshakes: MetricFamily | null = null;
   return {
     accepted() {

@@ -159,13 +159,16 @@ export class Upstream {
   }
 
   /**
-   * A connection to `node` that carries no requests, counted as running until `finished`; with TLS, under `name`, where the
-   * scheme is tls. It is not there yet: see `RawConnection`. Throws when its TLS cannot be set up, and counts nothing then.
+   * A connection to `node` that carries no requests; with TLS, under `name`, where the scheme is tls. It is not there yet: see
+   * `RawConnection`. Throws when its TLS cannot be set up. Counted by `startedRaw`.
    */
-  connectRaw(node: UpstreamNode, name: string): RawConnection {
-    const connection = this.scheme === "tls" ? this.#openSecure(node, name) : openPlain(node.address, node.port);
+  openRaw(node: UpstreamNode, name: string): RawConnection {
+    return this.scheme === "tls" ? this.#openSecure(node, name) : openPlain(node.address, node.port);
+  }
+
+  /** Something other than a request runs on `node` until `finished`. */
+  startedRaw(node: UpstreamNode): void {
     this.#balancer!.started(node);
-    return connection;
   }
 
   #openSecure(node: UpstreamNode, name: string): RawConnection {
@@ -189,7 +192,8 @@ export class Upstream {
   ): UpstreamAttempt {
     const { pools, defaults } = this.#services;
     const timeouts = timeout == null ? this.#timeouts : overridden(timeout, defaults);
-    if (this.#secure !== null) return this.#startSecure(this.#secure, node, handler, timeouts, host);
+    if (this.#secure !== null && this.scheme === "https")
+      return this.#startSecure(this.#secure, node, handler, timeouts, host);
     if (this.scheme !== "http") {
       const detail = `upstreams with scheme ${this.scheme} are not supported yet`;
       return failing(handler, timeouts, detail);

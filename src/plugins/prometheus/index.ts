@@ -14,6 +14,7 @@ import {
   type PluginHost,
 } from "../../plugin/index.ts";
 import { Recorder } from "./recorder.ts";
+import { StreamRecorder } from "./stream-recorder.ts";
 import { DEFAULT_BUCKETS_MS, DISABLED_LABELS, type DisabledLabels } from "./metrics.ts";
 
 /** Where the page stands, on the metrics port and behind `public-api`. */
@@ -24,6 +25,7 @@ export default definePlugin({
   version: "0.2.0",
   priority: 500,
   runPolicy: "prefer_route",
+  subsystems: ["http", "stream"],
   config: Type.Object({
     prefer_name: Type.Boolean({
       default: false,
@@ -42,9 +44,11 @@ export default definePlugin({
   },
   compile(config, host) {
     const recorder = recorderFor(host, config.prefer_name);
+    let streams: StreamRecorder | null = null;
     return {
       log(ctx: Exchange) {
-        recorder.record(ctx);
+        if (ctx.stream === undefined) recorder.record(ctx);
+        else (streams ??= streamRecorderFor(host, config.prefer_name)).record(ctx, ctx.stream);
       },
     };
   },
@@ -61,6 +65,21 @@ function recorderFor(host: PluginHost<{ disabled_labels?: DisabledLabels }>, pre
     const given = host.attributes.default_buckets;
     const buckets = Array.isArray(given) ? (given as number[]) : DEFAULT_BUCKETS_MS;
     const created = new Recorder(host.metrics, buckets, prefersName, () => host.metadata()?.disabled_labels);
+    host.onRouteRemoved((routeId) => created.forgetRoute(routeId));
+    ofLane.set(prefersName, created);
+    recorder = created;
+  }
+  return recorder;
+}
+
+const streamRecorders = new WeakMap<MetricLane, Map<boolean, StreamRecorder>>();
+
+function streamRecorderFor(host: PluginHost, prefersName: boolean): StreamRecorder {
+  let ofLane = streamRecorders.get(host.metrics);
+  if (ofLane === undefined) streamRecorders.set(host.metrics, (ofLane = new Map()));
+  let recorder = ofLane.get(prefersName);
+  if (recorder === undefined) {
+    const created = new StreamRecorder(host.metrics, prefersName);
     host.onRouteRemoved((routeId) => created.forgetRoute(routeId));
     ofLane.set(prefersName, created);
     recorder = created;

@@ -16,6 +16,7 @@ export default definePlugin({
   version: "0.1.0",
   priority: 966,
   perOwner: true,
+  subsystems: ["http", "stream"],
   encrypted: ["rules.weighted_upstreams.upstream.tls.client_key"],
   config: Config,
   check(config) {
@@ -49,6 +50,7 @@ export default definePlugin({
     const setsCookie = rules.some((rule) => rule.setsCookie);
     return {
       access,
+      preread: access,
       ...(setsCookie && { responseHeaders: (ctx: Exchange) => setCookie(rules, ctx) }),
       dispose() {
         for (const rule of rules) rule.dispose();

@@ -1,0 +1,124 @@
+/**
+ * One UDP port for stream routes: tells datagrams apart by the client that they come from, each client a session.
+ *
+ * One worker of the node owns the port, so that all datagrams of a client meet the same session. Sessions count as connections
+ * of the worker, and are bounded with them: what comes from new clients beyond the bound is lost, while known ones go on. A
+ * drain ends all of them at once: nothing says when datagrams are done.
+ */
+
+import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
+import { isIPv6 } from "node:net";
+import type { ConnectionCount, ListenerMeters } from "../listen/listener.ts";
+import type { RelaySide } from "./relay.ts";
+import type { StreamServices } from "./stream-life.ts";
+import { UdpSession, type UdpSessionHost } from "./udp-session.ts";
+
+export interface UdpListenerOptions {
+  maxSessions: number;
+  services: StreamServices;
+  meters: ListenerMeters;
+  count: ConnectionCount;
+  /** "address:port" as configured; metrics and variables name it so. */
+  name: string;
+  onActive(by: 1 | -1): void;
+  onBytes(from: RelaySide, length: number): void;
+}
+
+/** Bytes that wait to be sent to clients; what comes on top is lost. */
+const MAX_QUEUED_BYTES = 4 * 1024 * 1024;
+
+export class UdpListener implements UdpSessionHost {
+  readonly #options: UdpListenerOptions;
+  readonly #address: string;
+  readonly #socket: Socket;
+  /** By "port address" of the client. */
+  readonly #sessions = new Map<string, UdpSession>();
+  #port = 0;
+  #isClosed = false;
+
+  constructor(address: string, options: UdpListenerOptions) {
+    this.#address = address;
+    this.#options = options;
+    // The worker that comes after a dead one, and the node that comes in an upgrade, bind while the other still may be.
+    this.#socket = createSocket({
+      type: isIPv6(address) ? "udp6" : "udp4",
+      reuseAddr: true,
+      ipv6Only: isIPv6(address),
+    });
+    this.#socket.on("message", this.#onMessage);
+  }
+
+  get active(): number {
+    return this.#sessions.size;
+  }
+
+  /** Resolves with the port; rejects with the system's error. */
+  async bind(port: number): Promise<number> {
+    const socket = this.#socket;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    socket.once("error", reject);
+    socket.bind({ port, address: this.#address, exclusive: true }, resolve);
+    await promise;
+    socket.off("error", reject);
+    // Later errors are of single datagrams that could not be sent.
+    socket.on("error", (fault) => this.#options.meters.fault(fault));
+    this.#port = socket.address().port;
+    return this.#port;
+  }
+
+  /** Ends everything at once. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    for (const session of this.#sessions.values()) session.destroy();
+    this.#socket.close();
+  }
+
+  readonly #onMessage = (datagram: Buffer, { address, port }: RemoteInfo): void => {
+    const known = this.#sessions.get(`${port} ${address}`);
+    if (known === undefined) this.#open(datagram, address, port);
+    else known.onDatagram(datagram);
+  };
+
+  #open(datagram: Buffer, address: string, port: number): void {
+    const { count, maxSessions, meters, name, services } = this.#options;
+    if (count.active >= maxSessions) return meters.overLimit();
+    count.active++;
+    meters.accepted();
+    const facts = {
+      serial: ++count.serial,
+      protocol: "UDP" as const,
+      listenAddress: name,
+      peerAddress: address,
+      peerPort: port,
+      serverAddress: this.#address,
+      serverPort: this.#port,
+      announced: null,
+      isAnnouncementTrusted: false,
+      tls: null,
+    };
+    const session = new UdpSession(facts, datagram, services, this);
+    this.#sessions.set(`${port} ${address}`, session);
+    this.#options.onActive(1);
+    session.begin();
+  }
+
+  reply(session: UdpSession, datagram: Buffer): void {
+    if (this.#isClosed || this.#socket.getSendQueueSize() > MAX_QUEUED_BYTES) return;
+    const { peerAddress, peerPort } = session.exchange.facts;
+    this.#socket.send(datagram, peerPort, peerAddress);
+  }
+
+  onBytes(from: RelaySide, length: number): void {
+    this.#options.onBytes(from, length);
+  }
+
+  onEnded(session: UdpSession): void {
+    const { peerAddress, peerPort } = session.exchange.facts;
+    if (!this.#sessions.delete(`${peerPort} ${peerAddress}`)) return;
+    const { count, meters, onActive } = this.#options;
+    onActive(-1);
+    count.active--;
+    meters.ended();
+  }
+}
