@@ -13,7 +13,10 @@ const Place = Type.Union([...Places], { expects: PLACE });
 const TcpListener = Type.Object(
   {
     addr: Place,
-    tls: Type.Boolean({ default: false, description: "Whether TLS ends here, with the certificates of `ssls`." }),
+    tls: Type.Boolean({
+      default: false,
+      description: "Whether TLS ends here, with the certificates of `ssls`.",
+    }),
     proxy_protocol: Type.Optional(
       Type.Boolean({ description: "Default: `apisix.proxy_protocol.enable_tcp_pp`" }),
     ),
@@ -30,12 +33,11 @@ export const streamProxySection = Type.Object(
       Type.Array(Type.Union([...Places, TcpListener]), {
         minItems: 1,
         maxItems: 1024,
-        description: "Ports for TCP: each a port, a range, `ip:port`, or an object with one of these as `addr`.",
+        description:
+          "Ports for TCP: each a port, a range, `ip:port`, or an object with one of these as `addr`.",
       }),
     ),
-    udp: Type.Optional(
-      Type.Array(Place, { minItems: 1, maxItems: 1024, description: "Ports for UDP." }),
-    ),
+    udp: Type.Optional(Type.Array(Place, { minItems: 1, maxItems: 1024, description: "Ports for UDP." })),
   },
   {
     additionalProperties: false,

@@ -65,7 +65,10 @@ function addRange(
     return;
   }
   if (all.length + range.last - range.first >= MAX_LISTENERS) {
-    addProblem(path, `given ${JSON.stringify(place)}, expected at most ${MAX_LISTENERS} stream ports together`);
+    addProblem(
+      path,
+      `given ${JSON.stringify(place)}, expected at most ${MAX_LISTENERS} stream ports together`,
+    );
     return;
   }
   for (let port = range.first; port <= range.last; port++)

@@ -68,5 +68,14 @@ function socketFor(listener: ListenerConfig, slots: number[]): SocketPlan {
   const { purpose, address, port, proxyProtocol, stream, group } = listener;
   // What a thread does with a connection is its own affair; only these make another socket necessary.
   const key = `${isDataListener(listener) ? "data" : purpose} ${address} ${port} ${slots.join(",")}`;
-  return { key, purpose, address, port, proxyProtocol, ...(stream !== undefined && { stream }), group, slots };
+  return {
+    key,
+    purpose,
+    address,
+    port,
+    proxyProtocol,
+    ...(stream !== undefined && { stream }),
+    group,
+    slots,
+  };
 }

@@ -54,7 +54,14 @@ export class TakenSockets {
   add(plan: SocketPlan, handle: RawHandle): void {
     const { purpose, address, port, proxyProtocol, stream } = plan;
     const { fd } = handle;
-    this.listeners.push({ purpose, address, port, fd, proxyProtocol, ...(stream !== undefined && { stream }) });
+    this.listeners.push({
+      purpose,
+      address,
+      port,
+      fd,
+      proxyProtocol,
+      ...(stream !== undefined && { stream }),
+    });
     this.#handles.push({ handle, fd, inode: fstatSync(fd).ino, isShared: plan.slots.length > 1 });
   }
 

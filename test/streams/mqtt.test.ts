@@ -53,7 +53,10 @@ const REFUSED: [name: string, facts: PacketFacts | Buffer][] = [
   ["another level", { level: 5, clientId: "a" }],
   ["another name", { level: 4, clientId: "a", name: "MQIsdp" }],
   ["something else", Buffer.from("GET / HTTP/1.1\r\n\r\n")],
-  ["a packet whose identifier stands beyond what is read", Buffer.from([0x10, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff])],
+  [
+    "a packet whose identifier stands beyond what is read",
+    Buffer.from([0x10, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff]),
+  ],
 ];
 
 for (const [name, facts] of REFUSED) {
@@ -76,8 +79,14 @@ for (const [name, facts] of REFUSED) {
 test("it is a plugin of stream routes alone", () => {
   const plugins = { "mqtt-proxy": { protocol_level: 4 } };
   assert.equal(checkPlugins(plugins, "stream", new PluginCatalog(null)), null);
-  assert.match(checkPlugins(plugins, "config", new PluginCatalog(null))!.message, /unknown plugin \[mqtt-proxy\]/);
-  assert.match(checkPlugins({ "key-auth": {} }, "stream", new PluginCatalog(null))!.message, /unknown plugin/);
+  assert.match(
+    checkPlugins(plugins, "config", new PluginCatalog(null))!.message,
+    /unknown plugin \[mqtt-proxy\]/,
+  );
+  assert.match(
+    checkPlugins({ "key-auth": {} }, "stream", new PluginCatalog(null))!.message,
+    /unknown plugin/,
+  );
   assert.match(
     checkPlugins({ "mqtt-proxy": {} }, "stream", new PluginCatalog(null))!.message,
     /protocol_level/,

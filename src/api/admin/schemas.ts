@@ -33,7 +33,8 @@ export function pluginsAnswer(name: string | undefined, plugins: PluginList, que
     return { status: 200, body: Object.fromEntries(all.map((plugin) => [plugin.name, pluginFacts(plugin)])) };
   }
   const plugin = name === undefined ? undefined : plugins.get(name);
-  if (plugin === undefined || !runsFor(plugin, USES[subsystem])) return refuse(404, `plugin not found in subsystem ${subsystem}`);
+  if (plugin === undefined || !runsFor(plugin, USES[subsystem]))
+    return refuse(404, `plugin not found in subsystem ${subsystem}`);
   const wanted = lastOf(query["schema_type"]);
   const facts = pluginFacts(plugin);
   const schema =

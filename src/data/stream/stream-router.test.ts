@@ -19,22 +19,47 @@ function routerOf(matchers: Partial<StreamMatcher>[]): StreamRouter<string> {
   return router;
 }
 
-const CASES: [name: string, matchers: Partial<StreamMatcher>[], facts: Partial<StreamFactsToMatch>, expected: string | null][] = [
+const CASES: [
+  name: string,
+  matchers: Partial<StreamMatcher>[],
+  facts: Partial<StreamFactsToMatch>,
+  expected: string | null,
+][] = [
   ["a route without conditions takes everything", [{}], {}, "0"],
   ["without a route there is none", [], {}, null],
   ["another port does not match", [{ server_port: 9101 }], {}, null],
   ["the port matches", [{ server_port: 9101 }, { server_port: 9100 }], {}, "1"],
   ["the older of two that match counts, with a port or without", [{}, { server_port: 9100 }], {}, "0"],
-  ["a client's address matches a range", [{ remote_addr: "10.1.0.0/16" }, { remote_addr: "10.0.0.0/16" }], {}, "1"],
+  [
+    "a client's address matches a range",
+    [{ remote_addr: "10.1.0.0/16" }, { remote_addr: "10.0.0.0/16" }],
+    {},
+    "1",
+  ],
   ["the server's address matches", [{ server_addr: "127.0.0.2" }, { server_addr: "127.0.0.1" }], {}, "1"],
   ["all conditions must hold", [{ server_port: 9100, remote_addr: "10.9.0.0/16" }], {}, null],
   ["a server name is needed where one is named", [{ sni: "a.com" }], {}, null],
-  ["a server name matches before older routes without one", [{}, { sni: "a.com" }], { serverName: "a.com" }, "1"],
-  ["an exact name comes before a wildcard", [{ sni: "*.a.com" }, { sni: "b.a.com" }], { serverName: "b.a.com" }, "1"],
+  [
+    "a server name matches before older routes without one",
+    [{}, { sni: "a.com" }],
+    { serverName: "a.com" },
+    "1",
+  ],
+  [
+    "an exact name comes before a wildcard",
+    [{ sni: "*.a.com" }, { sni: "b.a.com" }],
+    { serverName: "b.a.com" },
+    "1",
+  ],
   ["the longer wildcard comes first", [{ sni: "*.com" }, { sni: "*.a.com" }], { serverName: "b.a.com" }, "1"],
   ["a wildcard takes several labels", [{ sni: "*.a.com" }], { serverName: "c.b.a.com" }, "0"],
   ["a wildcard does not take the name itself", [{ sni: "*.a.com" }], { serverName: "a.com" }, null],
-  ["a name whose other conditions fail falls to the wildcard", [{ sni: "*.a.com" }, { sni: "b.a.com", server_port: 1 }], { serverName: "b.a.com" }, "0"],
+  [
+    "a name whose other conditions fail falls to the wildcard",
+    [{ sni: "*.a.com" }, { sni: "b.a.com", server_port: 1 }],
+    { serverName: "b.a.com" },
+    "0",
+  ],
   ["and to routes without a name", [{ sni: "b.a.com", server_port: 1 }, {}], { serverName: "b.a.com" }, "1"],
 ];
 

@@ -24,7 +24,9 @@ export interface StreamRouteSources {
   upstreamOf(id: string): UpstreamReference;
   serviceOf(
     id: string,
-  ): { readonly item: { readonly value: PublishedService }; readonly upstream: UpstreamReference | null } | undefined;
+  ):
+    | { readonly item: { readonly value: PublishedService }; readonly upstream: UpstreamReference | null }
+    | undefined;
   onRemoved(id: string): void;
 }
 

@@ -35,9 +35,11 @@ export async function streamKit(t: TestContext, options: StreamKitOptions = {}):
   const wire = await wired(t, { ...options, routes: [] });
   const deadlines = options.deadlines ?? new Deadlines();
   const ended: StreamConnectionExchange[] = [];
-  const accessLog = { write: (x: { variable(name: string): string | undefined }) => {
-    ended.push(x as StreamConnectionExchange);
-  } };
+  const accessLog = {
+    write: (x: { variable(name: string): string | undefined }) => {
+      ended.push(x as StreamConnectionExchange);
+    },
+  };
   const { realIpFrom } = options;
   const listeners = new StreamListeners({
     udp: [],

@@ -33,7 +33,10 @@ const readers = new Map<string, Reader>([
   ["upstream_bytes_sent", (x) => String(x.upstreamBytesSent)],
   ["upstream_bytes_received", (x) => String(x.upstreamBytesReceived)],
   ["upstream_connect_time", (x) => (x.connectMs === undefined ? undefined : seconds(x.connectMs))],
-  ["upstream_session_time", (x) => (x.upstreamLatencyMs === undefined ? undefined : seconds(x.upstreamLatencyMs))],
+  [
+    "upstream_session_time",
+    (x) => (x.upstreamLatencyMs === undefined ? undefined : seconds(x.upstreamLatencyMs)),
+  ],
   ["balancer_ip", (x) => x.node?.address],
   ["balancer_port", (x) => (x.node === null ? undefined : String(x.node.port))],
   ["upstream_unresolved_host", (x) => x.node?.host],

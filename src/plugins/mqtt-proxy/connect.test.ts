@@ -7,7 +7,11 @@ import { connectPacket } from "./packet-kit.ts";
 test("the client identifier of MQTT 3.1.1 and of MQTT 5.0 is read", () => {
   for (const level of [4, 5]) {
     const packet = connectPacket({ level, clientId: "sensor-7" });
-    assert.deepEqual(readConnect(packet), { protocolName: "MQTT", protocolLevel: level, clientId: "sensor-7" });
+    assert.deepEqual(readConnect(packet), {
+      protocolName: "MQTT",
+      protocolLevel: level,
+      clientId: "sensor-7",
+    });
   }
 });
 

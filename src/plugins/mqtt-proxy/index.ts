@@ -16,8 +16,13 @@ export default definePlugin({
   failsClosed: true,
   subsystems: ["stream"],
   config: Type.Object({
-    protocol_name: Type.String({ default: "MQTT", description: "Name of the protocol that clients must send" }),
-    protocol_level: Type.Integer({ description: "Level that clients must send: 4 is MQTT 3.1.1, 5 is MQTT 5.0" }),
+    protocol_name: Type.String({
+      default: "MQTT",
+      description: "Name of the protocol that clients must send",
+    }),
+    protocol_level: Type.Integer({
+      description: "Level that clients must send: 4 is MQTT 3.1.1, 5 is MQTT 5.0",
+    }),
   }),
   compile({ protocol_name: name, protocol_level: level }) {
     return {

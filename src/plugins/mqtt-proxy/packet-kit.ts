@@ -8,7 +8,12 @@ export interface PacketFacts {
   properties?: Buffer;
 }
 
-export function connectPacket({ level, clientId, name = "MQTT", properties = Buffer.alloc(0) }: PacketFacts): Buffer {
+export function connectPacket({
+  level,
+  clientId,
+  name = "MQTT",
+  properties = Buffer.alloc(0),
+}: PacketFacts): Buffer {
   const body = Buffer.concat([
     text(name),
     Buffer.from([level, 0x02, 0, 60]),
