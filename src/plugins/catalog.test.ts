@@ -106,8 +106,11 @@ function* nestedPlaces(schema: Schema, around: (value: unknown) => unknown, path
 }
 
 function refusalOf(plugin: string, config: unknown): string | null {
-  const route = { uri: "/*", plugins: { [plugin]: config }, upstream: { nodes: { "a:80": 1 } } };
-  return validateResource(resourceType("routes")!, route, { plugins: catalog }, "1")?.message ?? null;
+  const isOfStreams = catalog.get(plugin)?.subsystems?.includes("http") === false;
+  const conditions = isOfStreams ? {} : { uri: "/*" };
+  const route = { ...conditions, plugins: { [plugin]: config }, upstream: { nodes: { "a:80": 1 } } };
+  const type = resourceType(isOfStreams ? "stream_routes" : "routes")!;
+  return validateResource(type, route, { plugins: catalog }, "1")?.message ?? null;
 }
 
 function consumerRefusalOf(plugin: string, config: unknown): string | null {

@@ -32,6 +32,12 @@ export interface RawConnection {
 
 /** For streams: whatever the node sends comes as events. */
 export function openPlain(address: string, port: number): RawConnection {
-  const socket = connect({ host: address, port, noDelay: true, allowHalfOpen: true, autoSelectFamily: false });
+  const socket = connect({
+    host: address,
+    port,
+    noDelay: true,
+    allowHalfOpen: true,
+    autoSelectFamily: false,
+  });
   return { socket, readyEvent: "connect" };
 }
