@@ -94,7 +94,7 @@ export class StreamRoutes {
       { owner: `stream_route#${route.id}`, plugins: route.plugins },
     ]);
     // What nobody knows stays, and refuses: it may be a guard.
-    for (const name of [...merged.keys()]) {
+    for (const name of merged.keys()) {
       const definition = catalog.get(name);
       if (definition !== undefined && definition.subsystems?.includes("stream") !== true) merged.delete(name);
     }

@@ -44,12 +44,12 @@ test("who ended may still be answered: the client", async (t) => {
 });
 
 test("who ended may still be answered: the node", async (t) => {
-  let seen: Promise<Buffer> | null = null;
+  const seen = Promise.withResolvers<Buffer>();
   const kit = await streamKit(t);
   kit.route({
     upstream: upstream(
       await node(t, (socket) => {
-        seen = everything(socket);
+        seen.resolve(everything(socket));
         socket.end("bye");
       }),
     ),
@@ -57,7 +57,7 @@ test("who ended may still be answered: the node", async (t) => {
   const client = await kit.client();
   assert.equal(String(await everything(client)), "bye");
   client.end("still here");
-  assert.equal(String(await seen), "still here");
+  assert.equal(String(await seen.promise), "still here");
   await eventually(() => kit.ended.length === 1);
   assert.equal(kit.ended[0].stream.status, 200);
 });

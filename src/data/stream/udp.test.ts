@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { once } from "node:events";
-import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
 import { Deadlines } from "../deadlines.ts";
 import { eventually } from "../wire-test-kit.ts";
@@ -30,7 +29,7 @@ async function udpNode(t: TestContext, name: string): Promise<string> {
   socket.on("message", (datagram: Buffer, from: RemoteInfo) => {
     socket.send(`${name}:${String(datagram)}`, from.port, from.address);
   });
-  return `127.0.0.1:${(socket.address() as AddressInfo).port}`;
+  return `127.0.0.1:${socket.address().port}`;
 }
 
 async function ask(client: Socket, port: number, text: string): Promise<string> {
@@ -77,7 +76,7 @@ test("a node where nobody listens ends the session, so that the next datagram ma
   const gone = createSocket("udp4");
   gone.bind(0, "127.0.0.1");
   await once(gone, "listening");
-  const { port } = gone.address() as AddressInfo;
+  const { port } = gone.address();
   gone.close();
   kit.route({ upstream: upstream(`127.0.0.1:${port}`) });
   const client = await bound(t);
