@@ -41,14 +41,22 @@ function plansOf({ discovery, resolver }: Pick<StaticConfig, "discovery" | "reso
     );
   }
   if (consul !== null) {
-    const shown = { ...shownConsul(consul), sort_type: consul.sort, skip_services: consul.skipped };
+    const shown = {
+      ...shownConsul(consul),
+      sort_type: consul.sort,
+      ...(consul.skipped.length > 0 && { skip_services: consul.skipped }),
+    };
     plans.push({
       ...plan("consul", (findings) => new ConsulSource(consul, findings), shown),
       ...ofConsul(consul),
     });
   }
   if (consulKv !== null) {
-    const shown = { ...shownConsul(consulKv), prefix: consulKv.prefix, skip_keys: consulKv.skipped };
+    const shown = {
+      ...shownConsul(consulKv),
+      prefix: consulKv.prefix,
+      ...(consulKv.skipped.length > 0 && { skip_keys: consulKv.skipped }),
+    };
     plans.push({
       ...plan("consul_kv", (findings) => new ConsulKvSource(consulKv, findings), shown),
       ...ofConsul(consulKv),
@@ -85,11 +93,12 @@ function ofConsul({
   return { dump, defaultNode: defaultNode === null ? null : { ...defaultNode, weight } };
 }
 
-/** Without the token. */
+/** Whether there is a token, without it. */
 function shownConsul(config: ConsulDiscoveryConfig): object {
-  const { servers, timeouts, waitMs, intervalMs, waitsForChanges, weight, dump, defaultNode } = config;
+  const { servers, token, timeouts, waitMs, intervalMs, waitsForChanges, weight, dump, defaultNode } = config;
   return {
     servers,
+    token: token === "" ? "" : "(hidden)",
     timeout: { connect: timeouts.connectMs, read: timeouts.readMs, wait: waitMs / 1000 },
     fetch_interval: intervalMs / 1000,
     keepalive: waitsForChanges,
