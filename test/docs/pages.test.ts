@@ -35,7 +35,10 @@ test("every static file that a page shows is valid, and nothing in it is without
     for (const [, text] of read(page).matchAll(/^```yaml\n([^]*?)^```$/gm)) {
       const names = [...text.matchAll(/\$\{\{(\w+)\}\}/g)].map(([, name]) => name);
       const env = Object.fromEntries(names.map((name) => [name, `value-of-the-variable-${name}`]));
-      assert.deepEqual(parseStaticConfig(page, text, env).warnings, [], page);
+      // Files that a page names are the reader's.
+      const { warnings } = parseStaticConfig(page, text, env);
+      const told = warnings.filter((line) => !line.includes("cannot be read now (ENOENT)"));
+      assert.deepEqual(told, [], page);
     }
   }
 });
