@@ -217,11 +217,25 @@ function overlap(a: ListenerConfig, b: ListenerConfig): boolean {
   return a.address === b.address || a.address === any || b.address === any;
 }
 
+/** Listeners had the switch before all of them together did. */
+function enablesHttp2({ apisix }: ResolveInput["given"]): boolean {
+  if (apisix?.enable_http2 !== undefined) return apisix.enable_http2;
+  const listeners = [
+    ...(Array.isArray(apisix?.node_listen) ? apisix.node_listen : []),
+    ...(apisix?.ssl?.listen ?? []),
+  ];
+  for (const listener of listeners) {
+    if (typeof listener === "object" && listener.enable_http2 !== undefined) return listener.enable_http2;
+  }
+  return true;
+}
+
 function http({ filled, given }: ResolveInput): HttpConfig {
   const own = given.cardea?.http ?? {};
   const nginx = given.nginx_config?.http ?? {};
   const defaults = filled.cardea.http;
   return {
+    http2: enablesHttp2(given) ? { maxConcurrentStreams: defaults.http2_max_concurrent_streams } : null,
     maxHeaderBytes: defaults.max_header_size,
     maxHeaders: defaults.max_headers,
     maxTargetBytes: defaults.max_target_size,

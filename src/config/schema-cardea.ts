@@ -137,6 +137,12 @@ const http = section(
       maximum: 1_000_000_000,
       description: "Requests on one connection before it is closed.",
     }),
+    http2_max_concurrent_streams: Type.Integer({
+      default: 100,
+      minimum: 1,
+      maximum: 10_000,
+      description: "Requests at the same time on one HTTP/2 connection.",
+    }),
     max_connections_per_worker: Type.Integer({
       default: 10_620,
       minimum: 1,

@@ -25,11 +25,16 @@ import {
 import { nginxStreamSection, streamProxySection } from "./schema-stream.ts";
 import { DEFAULT_CIPHERS } from "./tls.ts";
 
+const Http2OfListener = Type.Boolean({
+  description:
+    "Older form of `apisix.enable_http2`, which goes before it: the first listener that has it decides for all.",
+});
+
 const ListenEntry = Type.Object(
   {
     ip: Type.Optional(address({ description: "Default: 0.0.0.0" })),
     port: port(),
-    enable_http2: Type.Optional(withoutEffect("HTTP/2 per listener.")),
+    enable_http2: Type.Optional(Http2OfListener),
   },
   { additionalProperties: false, expects: "{ ip, port }" },
 );
@@ -42,7 +47,7 @@ const tlsSection = section(
         {
           ip: Type.Optional(address({ description: "Default: 0.0.0.0" })),
           port: port({ default: 9443 }),
-          enable_http2: Type.Optional(withoutEffect("HTTP/2 per listener.")),
+          enable_http2: Type.Optional(Http2OfListener),
           enable_http3: Type.Optional(withoutEffect("HTTP/3.")),
         },
         { additionalProperties: false, expects: "{ ip, port }" },
@@ -205,7 +210,12 @@ const apisixSection = section(
     enable_dev_mode: Type.Boolean({ default: false, description: "One worker, whatever else is said." }),
 
     enable_reuseport: Type.Optional(withoutEffect("Listening sockets are always per worker.")),
-    enable_http2: Type.Optional(withoutEffect("HTTP/2 for clients.")),
+    enable_http2: Type.Optional(
+      Type.Boolean({
+        description:
+          "HTTP/2 for clients, on all ports for traffic: by ALPN with TLS, by prior knowledge without. Default: true",
+      }),
+    ),
     extra_lua_path: Type.Optional(withoutEffect("Lua modules.")),
     extra_lua_cpath: Type.Optional(withoutEffect("Lua modules.")),
     lua_module_hook: Type.Optional(withoutEffect("Lua modules.")),

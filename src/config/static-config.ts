@@ -78,6 +78,8 @@ export interface StreamConfig {
 }
 
 export interface HttpConfig {
+  /** Null: clients speak HTTP/1.1 only. */
+  http2: Http2Config | null;
   maxHeaderBytes: number;
   maxHeaders: number;
   maxTargetBytes: number;
@@ -111,6 +113,12 @@ export interface HttpConfig {
   shedEventLoopDelayMs: number;
   /** The same for the share of the heap limit in use; 0: never. */
   shedHeapShare: number;
+}
+
+/** HTTP/2 for clients. */
+export interface Http2Config {
+  /** Requests at the same time on one connection. */
+  maxConcurrentStreams: number;
 }
 
 export type TlsVersion = "TLSv1.1" | "TLSv1.2" | "TLSv1.3";

@@ -23,7 +23,7 @@ import { HttpListeners } from "./listen/http-listeners.ts";
 import { RequestLife } from "./life.ts";
 import { StreamListeners } from "./stream/stream-listeners.ts";
 import { Certificates } from "./tls/certificates.ts";
-import type { TlsServices } from "./tls/handshake.ts";
+import { HTTP_2_AND_1_1, type TlsServices } from "./tls/handshake.ts";
 import { Overload } from "./overload.ts";
 import { AddressBook } from "./upstream/address-book.ts";
 import { ConnectionPools } from "./upstream/pool.ts";
@@ -150,6 +150,7 @@ export class Gateway {
       certificates,
       deadlines: this.#deadlines,
       timeoutMs: config.http.headerTimeoutMs,
+      ...(config.http.http2 !== null && { alpn: HTTP_2_AND_1_1 }),
       helloHandlers: () => this.configuration.globalChain("")?.clientHello ?? null,
       log: new LimitedLog(log),
     };

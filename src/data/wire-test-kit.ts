@@ -25,7 +25,7 @@ import { Configuration } from "./configuration/configuration.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { HttpExchange } from "./exchange/exchange.ts";
 import { Certificates } from "./tls/certificates.ts";
-import type { TlsServices } from "./tls/handshake.ts";
+import { HTTP_2_AND_1_1, type TlsServices } from "./tls/handshake.ts";
 import { RequestLife } from "./life.ts";
 import { HttpListeners } from "./listen/http-listeners.ts";
 import { AddressBook } from "./upstream/address-book.ts";
@@ -140,6 +140,7 @@ export async function wired(t: TestContext, options: WiredOptions): Promise<Wire
     certificates,
     deadlines,
     timeoutMs: config.http.headerTimeoutMs,
+    ...(config.http.http2 !== null && { alpn: HTTP_2_AND_1_1 }),
     helloHandlers: () => configuration.globalChain("")?.clientHello ?? null,
     log,
   };

@@ -10,6 +10,7 @@ import type { ClientHandler, ClientTransport, RequestHead } from "../../src/data
 import { HeaderList } from "../../src/lib/headers.ts";
 
 export const HTTP_CONFIG: HttpConfig = {
+  http2: { maxConcurrentStreams: 100 },
   maxHeaderBytes: 32 * 1024,
   maxHeaders: 100,
   maxTargetBytes: 8 * 1024,
@@ -139,7 +140,6 @@ export async function echoListener(options: EchoOptions = {}): Promise<EchoListe
     count,
     proxyProtocol: options.proxyProtocol ?? false,
     tls: null,
-    onHttp2: null,
   });
   const port = await listener.listen({ host: "127.0.0.1", port: 0 });
   return { port, listener, deadlines, seen, aborts, refused, count };

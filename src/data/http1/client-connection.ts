@@ -386,10 +386,11 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
 
   readonly #onHandedOverClose = (): void => this.#host.onClosed(this);
 
-  #handOver(next: (socket: Socket, rest: Buffer) => void, rest: Buffer): void {
+  #handOver(next: NonNullable<ConnectionHost["onHttp2"]>, rest: Buffer): void {
     this.#letGo();
+    // The next owner first: at no time does nobody count the connection.
+    next(this.#socket, rest, this);
     this.#host.onClosed(this);
-    next(this.#socket, rest);
   }
 
   #letGo(): void {

@@ -24,7 +24,7 @@ import { HeadParser, NEED_MORE } from "./head-parser.ts";
 import { authorityOf, splitAbsoluteTarget } from "./request-target.ts";
 import { applyUnderscorePolicy, type UnderscorePolicy } from "./underscores.ts";
 
-const MAX_METHOD_BYTES = 32;
+export const MAX_METHOD_BYTES = 32;
 /** An empty line, method, two spaces, version and line end beside the target. */
 const START_LINE_REST_BYTES = 2 + MAX_METHOD_BYTES + 12;
 
@@ -260,7 +260,7 @@ function methodAt(text: string, from: number, to: number): string {
   return text.slice(from, to);
 }
 
-function isBodyUnusual(method: string): boolean {
+export function isBodyUnusual(method: string): boolean {
   return method === "GET" || method === "HEAD" || method === "DELETE";
 }
 

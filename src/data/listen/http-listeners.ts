@@ -56,7 +56,6 @@ export class HttpListeners {
       tls: isSecure ? tls : null,
       meters: this.#meters,
       count: this.count,
-      onHttp2: null,
     });
     this.#listeners.push(listener);
     return listener.listen(target);

@@ -4,7 +4,7 @@
  *
  * Promises: gauges are exact (`accepted` once and `ended` once per connection); `drain` stops accepting, ends
  * idle connections and resolves when the last one has ended. With `tls` a handshake comes between the PROXY header
- * and the engine; HTTP/2 with prior knowledge goes to `ConnectionHost.onHttp2`.
+ * and the engine. HTTP/2 is spoken where ALPN chose it, and where a connection begins with its preface.
  */
 
 import { createServer, type Server, type Socket } from "node:net";
@@ -12,7 +12,8 @@ import type { RequestListener } from "../transport.ts";
 import type { Deadlines } from "../deadlines.ts";
 import type { HttpConfig } from "../../config/static-config.ts";
 import { Http1ClientConnection } from "../http1/client-connection.ts";
-import type { ConnectionHost } from "../http1/connection-host.ts";
+import type { ConnectionFacts, ConnectionHost, OpenConnection } from "../http1/connection-host.ts";
+import { Http2ClientConnection } from "../http2/client-connection.ts";
 import type { ProtocolError } from "../http1/errors.ts";
 import { Handshake, type HandshakeFailure, type HandshakeHost, type TlsServices } from "../tls/handshake.ts";
 import type { TlsConnection } from "../tls/tls-connection.ts";
@@ -52,7 +53,6 @@ export interface ListenerOptions {
   proxyProtocol: boolean;
   /** Null: cleartext. */
   tls: TlsServices | null;
-  onHttp2: ((socket: Socket, rest: Buffer) => void) | null;
 }
 
 const BACKLOG = 4096;
@@ -61,14 +61,14 @@ export class Listener implements ConnectionHost, HandshakeHost {
   readonly http: HttpConfig;
   readonly deadlines: Deadlines;
   readonly onRequest: RequestListener;
-  readonly onHttp2: ((socket: Socket, rest: Buffer) => void) | null;
+  readonly onHttp2: ConnectionHost["onHttp2"];
   readonly #meters: ListenerMeters;
   readonly #count: ConnectionCount;
   readonly #proxyProtocol: boolean;
   readonly #tls: TlsServices | null;
   readonly #handshakes = new Set<Handshake>();
   readonly #server: Server;
-  readonly #connections = new Set<Http1ClientConnection>();
+  readonly #connections = new Set<OpenConnection>();
   #waiting = 0;
   #drained: (() => void) | null = null;
 
@@ -76,7 +76,7 @@ export class Listener implements ConnectionHost, HandshakeHost {
     this.http = options.http;
     this.deadlines = options.deadlines;
     this.onRequest = options.onRequest;
-    this.onHttp2 = options.onHttp2;
+    this.onHttp2 = options.http.http2 === null ? null : this.#takeOver;
     this.#meters = options.meters;
     this.#count = options.count;
     this.#proxyProtocol = options.proxyProtocol;
@@ -179,7 +179,10 @@ export class Listener implements ConnectionHost, HandshakeHost {
   onSecure(handshake: Handshake, socket: Socket, tls: TlsConnection): void {
     this.#meters.handshake(null);
     this.#handshakes.delete(handshake);
-    this.#speak(socket, handshake.peer.proxyProtocolAddress, tls, null);
+    const { proxyProtocolAddress } = handshake.peer;
+    if (tls.applicationProtocol !== "h2") this.#speak(socket, proxyProtocolAddress, tls, null);
+    else
+      this.#speakHttp2(socket, { serial: ++this.#count.serial, scheme: "https", tls, proxyProtocolAddress });
   }
 
   onFailed(handshake: Handshake, failure: HandshakeFailure): void {
@@ -205,6 +208,18 @@ export class Listener implements ConnectionHost, HandshakeHost {
     if (!this.#server.listening) connection.drain();
   }
 
+  readonly #takeOver = (socket: Socket, rest: Buffer, from: OpenConnection & ConnectionFacts): void => {
+    this.#connections.delete(from);
+    socket.unshift(rest);
+    this.#speakHttp2(socket, from);
+  };
+
+  #speakHttp2(socket: Socket, facts: ConnectionFacts): void {
+    const connection = new Http2ClientConnection(socket, this, this.http.http2!, facts);
+    this.#connections.add(connection);
+    if (!this.#server.listening) connection.drain();
+  }
+
   onRefused(error: ProtocolError): void {
     this.#meters.requestRefused(error);
   }
@@ -213,7 +228,7 @@ export class Listener implements ConnectionHost, HandshakeHost {
     this.#meters.fault(fault);
   }
 
-  onClosed(connection: Http1ClientConnection): void {
+  onClosed(connection: OpenConnection): void {
     if (this.#connections.delete(connection)) this.#ended();
   }
 

@@ -23,6 +23,8 @@ import { TlsConnection } from "./tls-connection.ts";
 
 /** Protocols that clients may choose here, as they stand on the wire (RFC 7301 3.1). */
 const HTTP_1_1 = Buffer.from("\x08http/1.1", "latin1");
+/** The best first: the server's order decides. */
+export const HTTP_2_AND_1_1 = Buffer.from("\x02h2\x08http/1.1", "latin1");
 
 /** What a handshake may still take while its listener drains. */
 const DRAIN_MS = 1000;

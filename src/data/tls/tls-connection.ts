@@ -22,6 +22,8 @@ export class TlsConnection {
   readonly tags: ReadonlyMap<string, string> | null;
   protocol = "";
   cipher = "";
+  /** What ALPN chose ("h2", "http/1.1"); "" when the client offered nothing. */
+  applicationProtocol = "";
   isResumed = false;
   /** What the client showed; null: nothing, or it was not asked. */
   peer: X509Certificate | null = null;
@@ -51,6 +53,7 @@ export class TlsConnection {
     this.protocol = socket.getProtocol() ?? "";
     this.cipher = socket.getCipher()?.name ?? "";
     this.isResumed = socket.isSessionReused();
+    if (typeof socket.alpnProtocol === "string") this.applicationProtocol = socket.alpnProtocol;
     const { mutual } = this.certificate;
     if (mutual === null) return;
     this.peer = socket.getPeerX509Certificate() ?? null;

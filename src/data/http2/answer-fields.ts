@@ -1,0 +1,46 @@
+/**
+ * Header and trailer sections as `node:http2` takes them: one flat list of names and values, in order.
+ *
+ * Promises, as the serialiser of HTTP/1.1: what plugins put into a list cannot split a message (`InvalidFieldError`,
+ * nothing is written), names are lower case, and no field of a connection goes out (RFC 9113 8.2.2).
+ */
+
+import type { HeaderList } from "../../lib/headers.ts";
+import { isAll, TOKEN, VALUE } from "../http1/characters.ts";
+import { InvalidFieldError } from "../http1/errors.ts";
+import { isConnectionField } from "./head.ts";
+
+/** `length`: value of content-length; -1: there is none. */
+export function headFields(status: number, headers: HeaderList, length: number): string[] {
+  const fields = [":status", String(status)];
+  append(fields, headers);
+  if (length >= 0) fields.push("content-length", String(length));
+  return fields;
+}
+
+export function trailerFields(trailers: HeaderList): string[] {
+  const fields: string[] = [];
+  append(fields, trailers);
+  return fields;
+}
+
+/** Bytes of the section as HTTP/1.1 would write it: what `$bytes_sent` counts, since HPACK's are not told. */
+export function fieldBytes(fields: readonly string[]): number {
+  let bytes = 0;
+  for (let i = 0; i < fields.length; i += 2) bytes += fields[i].length + fields[i + 1].length + 4;
+  return bytes;
+}
+
+function append(fields: string[], { names, values, isChecked }: HeaderList): void {
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i];
+    if (name === "content-length" || name === "te" || isConnectionField(name)) continue;
+    const value = values[i];
+    if (!isChecked) {
+      // A leading colon is no token: nobody makes a pseudo-header.
+      if (name === "" || !isAll(name, TOKEN)) throw new InvalidFieldError(name, "name", name);
+      if (!isAll(value, VALUE)) throw new InvalidFieldError(name, "value", value);
+    }
+    fields.push(name, value);
+  }
+}

@@ -1,0 +1,224 @@
+/**
+ * One HTTP/2 connection of a client, over a session of `node:http2`: takes its requests, bounds what it may do,
+ * and decides when it ends.
+ *
+ * Promises: the same requests reach the exchange as over HTTP/1.1, each as a stream of its own; what a client can send
+ * for nothing (resets, pings, settings, empty frames, endless header blocks) is bounded, and beyond it the connection
+ * ends; every wait has a deadline; a drain says GOAWAY and lets what runs finish.
+ * Leaves to nghttp2 the framing, HPACK and flow control, to `Http2ClientTransport` one request and its answer.
+ */
+
+import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
+import type { Socket } from "node:net";
+import type { Http2Config, HttpConfig } from "../../config/static-config.ts";
+import { type Deadlined, type Deadlines, NEVER } from "../deadlines.ts";
+import type { ConnectionFacts, ConnectionHost, OpenConnection } from "../http1/connection-host.ts";
+import { ERRORS, type ProtocolError } from "../http1/errors.ts";
+import type { TlsConnection } from "../tls/tls-connection.ts";
+import type { RequestHead } from "../transport.ts";
+import { Http2ClientTransport, NO_ERROR, type StreamOwner } from "./client-transport.ts";
+import { errorFields, errorText } from "./error-answer.ts";
+import { FrameBudget } from "./frame-budget.ts";
+import { isProtocolError, readHead } from "./head.ts";
+
+/** RFC 9113 section 7. */
+const ENHANCE_YOUR_CALM = 11;
+/** Flag of the frame that ends a stream. */
+const END_STREAM = 1;
+
+/** Requests that a client may break off: a browser drops a page full of pictures at once, but not for ever. */
+const BREAK_BURST = 200;
+const BREAKS_PER_SECOND = 33;
+/** PING and SETTINGS, each of which is answered. */
+const CONTROL_BURST = 100;
+const CONTROLS_PER_SECOND = 10;
+
+/** What clients may send ahead: on one stream, and on all of a connection together. */
+const STREAM_WINDOW_BYTES = 64 * 1024;
+const CONNECTION_WINDOW_BYTES = 1024 * 1024;
+
+/** Size of a header list counts so much more for each field than ours does (RFC 9113 10.5.1). */
+const FIELD_OVERHEAD_BYTES = 32;
+/** Cookies come in crumbs and count as one field afterwards. */
+const PAIRS_PER_FIELD = 2;
+const PSEUDO_FIELDS = 8;
+
+/** How long we wait for a client to close after the last answer. */
+const LINGER_MS = 5000;
+
+export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadlined {
+  deadline = NEVER;
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly localAddress: string;
+  readonly localPort: number;
+  readonly proxyProtocolAddress: string | null;
+  readonly scheme: "http" | "https";
+  readonly tls: TlsConnection | null;
+  readonly serial: number;
+  readonly http: HttpConfig;
+  readonly deadlines: Deadlines;
+  requests = 0;
+  readonly #host: ConnectionHost;
+  readonly #socket: Socket;
+  readonly #session: ServerHttp2Session;
+  readonly #breaks: FrameBudget;
+  readonly #controls: FrameBudget;
+  #streams = 0;
+  #isClosing = false;
+
+  /** Bytes that were read already stand in the socket again (`unshift`). */
+  constructor(socket: Socket, host: ConnectionHost, limits: Http2Config, facts: ConnectionFacts) {
+    const { http, deadlines } = host;
+    this.#host = host;
+    this.#socket = socket;
+    this.http = http;
+    this.deadlines = deadlines;
+    this.remoteAddress = socket.remoteAddress ?? "";
+    this.remotePort = socket.remotePort ?? 0;
+    this.localAddress = socket.localAddress ?? "";
+    this.localPort = socket.localPort ?? 0;
+    this.proxyProtocolAddress = facts.proxyProtocolAddress ?? this.remoteAddress;
+    this.scheme = facts.scheme;
+    this.tls = facts.tls;
+    this.serial = facts.serial;
+    const now = deadlines.now();
+    this.#breaks = new FrameBudget(BREAK_BURST, BREAKS_PER_SECOND, now);
+    this.#controls = new FrameBudget(CONTROL_BURST, CONTROLS_PER_SECOND, now);
+    socket.on("error", ignore);
+    socket.on("close", this.#onClose);
+    socket.on("end", this.#onEnd);
+    const session = process.getBuiltinModule("node:http2").performServerHandshake(socket, {
+      settings: {
+        enablePush: false,
+        maxConcurrentStreams: limits.maxConcurrentStreams,
+        initialWindowSize: STREAM_WINDOW_BYTES,
+        maxHeaderListSize: http.maxHeaderBytes + FIELD_OVERHEAD_BYTES * (http.maxHeaders + PSEUDO_FIELDS),
+      },
+      maxHeaderListPairs: http.maxHeaders * PAIRS_PER_FIELD + PSEUDO_FIELDS,
+      maxSessionRejectedStreams: limits.maxConcurrentStreams,
+      maxSessionInvalidFrames: CONTROL_BURST,
+      streamResetBurst: BREAK_BURST,
+      streamResetRate: BREAKS_PER_SECOND,
+      // What upstreams repeat is passed on as it is.
+      strictSingleValueFields: false,
+    });
+    this.#session = session;
+    session.on("error", ignore);
+    session.on("frameError", ignore);
+    session.on("stream", this.#onStream);
+    session.on("ping", this.#onControl);
+    session.on("remoteSettings", this.#onControl);
+    session.on("close", this.#onSessionClose);
+    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    deadlines.add(this);
+    this.#awaitRequest();
+  }
+
+  /** Says GOAWAY: what runs finishes, what comes later goes to another connection. */
+  drain(): void {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    this.#session.close();
+    if (this.#streams === 0) this.deadline = this.deadlines.now() + LINGER_MS;
+  }
+
+  destroy(): void {
+    this.#session.destroy();
+    this.#socket.destroy();
+  }
+
+  onFault(fault: unknown): void {
+    this.#host.onFault(fault);
+  }
+
+  readonly #onStream = (
+    stream: ServerHttp2Stream,
+    _headers: unknown,
+    flags: number,
+    fields?: readonly string[],
+  ): void => {
+    stream.on("error", ignore);
+    // Reset before it was looked at: nghttp2 counts these.
+    if (stream.destroyed || stream.closed) return;
+    this.#streams++;
+    this.deadline = NEVER;
+    const hasEnded = (flags & END_STREAM) !== 0;
+    // Nothing is to come, but an unread end would keep the stream.
+    if (hasEnded) stream.resume();
+    const head = readHead(fields!, hasEnded, this.http);
+    if (isProtocolError(head)) this.#refuse(stream, head, hasEnded);
+    else if (this.http.maxBodyBytes > 0 && head.bodyLength > this.http.maxBodyBytes)
+      this.#refuse(stream, ERRORS.bodyTooLarge, hasEnded);
+    else this.#begin(stream, head);
+  };
+
+  #begin(stream: ServerHttp2Stream, head: RequestHead): void {
+    this.requests++;
+    const transport = new Http2ClientTransport(this, stream, head);
+    try {
+      transport.begin(this.#host.onRequest(transport, head));
+    } catch (fault) {
+      this.#host.onFault(fault);
+      transport.fail(ERRORS.internal);
+    }
+    if (this.requests >= this.http.maxRequestsPerConnection) this.drain();
+  }
+
+  #refuse(stream: ServerHttp2Stream, error: ProtocolError, hasEnded: boolean): void {
+    this.#host.onRefused(error);
+    stream.on("close", this.#onRefusedClose);
+    stream.respond(errorFields(error));
+    stream.end(errorText(error));
+    if (!hasEnded) stream.close(NO_ERROR);
+  }
+
+  readonly #onRefusedClose = (): void => this.streamClosed();
+
+  streamClosed(): void {
+    if (--this.#streams > 0) return;
+    if (this.#isClosing) this.deadline = this.deadlines.now() + LINGER_MS;
+    else this.#awaitRequest();
+  }
+
+  requestBroken(): void {
+    if (!this.#breaks.take(this.deadlines.now())) this.#calm();
+  }
+
+  readonly #onControl = (): void => {
+    if (!this.#controls.take(this.deadlines.now())) this.#calm();
+  };
+
+  /** It does too much for nothing: the connection ends at once, with the reason. */
+  #calm(): void {
+    if (this.#session.destroyed) return;
+    this.#isClosing = true;
+    this.deadline = this.deadlines.now() + LINGER_MS;
+    this.#session.destroy(undefined, ENHANCE_YOUR_CALM);
+  }
+
+  /** Who ends its side has left, as nginx sees it: what runs for it is broken off. */
+  readonly #onEnd = (): void => this.destroy();
+
+  readonly #onSessionClose = (): void => this.#socket.destroySoon();
+
+  readonly #onClose = (): void => {
+    this.deadline = NEVER;
+    this.deadlines.delete(this);
+    this.#host.onClosed(this);
+  };
+
+  #awaitRequest(): void {
+    this.deadline = this.deadlines.now() + this.http.idleTimeoutMs;
+  }
+
+  onDeadline(): void {
+    if (this.#isClosing) this.destroy();
+    else this.drain();
+  }
+}
+
+/** "close" follows; what the error was changes nothing for a client that is gone. */
+function ignore(): void {
+  // Nothing to do.
+}

@@ -1,0 +1,432 @@
+/**
+ * One request on an HTTP/2 connection of a client: the `ClientTransport` over one stream of `node:http2`.
+ *
+ * Promises: an answer has the length that its head announced, or the stream is reset; a body that its client did not
+ * complete never looks complete; after the end of the answer, or of the stream, every call does nothing.
+ * Leaves to `Http2ClientConnection`: which requests are taken, and the fate of the connection.
+ */
+
+import type { ServerHttp2Stream } from "node:http2";
+import type { Socket } from "node:net";
+import type { HttpConfig } from "../../config/static-config.ts";
+import type { HeaderList } from "../../lib/headers.ts";
+import { type Deadlined, type Deadlines, NEVER } from "../deadlines.ts";
+import { BodyPace } from "../http1/body-pace.ts";
+import { abortReason, ERRORS, type ProtocolError } from "../http1/errors.ts";
+import { WriteWatch } from "../http1/write-watch.ts";
+import {
+  type ClientConnection,
+  type ClientHandler,
+  type ClientTransport,
+  type RequestHead,
+  UNKNOWN_LENGTH,
+} from "../transport.ts";
+import { fieldBytes, headFields, trailerFields } from "./answer-fields.ts";
+import { errorFields, errorText } from "./error-answer.ts";
+import { isProtocolError, readTrailers } from "./head.ts";
+
+/** RFC 9113 section 7. */
+export const NO_ERROR = 0;
+export const INTERNAL_ERROR = 2;
+export const CANCEL = 8;
+
+/** Progress of a slow reader is seen by the piece. */
+const PIECE_BYTES = 64 * 1024;
+
+const EMPTY_SECTION: readonly string[] = [];
+
+/** What a transport needs of its connection. */
+export interface StreamOwner extends ClientConnection {
+  readonly http: HttpConfig;
+  readonly deadlines: Deadlines;
+  onFault(fault: unknown): void;
+  /** The client, or its faults, ended a request that was under way. */
+  requestBroken(): void;
+  streamClosed(): void;
+}
+
+/** The listeners below are shared by all streams: none is built per request. */
+const TRANSPORT = Symbol("transport");
+
+type BoundStream = ServerHttp2Stream & { [TRANSPORT]: Http2ClientTransport };
+
+export class Http2ClientTransport implements ClientTransport, Deadlined {
+  deadline = NEVER;
+  readonly connection: StreamOwner;
+  bytesSent = 0;
+  bodyBytesSent = 0;
+  bytesReceived: number;
+  /** Null until the request listener has returned it. */
+  handler: ClientHandler | null = null;
+  /** The answer is not complete and the stream stands. */
+  isOpen = true;
+  readonly #stream: BoundStream;
+  readonly #method: string;
+  readonly #bodyLength: number;
+  readonly #expectsContinue: boolean;
+  readonly #pace = new BodyPace();
+  readonly #writes: WriteWatch;
+  #readDeadline = NEVER;
+  #isBodyWanted = false;
+  #isBodyComplete: boolean;
+  #bodyBytes = 0;
+  #trailers: HeaderList | null = null;
+  #isHeadWritten = false;
+  /** Of the answer's body: what is missing, `UNKNOWN_LENGTH`, or 0 where none follows. */
+  #left = 0;
+  #hasTrailerSection = false;
+  #answerTrailers: readonly string[] = EMPTY_SECTION;
+  #isWatched = false;
+
+  constructor(connection: StreamOwner, stream: ServerHttp2Stream, head: RequestHead) {
+    this.connection = connection;
+    this.#stream = stream as BoundStream;
+    this.#stream[TRANSPORT] = this;
+    this.#method = head.method;
+    this.#bodyLength = head.bodyLength;
+    this.#isBodyComplete = head.bodyLength === 0;
+    this.#expectsContinue = head.expectsContinue;
+    this.bytesReceived = head.headBytes;
+    this.#writes = new WriteWatch(connection.http.sendTimeoutMs);
+    stream.on("aborted", onAborted);
+    stream.on("close", onClose);
+    stream.on("drain", onDrain);
+  }
+
+  /** The request listener has returned. */
+  begin(handler: ClientHandler): void {
+    this.handler = handler;
+    if (this.#isBodyWanted) this.#startBody();
+  }
+
+  // ---------------------------------------------------------------- the request's body
+
+  readBody(): void {
+    if (!this.isOpen || this.#isBodyWanted) return;
+    this.#isBodyWanted = true;
+    if (this.handler !== null) this.#startBody();
+  }
+
+  #startBody(): void {
+    if (!this.isOpen) return;
+    if (this.#bodyLength === 0) {
+      this.#tell(onEmptyBody, null);
+      return;
+    }
+    const stream = this.#stream;
+    if (this.#expectsContinue && !this.#isHeadWritten) stream.additionalHeaders({ ":status": 100 });
+    const now = this.connection.deadlines.now();
+    this.#pace.begin(now);
+    this.#readDeadline = this.#pace.nextCheckMs(now, this.connection.http);
+    this.#watch();
+    stream.on("trailers", onTrailers);
+    stream.on("end", onEnd);
+    stream.on("data", onData);
+  }
+
+  resumeBody(): void {
+    if (!this.isOpen || !this.#isBodyWanted || this.#isBodyComplete) return;
+    this.#pace.resume(this.connection.deadlines.now());
+    this.#stream.resume();
+  }
+
+  onData(chunk: Buffer): void {
+    if (!this.isOpen) return;
+    this.bytesReceived += chunk.length;
+    this.#bodyBytes += chunk.length;
+    const { maxBodyBytes } = this.connection.http;
+    if (maxBodyBytes > 0 && this.#bodyBytes > maxBodyBytes) {
+      this.fail(ERRORS.bodyTooLarge);
+      return;
+    }
+    this.#pace.received(chunk.length, this.connection.deadlines.now());
+    this.#tell(onChunk, chunk);
+  }
+
+  onTrailers(fields: readonly string[]): void {
+    if (!this.isOpen) return;
+    const trailers = readTrailers(fields, this.connection.http);
+    if (trailers !== null && isProtocolError(trailers)) this.fail(trailers);
+    else this.#trailers = trailers;
+  }
+
+  /** Also comes after a reset, when it means nothing. */
+  onEnd(): void {
+    if (!this.isOpen || this.#isBodyComplete || this.#stream.aborted) return;
+    if (this.#bodyLength !== UNKNOWN_LENGTH && this.#bodyBytes !== this.#bodyLength) {
+      this.fail(ERRORS.truncated);
+      return;
+    }
+    this.#isBodyComplete = true;
+    this.#readDeadline = NEVER;
+    this.#arm();
+    this.#tell(onBodyEnd, null);
+  }
+
+  /** An exchange that throws ends here; the connection and the worker go on. */
+  #tell(what: (transport: Http2ClientTransport, chunk: Buffer | null) => void, chunk: Buffer | null): void {
+    try {
+      what(this, chunk);
+    } catch (fault) {
+      this.connection.onFault(fault);
+      this.fail(ERRORS.internal);
+    }
+  }
+
+  /** `handler.onBody`, and no more until it asks. */
+  give(chunk: Buffer): void {
+    if (this.handler!.onBody(chunk)) return;
+    this.#stream.pause();
+    this.#pace.pause(this.connection.deadlines.now());
+  }
+
+  giveEnd(): void {
+    this.handler!.onEnd(this.#trailers);
+  }
+
+  /** Nothing certain follows on this stream: says so to the client, if it can be said, and to the exchange. */
+  fail(error: ProtocolError): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    if (this.#isHeadWritten || this.#stream.closed) this.#reset(INTERNAL_ERROR);
+    else {
+      this.#stream.respond(errorFields(error));
+      this.#stream.end(errorText(error));
+      this.#letGo();
+    }
+    this.handler?.onAbort(abortReason(error));
+  }
+
+  // ---------------------------------------------------------------- the answer
+
+  writeInformational(status: number, headers: HeaderList): void {
+    if (!this.isOpen || this.#isHeadWritten || this.#stream.closed) return;
+    const fields = headFields(status, headers, -1);
+    this.bytesSent += fieldBytes(fields);
+    this.#stream.additionalHeaders(asObject(fields));
+  }
+
+  /** HTTP/2 has no reason phrases. */
+  writeHead(
+    status: number,
+    _reason: string,
+    headers: HeaderList,
+    bodyLength: number,
+    keepLength: number | null,
+  ): void {
+    if (!this.isOpen || this.#isHeadWritten) return;
+    const mayHaveBody = this.#method !== "HEAD" && status !== 204 && status !== 205 && status !== 304;
+    let length = -1;
+    if (this.#method === "HEAD" || status === 304) length = keepLength ?? -1;
+    else if (mayHaveBody && bodyLength !== UNKNOWN_LENGTH) length = bodyLength;
+    const fields = headFields(status, headers, length);
+    this.#left = mayHaveBody ? bodyLength : 0;
+    this.#hasTrailerSection = this.#left === UNKNOWN_LENGTH;
+    const stream = this.#stream;
+    // Its end is told in a moment.
+    if (stream.closed || stream.destroyed) return;
+    stream.respond(fields, {
+      endStream: this.#left === 0,
+      waitForTrailers: this.#hasTrailerSection,
+    });
+    if (this.#hasTrailerSection) stream.on("wantTrailers", onWantTrailers);
+    this.#isHeadWritten = true;
+    this.bytesSent += fieldBytes(fields);
+  }
+
+  writeBody(chunk: Buffer): boolean {
+    if (!this.isOpen || !this.#isHeadWritten || chunk.length === 0 || this.#left === 0) return true;
+    if (this.#left !== UNKNOWN_LENGTH) {
+      if (chunk.length > this.#left) {
+        this.abort();
+        return true;
+      }
+      this.#left -= chunk.length;
+    }
+    // The lender takes it back before it is sent.
+    return this.#write(Buffer.from(chunk));
+  }
+
+  #write(bytes: Buffer): boolean {
+    this.bodyBytesSent += bytes.length;
+    this.bytesSent += bytes.length;
+    if (this.#stream.write(bytes)) return true;
+    this.#watchWrites();
+    return false;
+  }
+
+  writeEnd(trailers: HeaderList | null): void {
+    if (!this.isOpen || !this.#isHeadWritten) return;
+    if (this.#left > 0) {
+      this.abort();
+      return;
+    }
+    if (this.#hasTrailerSection && trailers !== null) {
+      this.#answerTrailers = trailerFields(trailers);
+      this.bytesSent += fieldBytes(this.#answerTrailers);
+    }
+    this.#finish();
+  }
+
+  writeAnswer(status: number, reason: string, headers: HeaderList, body: Buffer | string): void {
+    if (!this.isOpen || this.#isHeadWritten) return;
+    const bytes = typeof body === "string" ? Buffer.from(body) : body;
+    this.writeHead(status, reason, headers, bytes.length, bytes.length);
+    if (!this.#isHeadWritten) return;
+    if (this.#left > 0) {
+      this.#left = 0;
+      for (let at = 0; at < bytes.length; at += PIECE_BYTES)
+        this.#write(bytes.subarray(at, at + PIECE_BYTES));
+    }
+    this.#finish();
+  }
+
+  #finish(): void {
+    this.isOpen = false;
+    this.#stream.end();
+    this.#letGo();
+  }
+
+  onWantTrailers(): void {
+    const stream = this.#stream;
+    if (stream.destroyed) return;
+    stream.sendTrailers(asObject(this.#answerTrailers));
+    if (!this.#isBodyComplete) stream.close(NO_ERROR);
+  }
+
+  /** The answer is written: what is left of the body is not read, and its sender is told to stop (RFC 9113 8.1). */
+  #letGo(): void {
+    const stream = this.#stream;
+    this.#readDeadline = NEVER;
+    if (!this.#isBodyComplete && !this.#hasTrailerSection) stream.close(NO_ERROR);
+    if (stream.writableLength > 0) this.#watchWrites();
+    else this.#arm();
+  }
+
+  abort(): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    this.#reset(INTERNAL_ERROR);
+  }
+
+  #reset(code: number): void {
+    this.#stream.close(code);
+    // What it still holds is nobody's any more.
+    this.#stream.destroy();
+  }
+
+  onDrain(): void {
+    this.#writes.end();
+    this.#arm();
+    if (this.isOpen) this.handler?.onWritable();
+  }
+
+  takeSocket(): { socket: Socket; rest: Buffer } {
+    throw new Error("takeSocket: a stream of HTTP/2 has no socket of its own");
+  }
+
+  // ---------------------------------------------------------------- the end
+
+  /** The client reset the stream, broke its rules, or left. */
+  onAborted(): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    this.connection.requestBroken();
+    this.#stream.destroy();
+    this.handler?.onAbort("closed");
+  }
+
+  onClose(): void {
+    this.deadline = NEVER;
+    this.connection.deadlines.delete(this);
+    this.onAborted();
+    this.connection.streamClosed();
+  }
+
+  // ---------------------------------------------------------------- time
+
+  #watchWrites(): void {
+    this.#writes.begin(this.#stream.writableLength, this.connection.deadlines.now());
+    this.#watch();
+  }
+
+  #watch(): void {
+    this.#arm();
+    if (this.#isWatched || this.#stream.destroyed) return;
+    this.#isWatched = true;
+    this.connection.deadlines.add(this);
+  }
+
+  #arm(): void {
+    this.deadline = Math.min(this.#readDeadline, this.#writes.deadline);
+  }
+
+  onDeadline(nowMs: number): void {
+    const { http } = this.connection;
+    if (this.#writes.deadline <= nowMs && this.#writes.isStuck(this.#stream.writableLength, nowMs)) {
+      if (this.isOpen) this.fail(ERRORS.sendTimeout);
+      else this.#reset(CANCEL);
+      return;
+    }
+    if (this.#readDeadline <= nowMs) {
+      if (this.#pace.isTooSlow(nowMs, http)) {
+        this.fail(ERRORS.bodyTimeout);
+        return;
+      }
+      this.#readDeadline = this.#pace.nextCheckMs(nowMs, http);
+    }
+    this.#arm();
+  }
+}
+
+function onData(this: BoundStream, chunk: Buffer): void {
+  this[TRANSPORT].onData(chunk);
+}
+
+function onEnd(this: BoundStream): void {
+  this[TRANSPORT].onEnd();
+}
+
+function onTrailers(this: BoundStream, _headers: unknown, _flags: number, fields: string[]): void {
+  this[TRANSPORT].onTrailers(fields);
+}
+
+function onWantTrailers(this: BoundStream): void {
+  this[TRANSPORT].onWantTrailers();
+}
+
+function onDrain(this: BoundStream): void {
+  this[TRANSPORT].onDrain();
+}
+
+function onAborted(this: BoundStream): void {
+  this[TRANSPORT].onAborted();
+}
+
+function onClose(this: BoundStream): void {
+  this[TRANSPORT].onClose();
+}
+
+function onChunk(transport: Http2ClientTransport, chunk: Buffer | null): void {
+  transport.give(chunk!);
+}
+
+function onBodyEnd(transport: Http2ClientTransport): void {
+  transport.giveEnd();
+}
+
+function onEmptyBody(transport: Http2ClientTransport): void {
+  transport.handler!.onEnd(null);
+}
+
+/** Where `node:http2` takes no list: repeated names become one field of several values. */
+function asObject(fields: readonly string[]): Record<string, string | string[]> {
+  const object = Object.create(null) as Record<string, string | string[]>;
+  for (let i = 0; i < fields.length; i += 2) {
+    const before = object[fields[i]];
+    if (before === undefined) object[fields[i]] = fields[i + 1];
+    else if (typeof before === "string") object[fields[i]] = [before, fields[i + 1]];
+    else before.push(fields[i + 1]);
+  }
+  return object;
+}
