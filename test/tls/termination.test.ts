@@ -93,7 +93,7 @@ describe("a TLS listener", options, () => {
     gate.put("ssl", "1", ssl(["a.com"], ca.issue({ names: ["a.com"] })));
     const { socket } = await shake(t, gate.tlsPort, {
       servername: "a.com",
-      ALPNProtocols: ["h2", "http/1.1"],
+      ALPNProtocols: ["http/1.1"],
     });
     assert.equal(socket.alpnProtocol, "http/1.1");
     const { status, body } = await ask(socket, "/x");

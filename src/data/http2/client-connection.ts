@@ -66,6 +66,7 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
   readonly #controls: FrameBudget;
   #streams = 0;
   #isClosing = false;
+  #isCalmed = false;
 
   /** Bytes that were read already stand in the socket again (`unshift`). */
   constructor(socket: Socket, host: ConnectionHost, limits: Http2Config, facts: ConnectionFacts) {
@@ -109,7 +110,6 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
     session.on("stream", this.#onStream);
     session.on("ping", this.#onControl);
     session.on("remoteSettings", this.#onControl);
-    session.on("close", this.#onSessionClose);
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     deadlines.add(this);
     this.#awaitRequest();
@@ -189,18 +189,18 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
     if (!this.#controls.take(this.deadlines.now())) this.#calm();
   };
 
-  /** It does too much for nothing: the connection ends at once, with the reason. */
+  /** It does too much for nothing: the connection ends, with the reason. */
   #calm(): void {
-    if (this.#session.destroyed) return;
+    if (this.#isCalmed) return;
+    this.#isCalmed = true;
     this.#isClosing = true;
     this.deadline = this.deadlines.now() + LINGER_MS;
-    this.#session.destroy(undefined, ENHANCE_YOUR_CALM);
+    // Not from within a call of nghttp2.
+    process.nextTick(endWithReason, this.#session);
   }
 
   /** Who ends its side has left, as nginx sees it: what runs for it is broken off. */
   readonly #onEnd = (): void => this.destroy();
-
-  readonly #onSessionClose = (): void => this.#socket.destroySoon();
 
   readonly #onClose = (): void => {
     this.deadline = NEVER;
@@ -216,6 +216,10 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
     if (this.#isClosing) this.destroy();
     else this.drain();
   }
+}
+
+function endWithReason(session: ServerHttp2Session): void {
+  if (!session.destroyed) session.destroy(undefined, ENHANCE_YOUR_CALM);
 }
 
 /** "close" follows; what the error was changes nothing for a client that is gone. */

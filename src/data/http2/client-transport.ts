@@ -332,7 +332,8 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
     if (!this.isOpen) return;
     this.isOpen = false;
     this.connection.requestBroken();
-    this.#stream.destroy();
+    // A paused stream would never end. Not now: Node.js goes on with it after this event.
+    process.nextTick(destroyStream, this.#stream);
     this.handler?.onAbort("closed");
   }
 
@@ -377,6 +378,10 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
     }
     this.#arm();
   }
+}
+
+function destroyStream(stream: ServerHttp2Stream): void {
+  stream.destroy();
 }
 
 function onData(this: BoundStream, chunk: Buffer): void {

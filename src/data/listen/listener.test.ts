@@ -9,20 +9,9 @@ import { Http1ClientConnection } from "../http1/client-connection.ts";
 import type { ConnectionHost } from "../http1/connection-host.ts";
 import type { ClientHandler, ClientTransport, RequestHead } from "../transport.ts";
 import { matchHttp2Preface } from "./detect.ts";
-import { ConnectionCount, Listener, type ListenerMeters } from "./listener.ts";
 import { type ByteReader, readWith, releaseReader } from "./shared-read.ts";
 
 const PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-const SILENT: ListenerMeters = {
-  accepted: () => undefined,
-  ended: () => undefined,
-  overLimit: () => undefined,
-  proxyHeaderRefused: () => undefined,
-  handshake: () => undefined,
-  requestRefused: () => undefined,
-  fault: () => undefined,
-};
 
 const IDLE: ClientHandler = {
   onBody: () => true,
@@ -50,41 +39,6 @@ describe("the preface of HTTP/2", () => {
     ]) {
       assert.equal(matchHttp2Preface(Buffer.from(other), 0, other.length), "no", other);
     }
-  });
-
-  test("hands the connection over, with all its bytes; other requests beside it are served", async () => {
-    const deadlines = new Deadlines();
-    const count = new ConnectionCount();
-    const listener = new Listener({
-      http: HTTP_CONFIG,
-      deadlines,
-      onRequest: answerTarget,
-      meters: SILENT,
-      count,
-      proxyProtocol: false,
-      tls: null,
-      onHttp2: (socket, rest) => {
-        socket.write(`taken ${rest.length} `);
-        socket.on("data", (chunk: Buffer) => socket.end(chunk));
-      },
-    });
-    const port = await listener.listen({ host: "127.0.0.1", port: 0 });
-    const client = await WireClient.open(port);
-    for (const byte of PREFACE) {
-      client.send(byte);
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    await client.until((text) => text.includes("taken 24 "));
-    client.send("frames");
-    assert.equal(await client.rest(), "taken 24 frames");
-    const other = await WireClient.open(port);
-    other.send("PROPFIND /p HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert.equal((await other.answer())?.body, "/p");
-    client.close();
-    other.close();
-    await listener.drain();
-    assert.equal(count.active, 0);
-    deadlines.close();
   });
 });
 
