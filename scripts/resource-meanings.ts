@@ -120,7 +120,8 @@ const BY_TYPE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "checks.passive.unhealthy.http_failures": "Failures by status in a row; 0: never",
     hash_on: "What `chash` hashes",
     key: "Name of the variable, header or cookie that `chash` hashes, or a combination such as `$uri$remote_addr`",
-    scheme: "Protocol towards the nodes. Served now: `http` and `https`; the others are answered 502",
+    scheme:
+      "Protocol towards the nodes. Served now: `http`, `https`, `grpc` and `grpcs`; the others are answered 502",
     discovery_type:
       "Where the nodes of the service are asked for: a key of `discovery` in the static file (docs/discovery.md)",
     discovery_args: "What the discovery needs besides",

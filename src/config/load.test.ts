@@ -179,6 +179,20 @@ describe("a key", () => {
     assert.deepEqual(ports(text).slice(2, 4), ["http 0.0.0.0:90 a true", "https 0.0.0.0:91 a false"]);
   });
 
+  test("says whether clients may speak HTTP/2, in three places", () => {
+    const http2 = (text: string) => config(text).http.http2;
+    assert.deepEqual(http2(""), { maxConcurrentStreams: 100 });
+    assert.equal(http2("apisix:\n  enable_http2: false\n"), null);
+    const ofListener = "apisix:\n  node_listen:\n    - port: 9080\n      enable_http2: false\n";
+    assert.equal(http2(ofListener), null);
+    assert.equal(
+      http2("apisix:\n  ssl:\n    listen:\n      - port: 9443\n        enable_http2: false\n"),
+      null,
+    );
+    assert.notEqual(http2(`${ofListener}  enable_http2: true\n`), null);
+    assert.equal(http2("cardea:\n  http:\n    http2_max_concurrent_streams: 7\n")?.maxConcurrentStreams, 7);
+  });
+
   test("names ports and rules for TLS", () => {
     assert.deepEqual(
       ports(

@@ -57,6 +57,11 @@ function isAdmitted(x: HttpExchange): boolean {
   return tls === null || tls.admits(x.request.host, x.request.path);
 }
 
+/** Clients of HTTP/2 try names of one certificate on one connection, and another connection after a 421 (RFC 9110 15.5.20). */
+function refusalOf({ version }: RequestHead): Answer {
+  return version === "2" ? answers.MISDIRECTED : answers.BAD_REQUEST;
+}
+
 export class RequestLife {
   readonly #services: LifeServices;
   readonly #found = new RouteMatch<RouteEntry>();
@@ -104,7 +109,8 @@ export class RequestLife {
     this.#ending.begin();
     if (head.bodyLength !== 0) x.body = new RequestBody(transport);
     if (services.isOverloaded()) this.#answering.respond(x, answers.OVERLOADED);
-    else if (request === null || !isAdmitted(x)) this.#answering.respond(x, answers.BAD_REQUEST);
+    else if (request === null) this.#answering.respond(x, answers.BAD_REQUEST);
+    else if (!isAdmitted(x)) this.#answering.respond(x, refusalOf(head));
     else if (exceeds(head.bodyLength, services.http.maxBodyBytes))
       this.#answering.respond(x, answers.TOO_LARGE);
     else this.#advance(x);

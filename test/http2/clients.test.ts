@@ -97,11 +97,18 @@ describe("a request over HTTP/2", () => {
       let body = "";
       request.on("data", (part) => (body += String(part)));
       request.on("end", () =>
-        response.end(JSON.stringify({ url: request.url, method: request.method, headers: request.headers, body })),
+        response.end(
+          JSON.stringify({ url: request.url, method: request.method, headers: request.headers, body }),
+        ),
       );
     });
     const client = session(t, `http://127.0.0.1:${gate.port}`);
-    const headers = { ":path": "/a%20b?c", ":method": "POST", ":authority": "A.com:81", cookie: ["a=1", "b=2"] };
+    const headers = {
+      ":path": "/a%20b?c",
+      ":method": "POST",
+      ":authority": "A.com:81",
+      cookie: ["a=1", "b=2"],
+    };
     const { text } = await ask(client, { ...headers, te: "trailers" }, "hello");
     const seen = JSON.parse(text);
     assert.equal(seen.url, "/a%20b?c");
@@ -117,9 +124,9 @@ describe("a request over HTTP/2", () => {
     const seen: string[] = [];
     const witness = definePlugin({
       name: "witness",
-      version: 0.1,
+      version: "0.1",
       priority: 1,
-      schema: Type.Object({}),
+      config: Type.Object({}),
       compile: () => ({
         rewrite: () => void seen.push("rewrite"),
         access: () => void seen.push("access"),
@@ -144,9 +151,9 @@ describe("a request over HTTP/2", () => {
   test("whose plugin splits the answer gets a 500", async (t) => {
     const splits = definePlugin({
       name: "splits",
-      version: 0.1,
+      version: "0.1",
       priority: 1,
-      schema: Type.Object({}),
+      config: Type.Object({}),
       compile: () => ({ responseHeaders: (ctx) => ctx.response.headers.set("X-A", "a\r\nb: c") }),
     });
     const gate = await gateway(t, (_, response) => response.end("ok"), { plugins: [splits] });
@@ -205,7 +212,7 @@ describe("over TLS", { skip: hasOpenssl ? false : "there is no openssl" }, () =>
     gate.put("ssl", "1", { snis: ["a.com"], ...ca.issue({ names: ["a.com"] }) });
     return { gate, ca: ca.pair.cert };
   };
-  const chosen = async (t: TestContext, gate: Wired, protocols: string[]): Promise<string | false> => {
+  const chosen = async (gate: Wired, protocols: string[]): Promise<string | false> => {
     const socket = connectTls({
       host: "127.0.0.1",
       port: gate.tlsPort,
@@ -213,8 +220,8 @@ describe("over TLS", { skip: hasOpenssl ? false : "there is no openssl" }, () =>
       rejectUnauthorized: false,
       ALPNProtocols: protocols,
     });
-    t.after(() => socket.destroy());
     await once(socket, "secureConnect");
+    socket.destroy();
     return socket.alpnProtocol ?? false;
   };
 
@@ -226,16 +233,30 @@ describe("over TLS", { skip: hasOpenssl ? false : "there is no openssl" }, () =>
     assert.equal(text, "ok");
     assert.equal(gate.ended[0].variable("scheme"), "https");
     assert.equal(gate.ended[0].variable("ssl_server_name"), "a.com");
-    assert.equal(await chosen(t, gate, ["http/1.1", "h2"]), "h2");
-    assert.equal(await chosen(t, gate, ["http/1.1"]), "http/1.1");
+    assert.equal(await chosen(gate, ["http/1.1", "h2"]), "h2");
+    assert.equal(await chosen(gate, ["http/1.1"]), "http/1.1");
     client.destroy();
     await gate.listeners.drain(5000);
-    assert.equal(gate.active(), 0);
+    await eventually(() => gate.active() === 0);
   });
 
   test("HTTP/2 is not offered where it is off", async (t) => {
     const { gate } = await secured(t, "apisix:\n  enable_http2: false\n");
-    assert.equal(await chosen(t, gate, ["h2", "http/1.1"]), "http/1.1");
+    assert.equal(await chosen(gate, ["h2", "http/1.1"]), "http/1.1");
+  });
+
+  test("a name that asks for client certificates is not served on the connection of another", async (t) => {
+    const { gate, ca } = await secured(t);
+    const other = Authority.make(t);
+    const guarded = {
+      snis: ["b.com"],
+      ...other.issue({ names: ["b.com"] }),
+      client: { ca: other.pair.cert },
+    };
+    gate.put("ssl", "2", guarded);
+    const client = session(t, `https://127.0.0.1:${gate.tlsPort}`, { ca, servername: "a.com" });
+    assert.equal((await ask(client, { ":authority": "b.com" })).headers[":status"], 421);
+    assert.equal((await ask(client, { ":authority": "a.com" })).headers[":status"], 200);
   });
 
   test("a client that leaves without a word is noticed", async (t) => {

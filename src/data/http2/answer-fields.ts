@@ -31,10 +31,11 @@ export function fieldBytes(fields: readonly string[]): number {
   return bytes;
 }
 
-function append(fields: string[], { names, values, isChecked }: HeaderList): void {
+/** Appends what may go over HTTP/2, without `host`, `te` and the length, which stand elsewhere or are the transport's. */
+export function append(fields: string[], { names, values, isChecked }: HeaderList): void {
   for (let i = 0; i < names.length; i++) {
     const name = names[i];
-    if (name === "content-length" || name === "te" || isConnectionField(name)) continue;
+    if (name === "content-length" || name === "te" || name === "host" || isConnectionField(name)) continue;
     const value = values[i];
     if (!isChecked) {
       // A leading colon is no token: nobody makes a pseudo-header.
@@ -43,4 +44,16 @@ function append(fields: string[], { names, values, isChecked }: HeaderList): voi
     }
     fields.push(name, value);
   }
+}
+
+/** Where `node:http2` takes no list: repeated names become one field of several values. */
+export function asObject(fields: readonly string[]): Record<string, string | string[]> {
+  const object = Object.create(null) as Record<string, string | string[]>;
+  for (let i = 0; i < fields.length; i += 2) {
+    const before = object[fields[i]];
+    if (before === undefined) object[fields[i]] = fields[i + 1];
+    else if (typeof before === "string") object[fields[i]] = [before, fields[i + 1]];
+    else before.push(fields[i + 1]);
+  }
+  return object;
 }

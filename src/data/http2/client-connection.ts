@@ -144,8 +144,6 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
     this.#streams++;
     this.deadline = NEVER;
     const hasEnded = (flags & END_STREAM) !== 0;
-    // Nothing is to come, but an unread end would keep the stream.
-    if (hasEnded) stream.resume();
     const head = readHead(fields!, hasEnded, this.http);
     if (isProtocolError(head)) this.#refuse(stream, head, hasEnded);
     else if (this.http.maxBodyBytes > 0 && head.bodyLength > this.http.maxBodyBytes)
@@ -155,6 +153,8 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
 
   #begin(stream: ServerHttp2Stream, head: RequestHead): void {
     this.requests++;
+    // An empty body has an end, too, which would keep the stream.
+    if (head.bodyLength === 0) stream.resume();
     const transport = new Http2ClientTransport(this, stream, head);
     try {
       transport.begin(this.#host.onRequest(transport, head));
@@ -170,7 +170,8 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
     stream.on("close", this.#onRefusedClose);
     stream.respond(errorFields(error));
     stream.end(errorText(error));
-    if (!hasEnded) stream.close(NO_ERROR);
+    if (hasEnded) stream.resume();
+    else stream.close(NO_ERROR);
   }
 
   readonly #onRefusedClose = (): void => this.streamClosed();
@@ -219,7 +220,7 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
 }
 
 function endWithReason(session: ServerHttp2Session): void {
-  if (!session.destroyed) session.destroy(undefined, ENHANCE_YOUR_CALM);
+  if (!session.destroyed) session.destroy(new Error("more frames than a client may send"), ENHANCE_YOUR_CALM);
 }
 
 /** "close" follows; what the error was changes nothing for a client that is gone. */

@@ -21,14 +21,14 @@ import {
   type RequestHead,
   UNKNOWN_LENGTH,
 } from "../transport.ts";
-import { fieldBytes, headFields, trailerFields } from "./answer-fields.ts";
+import { asObject, fieldBytes, headFields, trailerFields } from "./answer-fields.ts";
 import { errorFields, errorText } from "./error-answer.ts";
 import { isProtocolError, readTrailers } from "./head.ts";
 
 /** RFC 9113 section 7. */
 export const NO_ERROR = 0;
-export const INTERNAL_ERROR = 2;
-export const CANCEL = 8;
+
+const BROKEN_OFF = new Error("the answer was broken off");
 
 /** Progress of a slow reader is seen by the piece. */
 const PIECE_BYTES = 64 * 1024;
@@ -114,7 +114,8 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
       return;
     }
     const stream = this.#stream;
-    if (this.#expectsContinue && !this.#isHeadWritten) stream.additionalHeaders({ ":status": 100 });
+    if (this.#expectsContinue && !this.#isHeadWritten && !stream.closed)
+      stream.additionalHeaders({ ":status": 100 });
     const now = this.connection.deadlines.now();
     this.#pace.begin(now);
     this.#readDeadline = this.#pace.nextCheckMs(now, this.connection.http);
@@ -188,7 +189,7 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
   fail(error: ProtocolError): void {
     if (!this.isOpen) return;
     this.isOpen = false;
-    if (this.#isHeadWritten || this.#stream.closed) this.#reset(INTERNAL_ERROR);
+    if (this.#isHeadWritten || this.#stream.closed) this.#reset();
     else {
       this.#stream.respond(errorFields(error));
       this.#stream.end(errorText(error));
@@ -306,13 +307,12 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
   abort(): void {
     if (!this.isOpen) return;
     this.isOpen = false;
-    this.#reset(INTERNAL_ERROR);
+    this.#reset();
   }
 
-  #reset(code: number): void {
-    this.#stream.close(code);
-    // What it still holds is nobody's any more.
-    this.#stream.destroy();
+  /** With INTERNAL_ERROR. `close(code)` would end the body first, and a part of it could look whole. */
+  #reset(): void {
+    this.#stream.destroy(BROKEN_OFF);
   }
 
   onDrain(): void {
@@ -366,7 +366,7 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
     const { http } = this.connection;
     if (this.#writes.deadline <= nowMs && this.#writes.isStuck(this.#stream.writableLength, nowMs)) {
       if (this.isOpen) this.fail(ERRORS.sendTimeout);
-      else this.#reset(CANCEL);
+      else this.#reset();
       return;
     }
     if (this.#readDeadline <= nowMs) {
@@ -422,16 +422,4 @@ function onBodyEnd(transport: Http2ClientTransport): void {
 
 function onEmptyBody(transport: Http2ClientTransport): void {
   transport.handler!.onEnd(null);
-}
-
-/** Where `node:http2` takes no list: repeated names become one field of several values. */
-function asObject(fields: readonly string[]): Record<string, string | string[]> {
-  const object = Object.create(null) as Record<string, string | string[]>;
-  for (let i = 0; i < fields.length; i += 2) {
-    const before = object[fields[i]];
-    if (before === undefined) object[fields[i]] = fields[i + 1];
-    else if (typeof before === "string") object[fields[i]] = [before, fields[i + 1]];
-    else before.push(fields[i + 1]);
-  }
-  return object;
 }

@@ -17,6 +17,7 @@ export const CONTINUATION = 9;
 
 export const END_STREAM = 1;
 export const END_HEADERS = 4;
+const ACK = 1;
 
 const FRAME_HEAD_BYTES = 9;
 const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
@@ -96,8 +97,16 @@ export class FrameClient {
     });
   }
 
-  /** With the preface and empty settings sent. */
+  /** With the preface and empty settings sent, and the server's settings acknowledged. */
   static async open(port: number): Promise<FrameClient> {
+    const client = await FrameClient.openSilent(port);
+    await client.until(({ type }) => type === SETTINGS);
+    client.send(frame(SETTINGS, ACK, 0));
+    return client;
+  }
+
+  /** Leaves the server without an answer to its settings. */
+  static async openSilent(port: number): Promise<FrameClient> {
     const socket = connect({ host: "127.0.0.1", port });
     await once(socket, "connect");
     const client = new FrameClient(socket);

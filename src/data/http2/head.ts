@@ -6,7 +6,17 @@
  */
 
 import { HeaderList } from "../../lib/headers.ts";
-import { CLASSES, COLON, DIGIT, isAll, METHOD, RELAXED_TARGET, TARGET, TOKEN, VALUE } from "../http1/characters.ts";
+import {
+  CLASSES,
+  COLON,
+  DIGIT,
+  isAll,
+  METHOD,
+  RELAXED_TARGET,
+  TARGET,
+  TOKEN,
+  VALUE,
+} from "../http1/characters.ts";
 import { ERRORS, type ProtocolError } from "../http1/errors.ts";
 import { isBodyUnusual, MAX_METHOD_BYTES, type RequestLimits } from "../http1/request-parser.ts";
 import { authorityOf } from "../http1/request-target.ts";
@@ -107,7 +117,10 @@ export function readHead(
 }
 
 /** A trailer section; null: none of it may be passed on. Fields that frame or route a message have no place in it. */
-export function readTrailers(fields: readonly string[], limits: RequestLimits): HeaderList | null | ProtocolError {
+export function readTrailers(
+  fields: readonly string[],
+  limits: RequestLimits,
+): HeaderList | null | ProtocolError {
   const trailers = new HeaderList();
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = fields[i];

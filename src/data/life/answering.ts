@@ -11,6 +11,7 @@ import type { HttpExchange } from "../exchange/exchange.ts";
 import { httpDate } from "../exchange/http-date.ts";
 import { filterBody, type HeaderHandler } from "../pipeline/handlers.ts";
 import type { Ending } from "./ending.ts";
+import { asGrpcAnswer, isFailedCall } from "./grpc-answer.ts";
 import type { LifeServices } from "./services.ts";
 
 export class Answering {
@@ -64,6 +65,12 @@ export class Answering {
   #writeAnswer(x: HttpExchange, answer: Answer): void {
     const response = x.response;
     try {
+      if (isFailedCall(x, response.status)) {
+        asGrpcAnswer(response.headers, response.status, answer.body);
+        x.transport.writeAnswer(200, "", response.headers, "");
+        this.#ending.end(x);
+        return;
+      }
       let body = answers.bodyBytes(answer.body);
       if (
         (x.globalChain !== null && x.globalChain.responseBody !== null) ||

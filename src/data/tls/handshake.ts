@@ -245,6 +245,8 @@ export class Handshake implements Deadlined, HelloConnection, ByteReader {
       return this.#fail("client-certificate");
     }
     this.#finish();
+    // What `tls.Server` does for its sockets; a session of HTTP/2 would wait for it.
+    (secured as { secureConnecting?: boolean }).secureConnecting = false;
     secured.off("secure", this.#onSecured);
     secured.off("error", this.#onTlsError);
     secured.off("close", this.#onGone);

@@ -22,6 +22,7 @@ import {
   type Connector,
   type KeepAlive,
 } from "../http1/upstream-connection.ts";
+import { UpstreamSessions } from "../http2/upstream-session.ts";
 import type { UpstreamHandler } from "../transport.ts";
 import { NodeConnections } from "./node-connections.ts";
 
@@ -34,10 +35,13 @@ export class ConnectionPools {
   readonly #nodes = new Map<string, NodeConnections>();
   readonly #deadlines: Deadlines;
   readonly #limits: PoolLimits;
+  /** Connections that speak HTTP/2, which requests share. */
+  readonly http2: UpstreamSessions;
 
   constructor(deadlines: Deadlines, limits: PoolLimits) {
     this.#deadlines = deadlines;
     this.#limits = limits;
+    this.http2 = new UpstreamSessions(deadlines, limits.maxConnectionsPerNode);
   }
 
   /** Pools with at least one connection. */
@@ -89,8 +93,7 @@ export class ConnectionPools {
 
   /** Open connections and the idle ones among them, over all nodes. */
   count(): { open: number; idle: number } {
-    let open = 0;
-    let idle = 0;
+    let { open, idle } = this.http2.count();
     for (const pool of this.#pools.values()) {
       open += pool.open;
       idle += pool.idle;
@@ -101,6 +104,7 @@ export class ConnectionPools {
   /** Closes what is idle now; busy connections close after their exchange. For the drain of a worker. */
   closeIdle(): void {
     for (const pool of this.#pools.values()) pool.closeIdle();
+    this.http2.closeIdle();
   }
 }
 

@@ -12,7 +12,7 @@ import type { PublishedTimeout, PublishedUpstream } from "../../model/published.
 import type { HealthTable } from "../../shared/health-table.ts";
 import type { KeepAlive } from "../http1/upstream-connection.ts";
 import { UpstreamAttempt, type UpstreamTimeouts } from "../http1/upstream-attempt.ts";
-import type { UpstreamFailure, UpstreamHandler } from "../transport.ts";
+import type { UpstreamFailure, UpstreamHandler, UpstreamTransport } from "../transport.ts";
 import type { AddressBook } from "./address-book.ts";
 import type { Balancer, BalanceRequest } from "./balancer/contract.ts";
 import { createBalancer } from "./balancer/create.ts";
@@ -82,7 +82,8 @@ export class Upstream {
     this.#timeouts = timeoutsOf(config.timeout, services.defaults);
     this.#keepAlive = keepAliveOf(config, services.defaults);
     this.#secure =
-      (config.scheme === "https" || config.scheme === "tls") && services.secure !== undefined
+      (config.scheme === "https" || config.scheme === "grpcs" || config.scheme === "tls") &&
+      services.secure !== undefined
         ? new SecureProfile(config.tls ?? {}, services.secure)
         : null;
     this.#known = previous === null ? new Map() : previous.#known;
@@ -152,7 +153,7 @@ export class Upstream {
     handler: UpstreamHandler,
     timeout?: PublishedTimeout | null,
     host = "",
-  ): UpstreamAttempt {
+  ): UpstreamTransport {
     const attempt = this.#start(node, handler, timeout, host);
     this.#balancer!.started(node);
     return attempt;
@@ -189,11 +190,16 @@ export class Upstream {
     handler: UpstreamHandler,
     timeout: PublishedTimeout | null | undefined,
     host: string,
-  ): UpstreamAttempt {
+  ): UpstreamTransport {
     const { pools, defaults } = this.#services;
     const timeouts = timeout == null ? this.#timeouts : overridden(timeout, defaults);
-    if (this.#secure !== null && this.scheme === "https")
+    if (this.#secure !== null && this.scheme !== "tls")
       return this.#startSecure(this.#secure, node, handler, timeouts, host);
+    if (this.scheme === "grpc") {
+      const { poolIdentity, address, port } = node;
+      const target = { node: poolIdentity, identity: poolIdentity, address, port, secure: null };
+      return pools.http2.start(target, handler, timeouts, this.#keepAlive);
+    }
     if (this.scheme !== "http") {
       const detail = `upstreams with scheme ${this.scheme} are not supported yet`;
       return failing(handler, timeouts, detail);
@@ -209,11 +215,16 @@ export class Upstream {
     handler: UpstreamHandler,
     timeouts: UpstreamTimeouts,
     host: string,
-  ): UpstreamAttempt {
+  ): UpstreamTransport {
+    const { poolIdentity, address, port } = node;
     try {
       const connector = secure.connectorFor(node, host === "" ? node.hostHeader : host);
+      if (this.scheme === "grpcs") {
+        const target = { node: poolIdentity, identity: connector.identity, address, port, secure: connector };
+        return this.#services.pools.http2.start(target, handler, timeouts, this.#keepAlive);
+      }
       return this.#services.pools
-        .getNamed(node.poolIdentity, connector.identity, connector, node.address, node.port)
+        .getNamed(poolIdentity, connector.identity, connector, address, port)
         .start(handler, timeouts, this.#keepAlive, false);
     } catch (error) {
       return failing(handler, timeouts, (error as Error).message);

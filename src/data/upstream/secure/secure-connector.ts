@@ -12,6 +12,7 @@ import { readBuffer } from "../read-buffer.ts";
 import type { SecureContexts } from "./contexts.ts";
 
 const ALPN = ["http/1.1"];
+const ALPN_HTTP2 = ["h2"];
 const MAX_NAME = 255;
 const NAME = /^[a-z0-9._-]+$/;
 const acceptAny = (): undefined => undefined;
@@ -81,6 +82,22 @@ export class SecureConnector implements Connector {
     const { ALPNProtocols: _, ...options } = this.#options;
     const place = { host: address, port, autoSelectFamily: false, allowHalfOpen: true };
     const socket = connect({ ...options, ...place, session: this.#sessions.get(this.identity) });
+    socket.setNoDelay(true);
+    this.#keepSession(socket);
+    return socket;
+  }
+
+  /** For a session of HTTP/2, which reads by itself. */
+  openHttp2(address: string, port: number): Socket {
+    const options = {
+      ...this.#options,
+      ALPNProtocols: ALPN_HTTP2,
+      host: address,
+      port,
+      session: this.#sessions.get(this.identity),
+      autoSelectFamily: false,
+    };
+    const socket = process.getBuiltinModule("node:tls").connect(options);
     socket.setNoDelay(true);
     this.#keepSession(socket);
     return socket;

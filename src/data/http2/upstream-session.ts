@@ -1,0 +1,249 @@
+/**
+ * One HTTP/2 connection to a node of an upstream, which many requests share, and all such connections of a worker.
+ *
+ * Promises: no more requests at the same time than the peer permits; a connection that says GOAWAY gets no new ones and
+ * finishes what runs; an idle one closes in time; a node has at most `maxConnectionsPerNode` of them, whatever names clients
+ * ask for.
+ */
+
+import type { ClientHttp2Session, ClientHttp2Stream, ClientSessionRequestOptions } from "node:http2";
+import { connect as connectSocket, isIPv6, type Socket } from "node:net";
+import { type Deadlined, type Deadlines, NEVER } from "../deadlines.ts";
+import { UpstreamAttempt, type UpstreamTimeouts } from "../http1/upstream-attempt.ts";
+import type { KeepAlive } from "../http1/upstream-connection.ts";
+import type { UpstreamHandler, UpstreamTransport } from "../transport.ts";
+import { handshakeFault } from "../upstream/secure/faults.ts";
+import { Http2UpstreamAttempt } from "./upstream-attempt.ts";
+
+/** Requests at the same time on one connection, whatever the peer permits; and until it has said so. */
+const MAX_STREAMS = 100;
+const STREAM_WINDOW_BYTES = 64 * 1024;
+const CONNECTION_WINDOW_BYTES = 1024 * 1024;
+
+/** Where a connection goes to, and how. */
+export interface SessionTarget {
+  /** Of the node, whose connections are bounded together: "grpc#10.0.0.1#80". */
+  node: string;
+  /** All that two connections must have in common to be interchangeable. */
+  identity: string;
+  address: string;
+  port: number;
+  /** Opens the socket of a connection with TLS, for ALPN "h2"; null: there is none. */
+  secure: { openHttp2(address: string, port: number): Socket } | null;
+}
+
+export class UpstreamSession implements Deadlined {
+  deadline = NEVER;
+  readonly identity: string;
+  readonly scheme: "http" | "https";
+  isConnected = false;
+  /** Why the connection failed; "" while it did not. */
+  fault = "";
+  /** Requests carried. */
+  requests = 0;
+  keepAlive: KeepAlive;
+  readonly #session: ClientHttp2Session;
+  readonly #attempts = new Set<Http2UpstreamAttempt>();
+  readonly #deadlines: Deadlines;
+  readonly #owner: SessionOwner;
+  #isClosing = false;
+
+  constructor(target: SessionTarget, keepAlive: KeepAlive, deadlines: Deadlines, owner: SessionOwner) {
+    const { address, port, secure } = target;
+    this.identity = target.identity;
+    this.scheme = secure === null ? "http" : "https";
+    this.keepAlive = keepAlive;
+    this.#deadlines = deadlines;
+    this.#owner = owner;
+    const { connect } = process.getBuiltinModule("node:http2");
+    const session = connect(`${this.scheme}://${isIPv6(address) ? `[${address}]` : address}:${port}`, {
+      createConnection: () => (secure === null ? openPlain(address, port) : secure.openHttp2(address, port)),
+      settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES },
+    });
+    this.#session = session;
+    session.on("connect", () => this.#onConnect());
+    session.on("error", (error: NodeJS.ErrnoException) => {
+      this.fault ||= handshakeFault(error);
+    });
+    session.on("frameError", () => undefined);
+    session.on("close", () => this.#onClose());
+    deadlines.add(this);
+  }
+
+  get active(): number {
+    return this.#attempts.size;
+  }
+
+  /** It takes one more request. */
+  get isUsable(): boolean {
+    const session = this.#session;
+    if (this.#isClosing || session.closed || session.destroyed) return false;
+    const permitted = this.isConnected
+      ? (session.remoteSettings?.maxConcurrentStreams ?? MAX_STREAMS)
+      : MAX_STREAMS;
+    return this.#attempts.size < Math.min(permitted, MAX_STREAMS);
+  }
+
+  begin(handler: UpstreamHandler, timeouts: UpstreamTimeouts): Http2UpstreamAttempt {
+    this.requests++;
+    this.deadline = NEVER;
+    const attempt = new Http2UpstreamAttempt(this, handler, timeouts, this.#deadlines);
+    this.#attempts.add(attempt);
+    return attempt;
+  }
+
+  /** Null: the connection has ended since. */
+  request(fields: string[], options: ClientSessionRequestOptions): ClientHttp2Stream | null {
+    if (this.#session.closed || this.#session.destroyed) return null;
+    return this.#session.request(fields, options);
+  }
+
+  /** The attempt is over, its stream too. */
+  leave(attempt: Http2UpstreamAttempt): void {
+    if (!this.#attempts.delete(attempt) || this.#attempts.size > 0) return;
+    // Nobody waits for it any more: whoever comes next had better try anew.
+    if (!this.isConnected) this.close();
+    else this.#owner.onIdle(this);
+  }
+
+  idleUntil(deadlineMs: number): void {
+    this.deadline = deadlineMs;
+  }
+
+  /** Takes no more requests; what runs goes on. */
+  close(): void {
+    this.#isClosing = true;
+    if (this.#attempts.size === 0) this.#session.destroy();
+    else this.#session.close();
+  }
+
+  onDeadline(): void {
+    this.deadline = NEVER;
+    if (this.#attempts.size === 0) this.close();
+  }
+
+  #onConnect(): void {
+    this.isConnected = true;
+    this.#session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    for (const attempt of this.#attempts) attempt.onConnect();
+  }
+
+  #onClose(): void {
+    this.#isClosing = true;
+    this.deadline = NEVER;
+    this.#deadlines.delete(this);
+    this.#owner.onClosed(this);
+  }
+}
+
+interface SessionOwner {
+  /** Nothing runs on it. Keep it, or call `close`. */
+  onIdle(session: UpstreamSession): void;
+  onClosed(session: UpstreamSession): void;
+}
+
+export class UpstreamSessions {
+  readonly #nodes = new Map<string, NodeSessions>();
+  readonly #deadlines: Deadlines;
+  readonly #maxPerNode: number;
+  #keepsNone = false;
+
+  constructor(deadlines: Deadlines, maxConnectionsPerNode: number) {
+    this.#deadlines = deadlines;
+    this.#maxPerNode = maxConnectionsPerNode;
+  }
+
+  /** Starts an attempt on a connection that takes one more request, or on a new one. */
+  start(
+    target: SessionTarget,
+    handler: UpstreamHandler,
+    timeouts: UpstreamTimeouts,
+    keepAlive: KeepAlive,
+  ): UpstreamTransport {
+    let node = this.#nodes.get(target.node);
+    if (node === undefined) {
+      node = new NodeSessions(this.#deadlines, () => this.#nodes.delete(target.node));
+      node.keepsNone = this.#keepsNone;
+      this.#nodes.set(target.node, node);
+    }
+    const session = node.take(target, keepAlive, this.#maxPerNode);
+    if (session !== null) return session.begin(handler, timeouts);
+    const attempt = new UpstreamAttempt(null, handler, timeouts, false);
+    attempt.failSoon(
+      "overloaded",
+      `${this.#maxPerNode} connections to ${target.address}:${target.port} are in use`,
+    );
+    return attempt;
+  }
+
+  count(): { open: number; idle: number } {
+    let open = 0;
+    let idle = 0;
+    for (const { sessions } of this.#nodes.values()) {
+      open += sessions.length;
+      for (const { active } of sessions) if (active === 0) idle++;
+    }
+    return { open, idle };
+  }
+
+  /** For the drain of a worker. */
+  closeIdle(): void {
+    this.#keepsNone = true;
+    for (const node of this.#nodes.values()) {
+      node.keepsNone = this.#keepsNone;
+      for (const session of node.sessions.slice()) session.close();
+    }
+  }
+}
+
+/** The connections to one node. */
+class NodeSessions implements SessionOwner {
+  readonly sessions: UpstreamSession[] = [];
+  keepsNone = false;
+  readonly #deadlines: Deadlines;
+  readonly #onEmpty: () => void;
+
+  constructor(deadlines: Deadlines, onEmpty: () => void) {
+    this.#deadlines = deadlines;
+    this.#onEmpty = onEmpty;
+  }
+
+  /** Null: the node has as many as it may, and none is idle. */
+  take(target: SessionTarget, keepAlive: KeepAlive, maxSessions: number): UpstreamSession | null {
+    for (const session of this.sessions) {
+      if (session.identity === target.identity && session.isUsable) {
+        session.keepAlive = keepAlive;
+        return session;
+      }
+    }
+    if (this.sessions.length >= maxSessions) {
+      const idle = this.sessions.find(({ active }) => active === 0);
+      if (idle === undefined) return null;
+      idle.close();
+    }
+    const made = new UpstreamSession(target, keepAlive, this.#deadlines, this);
+    this.sessions.push(made);
+    return made;
+  }
+
+  onIdle(session: UpstreamSession): void {
+    const { size, idleTimeoutMs, requests } = session.keepAlive;
+    if (this.keepsNone || size === 0 || (requests > 0 && session.requests >= requests)) {
+      session.close();
+      return;
+    }
+    session.idleUntil(this.#deadlines.now() + idleTimeoutMs);
+    const idle = this.sessions.filter(({ active }) => active === 0);
+    if (idle.length > size) idle[0].close();
+  }
+
+  onClosed(session: UpstreamSession): void {
+    const at = this.sessions.indexOf(session);
+    if (at !== -1) this.sessions.splice(at, 1);
+    if (this.sessions.length === 0) this.#onEmpty();
+  }
+}
+
+function openPlain(address: string, port: number): Socket {
+  return connectSocket({ host: address, port, noDelay: true, autoSelectFamily: false });
+}
