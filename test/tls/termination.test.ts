@@ -111,7 +111,7 @@ describe("a TLS listener", options, () => {
     assert.equal(variable("ssl_client_verify"), "NONE");
     assert.equal(variable("ssl_client_s_dn"), undefined);
     assert.match(variable("tls_ja3")!, /^[0-9a-f]{32}$/);
-    assert.match(variable("tls_ja4")!, /^t13d\d{4}h2_/);
+    assert.match(variable("tls_ja4")!, /^t13d\d{4}h1_/);
     assert.equal(variable("tls_tag_x"), undefined);
   });
 
