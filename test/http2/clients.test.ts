@@ -178,7 +178,10 @@ describe("a request over HTTP/2", () => {
     let begun = 0;
     let closed = 0;
     const gate = await gateway(t, (request, response) => {
-      if (request.url === "/ok") return void response.end("ok");
+      if (request.url === "/ok") {
+        response.end("ok");
+        return;
+      }
       begun++;
       response.on("close", () => closed++);
       response.write("part");

@@ -12,6 +12,11 @@ import {
   Metadata,
   Server,
   ServerCredentials,
+  type sendUnaryData,
+  type ServerDuplexStream,
+  type ServerReadableStream,
+  type ServerUnaryCall,
+  type ServerWritableStream,
   type ServiceDefinition,
   type ServiceError,
   status,
@@ -44,6 +49,9 @@ const SERVICE: ServiceDefinition = {
   talks: method("/test.Echo/Talks", true, true),
 };
 
+type Unary = ServerUnaryCall<Buffer, Buffer>;
+type Done = sendUnaryData<Buffer>;
+
 interface Origin {
   port: number;
   server: Server;
@@ -54,23 +62,23 @@ async function origin(t: TestContext, secure?: ServerCredentials): Promise<Origi
   const server = new Server();
   let cancelled = 0;
   const service: UntypedServiceImplementation = {
-    echo: (call: any, done: any) => {
+    echo: (call: Unary, done: Done) => {
       const trailers = new Metadata();
-      trailers.set("x-seen", String(call.metadata.get("x-asked")));
+      trailers.set("x-seen", String(call.metadata.get("x-asked")[0]));
       done(null, call.request, trailers);
     },
-    fails: (_: any, done: any) => done({ code: status.ALREADY_EXISTS, details: "there is one" }),
-    hangs: (call: any) => call.on("cancelled", () => cancelled++),
-    counts: (call: any) => {
+    fails: (_: Unary, done: Done) => done({ code: status.ALREADY_EXISTS, details: "there is one" }),
+    hangs: (call: Unary) => call.on("cancelled", () => cancelled++),
+    counts: (call: ServerWritableStream<Buffer, Buffer>) => {
       for (let i = 0; i < 1000; i++) call.write(Buffer.from(String(i)));
       call.end();
     },
-    collects: (call: any, done: any) => {
+    collects: (call: ServerReadableStream<Buffer, Buffer>, done: Done) => {
       let bytes = 0;
       call.on("data", (part: Buffer) => (bytes += part.length));
       call.on("end", () => done(null, Buffer.from(String(bytes))));
     },
-    talks: (call: any) => {
+    talks: (call: ServerDuplexStream<Buffer, Buffer>) => {
       call.on("data", (part: Buffer) => call.write(Buffer.concat([part, Buffer.from("!")])));
       call.on("end", () => call.end());
     },
@@ -259,7 +267,7 @@ describe("gRPC through the gateway", () => {
     assert.equal((await call(made, "/test.Echo/Echo", Buffer.from("1"))).error, null);
     first.server.forceShutdown();
     const second = new Server();
-    second.addService(SERVICE, { echo: (asked: any, done: any) => done(null, asked.request) });
+    second.addService(SERVICE, { echo: (asked: Unary, done: Done) => done(null, asked.request) });
     t.after(() => second.forceShutdown());
     await new Promise<void>((resolve, reject) =>
       second.bindAsync(`127.0.0.1:${first.port}`, ServerCredentials.createInsecure(), (error) =>
