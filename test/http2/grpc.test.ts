@@ -203,6 +203,33 @@ describe("gRPC through the gateway", () => {
     await eventually(() => cancelled() === 1 && gate.inFlight() === 0);
   });
 
+  test("never makes a part of a request look whole at the server", async (t) => {
+    const ends: string[] = [];
+    let hasCome = false;
+    const server = createServer();
+    server.on("stream", (stream) => {
+      stream.on("error", () => undefined);
+      stream.on("aborted", () => ends.push("aborted"));
+      stream.on("end", () => ends.push("end"));
+      stream.on("data", () => (hasCome = true));
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    t.after(() => server.close());
+    const gate = await gateway(t, (server.address() as AddressInfo).port);
+    const collecting = client(t, gate.port).makeClientStreamRequest(
+      "/test.Echo/Collects",
+      same,
+      same,
+      () => undefined,
+    );
+    collecting.write(Buffer.alloc(10_000));
+    await eventually(() => gate.inFlight() === 1 && hasCome);
+    collecting.cancel();
+    await eventually(() => ends.length > 0 && gate.inFlight() === 0);
+    assert.equal(ends[0], "aborted");
+  });
+
   test("says in gRPC's words what is wrong: no route, nobody there, too late", async (t) => {
     const { port } = await origin(t);
     const gate = await gateway(t, port, { timeout: { connect: 1, send: 1, read: 0.2 } });
