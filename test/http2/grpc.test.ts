@@ -22,6 +22,17 @@ import {
   status,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import {
+  block,
+  DATA,
+  END_HEADERS,
+  frame,
+  FrameClient,
+  HEADERS,
+  pseudo,
+  RST_STREAM,
+  word,
+} from "../../src/data/http2/frame-client.ts";
 import { eventually, wired, type Wired } from "../../src/data/wire-test-kit.ts";
 import { Authority, hasOpenssl } from "../tls/certificate-authority.ts";
 
@@ -217,15 +228,12 @@ describe("gRPC through the gateway", () => {
     await once(server, "listening");
     t.after(() => server.close());
     const gate = await gateway(t, (server.address() as AddressInfo).port);
-    const collecting = client(t, gate.port).makeClientStreamRequest(
-      "/test.Echo/Collects",
-      same,
-      same,
-      () => undefined,
-    );
-    collecting.write(Buffer.alloc(10_000));
-    await eventually(() => gate.inFlight() === 1 && hasCome);
-    collecting.cancel();
+    const raw = await FrameClient.open(gate.port);
+    t.after(() => raw.socket.destroy());
+    raw.send(frame(HEADERS, END_HEADERS, 1, block(pseudo("POST", "/test.Echo/Collects"))));
+    raw.send(frame(DATA, 0, 1, Buffer.alloc(10_000)));
+    await eventually(() => hasCome);
+    raw.send(frame(RST_STREAM, 0, 1, word(8)));
     await eventually(() => ends.length > 0 && gate.inFlight() === 0);
     assert.equal(ends[0], "aborted");
   });
