@@ -100,7 +100,9 @@ for (const [name, line] of [
 for (const version of ["0.9", "1.2", "1.9", "3.0", "0.0", "9.9"]) {
   row(`version ${version}`, `GET / HTTP/${version}\r\n${HOST}\r\n`, refuse(505));
 }
-row("the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", refuse(505));
+// The whole preface begins HTTP/2, which has tests of its own.
+row("half the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nXM\r\n\r\n", refuse(505));
+row("the preface of HTTP/2 behind a request", `${GET}\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n`, { target: "/" });
 row("a TLS client hello", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", refuse(400));
 row("one empty line before the request", `\r\n${GET}\r\n`, { target: "/" });
 row("two empty lines before the request", `\r\n\r\n${GET}\r\n`, refuse(400));
