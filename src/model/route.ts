@@ -20,7 +20,7 @@ import {
   Status,
   Timeout,
 } from "./schema-parts.ts";
-import { METHODS } from "./upstream-checks.ts";
+import { HTTP_METHODS } from "../lib/http-methods.ts";
 import {
   checkInlineUpstream,
   inlineUpstreamPrivateKeys,
@@ -43,7 +43,7 @@ const RouteSchema = raw({
     uri: Type.String({ minLength: 1, maxLength: 4096 }),
     uris: Type.Array(Type.String(), { minItems: 1, uniqueItems: true }),
     priority: Type.Integer({ default: 0 }),
-    methods: Type.Array(oneOf(METHODS), { uniqueItems: true }),
+    methods: Type.Array(oneOf(HTTP_METHODS), { uniqueItems: true }),
     host: Host,
     hosts: Hosts,
     remote_addr: AddressOrCidr,

@@ -1,20 +1,8 @@
 /** Health checks of an upstream (`checks`): schema and defaults. Seconds, counts and status codes. */
 
+import { HTTP_METHODS } from "../lib/http-methods.ts";
 import { Type } from "../lib/schema.ts";
 import { Host, oneOf, Port, raw } from "./schema-parts.ts";
-
-export const METHODS = [
-  "GET",
-  "POST",
-  "PUT",
-  "DELETE",
-  "PATCH",
-  "HEAD",
-  "OPTIONS",
-  "CONNECT",
-  "TRACE",
-  "PURGE",
-] as const;
 
 const kind = oneOf(["http", "https", "tcp", "grpc"], { default: "http" });
 const interval = Type.Integer({ minimum: 1, default: 1 });
@@ -34,7 +22,7 @@ const Active = Type.Object({
   concurrency: Type.Optional(Type.Integer({ default: 10 })),
   host: Type.Optional(Host),
   port: Type.Optional(Port),
-  http_method: Type.Optional(oneOf(METHODS, { default: "GET" })),
+  http_method: Type.Optional(oneOf(HTTP_METHODS, { default: "GET" })),
   http_path: Type.Optional(Type.String({ default: "/" })),
   http_req_body: Type.Optional(Type.String({ default: "" })),
   https_verify_certificate: Type.Optional(Type.Boolean({ default: true })),

@@ -3,6 +3,7 @@
  * that they begin with; a route with both sorts of paths becomes two.
  */
 
+import { HTTP_METHODS } from "../../lib/http-methods.ts";
 import { isObject, type JsonObject } from "../../model/resource-type.ts";
 import type { KongAddress } from "./kong-upstreams.ts";
 import { textsOf } from "./kong-plugins.ts";
@@ -17,18 +18,7 @@ export interface ConvertedRoute {
   rewrite: JsonObject | null;
 }
 
-const METHODS = new Set([
-  "GET",
-  "POST",
-  "PUT",
-  "DELETE",
-  "PATCH",
-  "HEAD",
-  "OPTIONS",
-  "CONNECT",
-  "TRACE",
-  "PURGE",
-]);
+const KNOWN_METHODS: ReadonlySet<string> = new Set(HTTP_METHODS);
 const META = /[.*+?^${}()|[\]\\]/g;
 /** Before version 3 a path is a pattern when it holds anything else. */
 const PLAIN_PATH = /^[a-zA-Z0-9._~/%-]*$/;
@@ -116,10 +106,10 @@ function conditionsOf(fields: JsonObject, place: string, report: ImportReport): 
   const converted: JsonObject = {};
   const vars: unknown[] = [];
   const methods = textsOf(fields["methods"]).map((method) => method.toUpperCase());
-  const unknown = methods.filter((method) => !METHODS.has(method));
+  const unknown = methods.filter((method) => !KNOWN_METHODS.has(method));
   if (unknown.length > 0) report.lost(place, `methods: ${unknown.join(", ")} cannot be a condition`);
   if (methods.length > unknown.length) {
-    converted["methods"] = methods.filter((method) => METHODS.has(method));
+    converted["methods"] = methods.filter((method) => KNOWN_METHODS.has(method));
   }
   const hosts = textsOf(fields["hosts"]);
   if (hosts.some((host) => host.endsWith("*"))) {

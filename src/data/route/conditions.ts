@@ -5,13 +5,12 @@
  * they are first needed: of 50,000 routes a worker may meet a few hundred.
  */
 
+import { HTTP_METHODS } from "../../lib/http-methods.ts";
 import { AddressSet } from "../../lib/address.ts";
 import { compileExpression, type CompiledExpression, type Expression } from "../../lib/expression.ts";
 import type { RoutePattern, RouteQuery } from "./route-pattern.ts";
 
-const METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "PURGE"];
-
-const METHOD_BITS = new Map(METHODS.map((method, at) => [method, 1 << at]));
+const METHOD_BITS: ReadonlyMap<string, number> = new Map(HTTP_METHODS.map((method, at) => [method, 1 << at]));
 
 /** Bit of a method that routes can name; 0 for every other, which only routes without `methods` take. */
 export function methodBit(method: string): number {
@@ -24,7 +23,7 @@ export function methodMask(methods: readonly string[] | undefined): number {
   for (const method of methods ?? []) {
     const bit = methodBit(method);
     if (bit === 0)
-      throw new RangeError(`methods: unknown method ${method}, expected one of ${METHODS.join(", ")}`);
+      throw new RangeError(`methods: unknown method ${method}, expected one of ${HTTP_METHODS.join(", ")}`);
     mask |= bit;
   }
   return mask;

@@ -5,22 +5,11 @@
  * Fails closed: a request of which the thing to look at is not known is answered 401.
  */
 
+import { HTTP_METHODS } from "../../lib/http-methods.ts";
 import { definePlugin, Type, type Exchange } from "../../plugin/index.ts";
 import { oneOf, rejectionStatus } from "../../plugin/schema.ts";
 
 const TYPES = ["consumer_name", "service_id", "route_id", "consumer_group_id"] as const;
-const METHODS = [
-  "GET",
-  "POST",
-  "PUT",
-  "DELETE",
-  "PATCH",
-  "HEAD",
-  "OPTIONS",
-  "CONNECT",
-  "TRACE",
-  "PURGE",
-] as const;
 
 type Subject = (ctx: Exchange) => string | undefined;
 
@@ -50,7 +39,7 @@ export default definePlugin({
           Type.Object({
             user: Type.Optional(Type.String({ description: "A value of the kind that `type` names" })),
             methods: Type.Optional(
-              Type.Array(oneOf(METHODS), { minItems: 1, description: "Methods that it may use" }),
+              Type.Array(oneOf(HTTP_METHODS), { minItems: 1, description: "Methods that it may use" }),
             ),
           }),
           { description: "Methods per value; those that are not listed here may use all" },
