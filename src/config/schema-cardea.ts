@@ -320,6 +320,18 @@ const supervision = section({
   }),
 });
 
+const stream = section(
+  {
+    max_udp_sessions: Type.Integer({
+      default: 10_000,
+      minimum: 1,
+      maximum: 1_000_000,
+      description: "Clients of all UDP ports together; each has an open socket.",
+    }),
+  },
+  { description: "Stream routes." },
+);
+
 export const cardeaSection = section(
   {
     workers: Type.Optional(Workers),
@@ -335,6 +347,7 @@ export const cardeaSection = section(
       description: "Nodes within the node, each with resources of its own: see docs/tenants.md.",
     }),
     http,
+    stream,
     upstream,
     fallback: Type.Optional(Fallback),
     discovery: discoveryOptions,

@@ -74,6 +74,8 @@ export interface StreamListenerConfig {
 export interface StreamConfig {
   /** CIDRs of peers whose PROXY headers say who the client is. */
   realIpFrom: string[];
+  /** Clients of all UDP ports together; each has a socket of its own. */
+  maxUdpSessions: number;
   accessLog: AccessLogConfig;
 }
 

@@ -80,6 +80,7 @@ export function stream({ filled }: ResolveInput): StreamConfig {
   const path = section?.access_log ?? "off";
   return {
     realIpFrom: section?.real_ip_from ?? [],
+    maxUdpSessions: filled.cardea.stream.max_udp_sessions,
     accessLog: {
       path: section?.enable_access_log === true && path !== "off" ? path : null,
       format: (section?.access_log_format ?? "").replace(/\n+$/, ""),

@@ -160,7 +160,7 @@ export class Gateway {
       http: config.http,
       deadlines: this.#deadlines,
       gauges,
-      log,
+      log: new LimitedLog(log),
       onRequest: (transport, head) => this.life.begin(transport, head),
     });
     const { stream } = config;
@@ -174,6 +174,7 @@ export class Gateway {
       // Of datagrams one worker must see all; nobody else opens their ports.
       udp: slot === 0 ? config.listeners.filter(({ purpose }) => purpose === "stream-udp") : [],
       http: config.http,
+      maxUdpSessions: stream.maxUdpSessions,
       services: {
         routes: this.configuration.streams,
         deadlines: this.#deadlines,
@@ -185,7 +186,7 @@ export class Gateway {
       count: this.#listeners.count,
       gauges,
       metrics: shared.metrics,
-      log,
+      log: new LimitedLog(log),
     });
   }
 

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect as connectPlain, type Socket } from "node:net";
 import { describe, test, type TestContext } from "node:test";
 import { connect, type ConnectionOptions, createServer, type TLSSocket } from "node:tls";
 import { eventually } from "../../src/data/wire-test-kit.ts";
@@ -17,6 +17,15 @@ import {
   upstream,
 } from "../../src/data/stream/stream-test-kit.ts";
 import { Authority, hasOpenssl } from "../tls/certificate-authority.ts";
+
+const ALERT = 21;
+
+/** Types of the records of one direction of a connection (RFC 5246 6.2.1). */
+function recordTypes(bytes: Buffer): number[] {
+  const types: number[] = [];
+  for (let at = 0; at + 5 <= bytes.length; at += 5 + bytes.readUInt16BE(at + 3)) types.push(bytes[at]);
+  return types;
+}
 
 const options = { skip: hasOpenssl ? false : "there is no openssl" };
 
@@ -114,6 +123,36 @@ describe("stream routes and TLS", options, () => {
       const known = await secure(t, kit, { servername: "a.com", ...authority.issue({ names: ["me"] }) });
       assert.equal(String(await everything(known)), "in");
       known.end();
+    }
+  });
+
+  test("when a node breaks off, a client over TLS can tell that from its end", async (t) => {
+    const kit = await streamKit(t, { listener: { tls: true } });
+    kit.wire.put("ssl", "a", { snis: ["a.com"], ...Authority.make(t).issue({ names: ["a.com"] }) });
+    const ends = {
+      regular: (socket: Socket): unknown => socket.end("data"),
+      broken: (socket: Socket): unknown => socket.write("data", () => socket.resetAndDestroy()),
+    };
+    for (const [how, serve] of Object.entries(ends)) {
+      kit.wire.put("stream_route", "1", {
+        upstream: upstream(await node(t, (socket) => socket.once("data", () => serve(socket)))),
+      });
+      const seen: Buffer[] = [];
+      const ended = Promise.withResolvers<void>();
+      const tap = await node(t, (socket) => {
+        const inner = connectPlain({ host: "127.0.0.1", port: kit.port });
+        inner.on("data", (chunk: Buffer) => seen.push(chunk));
+        inner.on("close", () => ended.resolve());
+        inner.on("error", () => undefined);
+        socket.pipe(inner).pipe(socket);
+      });
+      const port = Number(tap.split(":")[1]);
+      // Of TLS 1.2 the types of records can be read.
+      const client = await secure(t, kit, { servername: "a.com", port, maxVersion: "TLSv1.2" });
+      client.write("x");
+      await ended.promise;
+      assert.equal(recordTypes(Buffer.concat(seen)).includes(ALERT), how === "regular", how);
+      client.destroy();
     }
   });
 

@@ -2,10 +2,12 @@
  * Two sockets joined: bytes pass both ways with back-pressure, and a half-close is passed on.
  *
  * Promises: a chunk is written before the next is read where the other side is slow; `onEnd` is called once, when both
- * sockets are closed; when one side breaks, the other gets what was read of it, and its end.
+ * sockets are closed; when one side breaks, the other gets what was read of it, and then its end, which over TLS does not
+ * look like a regular one; what is cut off with bytes unsent does not look so anywhere.
  */
 
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 
 export interface RelayHost {
   /** So many bytes came from that side. */
@@ -17,11 +19,14 @@ export interface RelayHost {
 
 export type RelaySide = "client" | "node";
 
+const NOTHING = Buffer.alloc(0);
+
 export class Relay {
   readonly #host: RelayHost;
   readonly #client: Socket;
   readonly #node: Socket;
   #open = 2;
+  #isBroken = false;
 
   /** Both stand. Whoever has listeners on them takes them off before. */
   constructor(client: Socket, node: Socket, host: RelayHost) {
@@ -35,11 +40,6 @@ export class Relay {
     this.#join("node", this.#node, this.#client);
   }
 
-  destroy(): void {
-    this.#client.destroy();
-    this.#node.destroy();
-  }
-
   #join(side: RelaySide, from: Socket, to: Socket): void {
     const host = this.#host;
     from.on("data", (chunk: Buffer) => {
@@ -50,12 +50,28 @@ export class Relay {
     from.on("end", () => to.end());
     // It ended before anyone listened: a client may, right behind its first bytes.
     if (from.readableEnded) to.end();
-    from.on("error", () => host.onBroken(side));
+    from.on("error", () => {
+      this.#isBroken = true;
+      host.onBroken(side);
+    });
     from.on("close", () => {
-      to.destroySoon();
+      if (this.#isBroken) breakOff(to);
+      else to.destroySoon();
       if (--this.#open === 0) host.onEnd();
     });
     if (from.destroyed) to.destroy();
     from.resume();
   }
+}
+
+/** Closes a socket at once. What it was to send is lost, and its peer must not take the rest for the whole. */
+export function cutOff(socket: Socket): void {
+  if (socket.writableLength > 0 && !(socket instanceof TLSSocket)) socket.resetAndDestroy();
+  else socket.destroy();
+}
+
+/** After what was written. A reset could overtake that; TLS says by a missing close_notify (RFC 8446 6.1) that more was to come. */
+function breakOff(socket: Socket): void {
+  if (!(socket instanceof TLSSocket) || !socket.writable) socket.destroySoon();
+  else socket.write(NOTHING, () => socket.destroy());
 }

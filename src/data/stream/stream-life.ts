@@ -104,12 +104,18 @@ export abstract class StreamLife implements Deadlined, ExchangeOwner {
     return this.#upstream!.rawTimeouts;
   }
 
-  /** The node stands. */
+  /** The node stands. What passive checks make of it is told by `nodeIsThere` or `nodeIsNotThere`. */
   protected connected(): void {
-    const { exchange } = this;
     this.#connectedAt = performance.now();
-    exchange.connectMs = this.#connectedAt - this.#attemptedAt;
-    this.#upstream!.answered(this.#busy!, CLOSED, exchange.connectMs);
+    this.exchange.connectMs = this.#connectedAt - this.#attemptedAt;
+  }
+
+  protected nodeIsThere(): void {
+    this.#upstream!.answered(this.#busy!, CLOSED, this.exchange.connectMs ?? 0);
+  }
+
+  protected nodeIsNotThere(): void {
+    this.#upstream!.failed(this.#busy!, "refused");
   }
 
   /** The attempt is over; the next follows, if there may be one. */

@@ -12,12 +12,14 @@ import type { TlsServices } from "../tls/handshake.ts";
 import { StreamMeter } from "./stream-meter.ts";
 import { StreamListener } from "./stream-listener.ts";
 import type { StreamServices } from "./stream-life.ts";
-import { UdpListener } from "./udp-listener.ts";
+import { UdpListener, UdpTable } from "./udp-listener.ts";
 
 export interface StreamListenersOptions {
   /** Ports for datagrams that this worker owns. */
   udp: readonly Pick<ListenerConfig, "address" | "port">[];
   http: HttpConfig;
+  /** Clients of all UDP ports together. */
+  maxUdpSessions: number;
   services: StreamServices;
   realIpFrom: AddressSet | null;
   /** Null: there are no certificates. */
@@ -35,10 +37,12 @@ export class StreamListeners {
   readonly #meters: ListenerMeters;
   readonly #listeners: StreamListener[] = [];
   readonly #udp: UdpListener[] = [];
+  readonly #udpTable: UdpTable;
 
   constructor(options: StreamListenersOptions) {
     this.#options = options;
     this.#meters = metersOf(options);
+    this.#udpTable = new UdpTable(options.maxUdpSessions);
   }
 
   /** Resolves once all of them accept; rejects with the first failure. */
@@ -82,11 +86,11 @@ export class StreamListeners {
 
   /** Resolves with the port, which is opened here. */
   addUdp(address: string, port: number): Promise<number> {
-    const { http, services, count, metrics } = this.#options;
+    const { services, count, metrics } = this.#options;
     const name = nameOf(address, port);
     const meter = new StreamMeter(metrics, name);
     const listener = new UdpListener(address, {
-      maxSessions: http.maxConnectionsPerWorker,
+      table: this.#udpTable,
       services,
       meters: this.#meters,
       count,

@@ -306,6 +306,74 @@ test("a client that is silent in front of a plugin is not waited for longer than
   client.destroy();
 });
 
+const piecemeal = definePlugin({
+  name: "piecemeal",
+  version: "0.1.0",
+  priority: 1,
+  subsystems: ["stream"],
+  config: Type.Object({}),
+  compile: () => ({
+    async preread(ctx) {
+      for (let length = 1; length < 100; length++) {
+        if ((await ctx.stream.peek(length)) === null) return ctx.answer(403);
+      }
+      return undefined;
+    },
+  }),
+});
+
+test("a client that drips in front of a plugin has 30 seconds in all, however often the plugin asks", async (t) => {
+  let now = 1000;
+  const deadlines = new Deadlines(() => now, { sweeping: false });
+  const kit = await streamKit(t, { plugins: [piecemeal], deadlines });
+  kit.route({ upstream: upstream(await node(t, echo)), plugins: { piecemeal: {} } });
+  const client = await kit.client();
+  const closed = everything(client);
+  await eventually(() => kit.active() === 1);
+  for (let i = 0; i < 2; i++) {
+    client.write("a");
+    // Read, and asked for more: nothing of it is left in the kernel.
+    for (let turns = 0; turns < 50; turns++) await new Promise((resolve) => setImmediate(resolve));
+    now += 15_000;
+    deadlines.sweep();
+  }
+  await eventually(() => kit.ended.length === 1);
+  assert.equal(kit.ended[0].stream.status, 403);
+  await closed;
+});
+
+test("what is cut off with bytes unsent is reset, so that nobody takes the rest for the whole", async (t) => {
+  let now = 1000;
+  const deadlines = new Deadlines(() => now, { sweeping: false });
+  const kit = await streamKit(t, { deadlines });
+  const body = Buffer.alloc(64 * 1024 * 1024);
+  kit.route({
+    upstream: {
+      ...upstream(await node(t, (socket) => socket.end(body))),
+      timeout: { connect: 1, send: 5, read: 5 },
+    },
+  });
+  const client = await kit.client();
+  client.pause();
+  let before = -1;
+  let turnsAtRest = 0;
+  const { metrics } = kit.wire.shared;
+  const bandwidth = metrics.counter("stream_bandwidth", ["listen_addr", "type", "side"]);
+  const toClients = bandwidth.series(["127.0.0.1:9100", "egress", "downstream"]);
+  await eventually(() => {
+    const passed = bandwidth.value(toClients);
+    turnsAtRest = passed === before && passed > 0 ? turnsAtRest + 1 : 0;
+    before = passed;
+    return turnsAtRest === 500;
+  });
+  const failed = new Promise<Error>((resolve) => client.on("error", resolve));
+  now += 5_001;
+  deadlines.sweep();
+  assert.equal(kit.ended.length, 1);
+  client.resume();
+  assert.match(String(await failed), /ECONNRESET/);
+});
+
 test("limit-conn counts the connections that are open", async (t) => {
   const kit = await streamKit(t);
   const plugins = { "limit-conn": { conn: 1, burst: 0, default_conn_delay: 0.1, key: "remote_addr" } };

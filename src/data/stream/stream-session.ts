@@ -11,7 +11,7 @@ import type { UpstreamNode } from "../upstream/node.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import { FirstBytes } from "./first-bytes.ts";
 import { proxyHeader } from "./proxy-header.ts";
-import { Relay, type RelayHost, type RelaySide } from "./relay.ts";
+import { cutOff, Relay, type RelayHost, type RelaySide } from "./relay.ts";
 import type { AcceptedFacts } from "./stream-exchange.ts";
 import { CLIENT_FAULT, CLOSED, NODE_FAULT, StreamLife, type StreamServices } from "./stream-life.ts";
 
@@ -22,7 +22,7 @@ export interface SessionHost {
   onEnded(session: StreamSession): void;
 }
 
-/** How long plugins wait for the client's first bytes, as nginx has it. */
+/** How long plugins wait for the client's first bytes, all their questions together, as nginx has it. */
 const PREREAD_MS = 30_000;
 /** What TLS to a node is done under when the client named no server, as APISIX has it. */
 const NAMELESS = "apisix_backend";
@@ -34,6 +34,8 @@ export class StreamSession extends StreamLife implements RelayHost {
   #node: Socket | null = null;
   #relay: Relay | null = null;
   #idleMs = 0;
+  /** Until when plugins may wait for first bytes; 0: none has asked. */
+  #peekDeadline = 0;
   /** What went wrong with a socket, before both were closed; 0: nothing. */
   #fault = 0;
 
@@ -55,7 +57,8 @@ export class StreamSession extends StreamLife implements RelayHost {
 
   peek(length: number): Promise<Buffer | null> {
     if (this.isOver || this.#relay !== null) return Promise.resolve(null);
-    this.deadline = this.services.deadlines.now() + PREREAD_MS;
+    if (this.#peekDeadline === 0) this.#peekDeadline = this.services.deadlines.now() + PREREAD_MS;
+    this.deadline = this.#peekDeadline;
     return this.#first.peek(length);
   }
 
@@ -72,6 +75,7 @@ export class StreamSession extends StreamLife implements RelayHost {
     const { exchange } = this;
     const node = this.#node!;
     this.connected();
+    this.nodeIsThere();
     node.off("error", this.#onNodeError);
     this.#client.off("error", this.#onClientError);
     this.#client.off("close", this.#onClientClose);
@@ -142,8 +146,8 @@ export class StreamSession extends StreamLife implements RelayHost {
 
   protected release(): void {
     this.#first.giveUp();
-    this.#client.destroy();
-    if (this.#node !== null) this.#node.destroy();
+    cutOff(this.#client);
+    if (this.#node !== null) cutOff(this.#node);
   }
 
   protected tellEnded(): void {

@@ -44,6 +44,7 @@ export async function streamKit(t: TestContext, options: StreamKitOptions = {}):
   const listeners = new StreamListeners({
     udp: [],
     http: wire.config.http,
+    maxUdpSessions: wire.config.stream.maxUdpSessions,
     services: { routes: wire.configuration.streams, deadlines, log: wire.log, accessLog },
     realIpFrom: realIpFrom === undefined ? null : new AddressSet(realIpFrom),
     tls: { ...wire.tls, alpn: null },

@@ -1,9 +1,10 @@
 /**
  * One UDP port for stream routes: tells datagrams apart by the client that they come from, each client a session.
  *
- * One worker of the node owns the port, so that all datagrams of a client meet the same session. Sessions count as connections
- * of the worker, and are bounded with them: what comes from new clients beyond the bound is lost, while known ones go on. A
- * drain ends all of them at once: nothing says when datagrams are done.
+ * One worker of the node owns the port, so that all datagrams of a client meet the same session. Their number is bounded for
+ * itself: whoever makes up addresses fills this table at most, and takes no place from connections. When it is full a new
+ * client takes the place of the oldest session that is not confirmed; if all are, its datagram is lost. A drain ends all
+ * of them at once: nothing says when datagrams are done.
  */
 
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
@@ -13,10 +14,32 @@ import type { RelaySide } from "./relay.ts";
 import type { StreamServices } from "./stream-life.ts";
 import { UdpSession, type UdpSessionHost } from "./udp-session.ts";
 
+/** The sessions of all UDP ports of a worker: the bound is theirs together. */
+export class UdpTable {
+  readonly maxSessions: number;
+  active = 0;
+  /** Oldest first. */
+  readonly unconfirmed = new Set<UdpSession>();
+
+  constructor(maxSessions: number) {
+    this.maxSessions = maxSessions;
+  }
+
+  /** False: there is no place, and none can be made. */
+  makeRoom(): boolean {
+    if (this.active < this.maxSessions) return true;
+    const [oldest] = this.unconfirmed;
+    if (oldest === undefined) return false;
+    oldest.giveWay();
+    return true;
+  }
+}
+
 export interface UdpListenerOptions {
-  maxSessions: number;
+  table: UdpTable;
   services: StreamServices;
   meters: ListenerMeters;
+  /** For serial numbers alone. */
   count: ConnectionCount;
   /** "address:port" as configured; metrics and variables name it so. */
   name: string;
@@ -75,15 +98,17 @@ export class UdpListener implements UdpSessionHost {
   }
 
   readonly #onMessage = (datagram: Buffer, { address, port }: RemoteInfo): void => {
+    // Permitted on the wire (RFC 768) for those who want no answer; none could be sent.
+    if (port === 0) return;
     const known = this.#sessions.get(`${port} ${address}`);
     if (known === undefined) this.#open(datagram, address, port);
     else known.onDatagram(datagram);
   };
 
   #open(datagram: Buffer, address: string, port: number): void {
-    const { count, maxSessions, meters, name, services } = this.#options;
-    if (count.active >= maxSessions) return meters.overLimit();
-    count.active++;
+    const { count, table, meters, name, services } = this.#options;
+    if (!table.makeRoom()) return meters.overLimit();
+    table.active++;
     meters.accepted();
     const facts = {
       serial: ++count.serial,
@@ -99,6 +124,7 @@ export class UdpListener implements UdpSessionHost {
     };
     const session = new UdpSession(facts, datagram, services, this);
     this.#sessions.set(`${port} ${address}`, session);
+    table.unconfirmed.add(session);
     this.#options.onActive(1);
     session.begin();
   }
@@ -113,12 +139,17 @@ export class UdpListener implements UdpSessionHost {
     this.#options.onBytes(from, length);
   }
 
+  onConfirmed(session: UdpSession): void {
+    this.#options.table.unconfirmed.delete(session);
+  }
+
   onEnded(session: UdpSession): void {
     const { peerAddress, peerPort } = session.exchange.facts;
     if (!this.#sessions.delete(`${peerPort} ${peerAddress}`)) return;
-    const { count, meters, onActive } = this.#options;
+    const { table, meters, onActive } = this.#options;
     onActive(-1);
-    count.active--;
+    table.active--;
+    table.unconfirmed.delete(session);
     meters.ended();
   }
 }

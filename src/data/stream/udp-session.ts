@@ -3,6 +3,9 @@
  *
  * Each datagram goes on as it came. Those that come before a node stands wait, a few of them; the session ends when nothing
  * came from either side for the timeout, or when the node's machine says that nobody listens.
+ *
+ * Whoever sends a datagram may write any address as its own. A client that goes on after an answer has shown that answers
+ * reach it: its session is confirmed, and does not have to make room for others.
  */
 
 import { createSocket, type Socket } from "node:dgram";
@@ -11,25 +14,32 @@ import type { UpstreamNode } from "../upstream/node.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import type { RelaySide } from "./relay.ts";
 import type { AcceptedFacts } from "./stream-exchange.ts";
-import { CLOSED, NODE_FAULT, StreamLife, type StreamServices } from "./stream-life.ts";
+import { CLOSED, NODE_FAULT, StreamLife, type StreamServices, UNAVAILABLE } from "./stream-life.ts";
 
 export interface UdpSessionHost {
   /** Sends to the client of the session. */
   reply(session: UdpSession, datagram: Buffer): void;
   onBytes(from: RelaySide, length: number): void;
+  /** Once, if ever. */
+  onConfirmed(session: UdpSession): void;
   onEnded(session: UdpSession): void;
 }
 
 /** Where the upstream has no `timeout`: far below that of TCP, since every port that a client asks from is a session. */
 const IDLE_MS = 60_000;
-/** Datagrams that wait for a node; more are lost, as the network loses them. */
+/** Datagrams, and bytes of them, that wait for a node; more are lost, as the network loses them. The first always waits. */
 const MAX_WAITING = 64;
+const MAX_WAITING_BYTES = 32 * 1024;
 /** Bytes that wait in the system's or Node's queue towards a node; what comes on top is lost. */
 const MAX_QUEUED_BYTES = 1024 * 1024;
 
 export class UdpSession extends StreamLife {
   readonly #host: UdpSessionHost;
   readonly #waiting: Buffer[] = [];
+  #waitingBytes = 0;
+  /** The node has sent something. */
+  #isAnswered = false;
+  #isConfirmed = false;
   #node: Socket | null = null;
   #isConnected = false;
   #idleMs = 0;
@@ -38,7 +48,12 @@ export class UdpSession extends StreamLife {
   constructor(facts: AcceptedFacts, first: Buffer, services: StreamServices, host: UdpSessionHost) {
     super(facts, services);
     this.#host = host;
-    this.#waiting.push(first);
+    this.#wait(first);
+  }
+
+  #wait(datagram: Buffer): void {
+    this.#waiting.push(datagram);
+    this.#waitingBytes += datagram.length;
   }
 
   /** All there will be is the first datagram. */
@@ -49,8 +64,21 @@ export class UdpSession extends StreamLife {
 
   /** One more from the client. */
   onDatagram(datagram: Buffer): void {
-    if (this.#isConnected) this.#forward(datagram);
-    else if (this.#waiting.length < MAX_WAITING) this.#waiting.push(datagram);
+    if (!this.#isConnected) {
+      const hasRoom = this.#waitingBytes + datagram.length <= MAX_WAITING_BYTES;
+      if (hasRoom && this.#waiting.length < MAX_WAITING) this.#wait(datagram);
+      return;
+    }
+    if (this.#isAnswered && !this.#isConfirmed) {
+      this.#isConfirmed = true;
+      this.#host.onConfirmed(this);
+    }
+    this.#forward(datagram);
+  }
+
+  /** Another client needs the place. */
+  giveWay(): void {
+    this.end(UNAVAILABLE);
   }
 
   protected connect(upstream: Upstream, node: UpstreamNode): void {
@@ -85,6 +113,10 @@ export class UdpSession extends StreamLife {
   readonly #onReply = (datagram: Buffer): void => {
     if (this.isOver) return;
     const { exchange } = this;
+    if (!this.#isAnswered) {
+      this.#isAnswered = true;
+      this.nodeIsThere();
+    }
     exchange.bytesSent += datagram.length;
     exchange.upstreamBytesReceived += datagram.length;
     this.#host.onBytes("node", datagram.length);
@@ -103,7 +135,10 @@ export class UdpSession extends StreamLife {
       node: this.exchange.node!.name,
       error: error.message,
     });
-    if (this.#isConnected) return this.end(NODE_FAULT);
+    if (this.#isConnected) {
+      this.nodeIsNotThere();
+      return this.end(NODE_FAULT);
+    }
     this.#leaveNode();
     this.failed("refused");
   };

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
+import { createSocket, type RemoteInfo, Socket } from "node:dgram";
 import { once } from "node:events";
 import { test, type TestContext } from "node:test";
 import { Deadlines } from "../deadlines.ts";
+import { Upstream } from "../upstream/upstream.ts";
 import { eventually } from "../wire-test-kit.ts";
 import { streamKit, type StreamKit, type StreamKitOptions, upstream } from "./stream-test-kit.ts";
 
@@ -97,15 +98,91 @@ test("plugins see the first datagram as the first bytes, and may refuse", async 
   assert.equal(kit.active(), 0);
 });
 
-test("beyond the bound new clients are not served, and known ones go on", async (t) => {
-  const kit = await udpKit(t, { config: "cardea: { http: { max_connections_per_worker: 1 } }" });
+test("beyond the bound new clients are not served, and confirmed ones go on", async (t) => {
+  const kit = await udpKit(t, { config: "cardea: { stream: { max_udp_sessions: 1 } }" });
   kit.route({ upstream: upstream(await udpNode(t, "a")) });
   const [one, two] = [await bound(t), await bound(t)];
   await ask(one, kit.udpPort, "1");
-  two.send("2", kit.udpPort, "127.0.0.1");
+  await ask(one, kit.udpPort, "2");
+  two.send("x", kit.udpPort, "127.0.0.1");
   await eventually(() => kit.wire.logged.some((line) => line.includes("as many as it may")));
   assert.equal(await ask(one, kit.udpPort, "3"), "a:3");
   assert.equal(kit.active(), 1);
+});
+
+test("a flood of made-up clients displaces its own, and neither connections nor clients that go on", async (t) => {
+  const kit = await udpKit(t, {
+    config: "cardea: { http: { max_connections_per_worker: 3 }, stream: { max_udp_sessions: 3 } }",
+  });
+  kit.route({ upstream: upstream(await udpNode(t, "a")) });
+  const known = await bound(t);
+  await ask(known, kit.udpPort, "1");
+  await ask(known, kit.udpPort, "2");
+  for (let i = 0; i < 20; i++) (await bound(t)).send("x", kit.udpPort, "127.0.0.1");
+  await eventually(() => kit.ended.length === 18);
+  assert.ok(kit.ended.every(({ stream }) => stream.status === 503));
+  assert.equal(await ask(known, kit.udpPort, "3"), "a:3");
+  assert.equal(await ask(await bound(t), kit.udpPort, "4"), "a:4");
+  assert.equal(kit.active(), 3);
+  const client = await kit.client();
+  await eventually(() => kit.ended.some(({ stream }) => stream.protocol === "TCP") || kit.active() === 4);
+  client.destroy();
+});
+
+test("what comes before there is a node waits within a bound of bytes", async (t) => {
+  const kit = await udpKit(t);
+  const seen: number[] = [];
+  const socket = await bound(t);
+  socket.on("message", (datagram: Buffer) => seen.push(datagram.length));
+  kit.route({ upstream: { type: "roundrobin", nodes: { [`late.test:${socket.address().port}`]: 1 } } });
+  const client = await bound(t);
+  for (let i = 0; i < 4; i++) client.send(Buffer.alloc(10_000), kit.udpPort, "127.0.0.1");
+  client.send(Buffer.alloc(1), kit.udpPort, "127.0.0.1");
+  await eventually(() => kit.active() === 1);
+  // All of them are there: a datagram of another client that was sent after them is.
+  (await bound(t)).send("x", kit.udpPort, "127.0.0.1");
+  await eventually(() => kit.active() === 2);
+  kit.wire.addresses.set("late.test", ["127.0.0.1"]);
+  await eventually(() => seen.length >= 5);
+  assert.deepEqual(
+    seen.sort((a, b) => a - b),
+    [1, 1, 10_000, 10_000, 10_000],
+  );
+});
+
+test("a datagram from port 0, to which nothing can be sent, harms nobody", async (t) => {
+  const sockets: Socket[] = [];
+  const { bind } = Socket.prototype;
+  t.mock.method(Socket.prototype, "bind", function (this: Socket, ...args: Parameters<typeof bind>) {
+    sockets.push(this);
+    return bind.apply(this, args);
+  });
+  const kit = await udpKit(t);
+  const [listening] = sockets;
+  kit.route({ upstream: upstream(await udpNode(t, "a")) });
+  listening.emit("message", Buffer.from("x"), { address: "127.0.0.1", port: 0, family: "IPv4", size: 1 });
+  assert.equal(await ask(await bound(t), kit.udpPort, "1"), "a:1");
+  assert.equal(kit.active(), 1);
+});
+
+test("passive checks learn from answers and refusals, not from what was sent", async (t) => {
+  const kit = await udpKit(t);
+  const gone = createSocket("udp4");
+  gone.bind(0, "127.0.0.1");
+  await once(gone, "listening");
+  const { port } = gone.address();
+  gone.close();
+  const failed = t.mock.method(Upstream.prototype, "failed", () => undefined);
+  const answered = t.mock.method(Upstream.prototype, "answered", () => undefined);
+  kit.route({ server_addr: "127.0.0.1", upstream: upstream(`127.0.0.1:${port}`) });
+  const client = await bound(t);
+  client.send("x", kit.udpPort, "127.0.0.1");
+  await eventually(() => kit.ended.length === 1);
+  assert.deepEqual([failed.mock.callCount(), answered.mock.callCount()], [1, 0]);
+  kit.wire.put("stream_route", "1", { upstream: upstream(await udpNode(t, "a")) });
+  await ask(client, kit.udpPort, "1");
+  await ask(client, kit.udpPort, "2");
+  assert.deepEqual([failed.mock.callCount(), answered.mock.callCount()], [1, 1]);
 });
 
 test("a drain ends all sessions at once", async (t) => {
