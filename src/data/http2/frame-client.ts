@@ -1,6 +1,6 @@
 /**
- * A client of HTTP/2 for tests that writes what frames it likes, right or wrong (RFC 9113 section 4 and 6), and reads
- * the server's. Header blocks are literals without Huffman coding and without the table (RFC 7541 6.2.2).
+ * A client, or a server, of HTTP/2 for tests that writes what frames it likes, right or wrong (RFC 9113 section 4 and 6),
+ * and reads the other side's. Header blocks are literals without Huffman coding and without the table (RFC 7541 6.2.2).
  */
 
 import { once } from "node:events";
@@ -22,6 +22,8 @@ const ACK = 1;
 const FRAME_HEAD_BYTES = 9;
 const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 const EMPTY = Buffer.alloc(0);
+/** RFC 7541 6.1: entry 8 of the static table. */
+const STATUS_200 = Buffer.from([0x88]);
 
 export interface Frame {
   type: number;
@@ -55,6 +57,11 @@ export function get(stream: number, path = "/", more: readonly (readonly [string
   return frame(HEADERS, END_HEADERS | END_STREAM, stream, block([...pseudo("GET", path), ...more]));
 }
 
+/** The head of an answer with status 200, and nothing after it if `flags` say so. */
+export function ok(stream: number, flags = 0, more: readonly (readonly [string, string])[] = []): Buffer {
+  return frame(HEADERS, END_HEADERS | flags, stream, Buffer.concat([STATUS_200, block(more)]));
+}
+
 export function pseudo(method: string, path: string): [string, string][] {
   return [
     [":method", method],
@@ -83,11 +90,14 @@ export class FrameClient {
   readonly socket: Socket;
   readonly frames: Frame[] = [];
   isClosed = false;
+  onFrame: ((frame: Frame) => void) | null = null;
   #bytes: Buffer = EMPTY;
+  #toSkip: number;
   #waiting: (() => void)[] = [];
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, toSkip = 0) {
     this.socket = socket;
+    this.#toSkip = toSkip;
     socket.on("data", (chunk: Buffer) => this.#take(chunk));
     socket.on("error", () => undefined);
     socket.on("end", () => socket.end());
@@ -112,6 +122,13 @@ export class FrameClient {
     const client = new FrameClient(socket);
     client.send(PREFACE, frame(SETTINGS, 0, 0));
     return client;
+  }
+
+  /** The other side: what a client connected to, with the server's empty settings sent and the client's acknowledged. */
+  static accept(socket: Socket): FrameClient {
+    const server = new FrameClient(socket, PREFACE.length);
+    server.send(frame(SETTINGS, 0, 0), frame(SETTINGS, ACK, 0));
+    return server;
   }
 
   send(...parts: Buffer[]): void {
@@ -146,11 +163,16 @@ export class FrameClient {
 
   #take(chunk: Buffer): void {
     let bytes = Buffer.concat([this.#bytes, chunk]);
+    const skipped = Math.min(this.#toSkip, bytes.length);
+    this.#toSkip -= skipped;
+    bytes = bytes.subarray(skipped);
     while (bytes.length >= FRAME_HEAD_BYTES) {
       const end = FRAME_HEAD_BYTES + bytes.readUIntBE(0, 3);
       if (bytes.length < end) break;
       const payload = bytes.subarray(FRAME_HEAD_BYTES, end);
-      this.frames.push({ type: bytes[3], flags: bytes[4], stream: bytes.readUInt32BE(5), payload });
+      const one = { type: bytes[3], flags: bytes[4], stream: bytes.readUInt32BE(5), payload };
+      this.frames.push(one);
+      this.onFrame?.(one);
       bytes = bytes.subarray(end);
     }
     this.#bytes = bytes;

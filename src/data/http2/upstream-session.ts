@@ -56,10 +56,16 @@ export class UpstreamSession implements Deadlined {
     this.#deadlines = deadlines;
     this.#owner = owner;
     const { connect } = process.getBuiltinModule("node:http2");
-    const session = connect(`${this.scheme}://${isIPv6(address) ? `[${address}]` : address}:${port}`, {
+    const options = {
       createConnection: () => (secure === null ? openPlain(address, port) : secure.openHttp2(address, port)),
       settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES },
-    });
+      // What clients repeat is passed on as it is: a throw in the middle of a stream would end the worker.
+      strictSingleValueFields: false,
+    };
+    const session = connect(
+      `${this.scheme}://${isIPv6(address) ? `[${address}]` : address}:${port}`,
+      options,
+    );
     this.#session = session;
     session.on("connect", () => this.#onConnect());
     session.on("error", (error: NodeJS.ErrnoException) => {
@@ -123,6 +129,8 @@ export class UpstreamSession implements Deadlined {
   }
 
   #onConnect(): void {
+    // Node.js tells it of a session that was given up while its socket connected, too.
+    if (this.#session.destroyed) return;
     this.isConnected = true;
     this.#session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     for (const attempt of this.#attempts) attempt.onConnect();
