@@ -115,6 +115,11 @@ export interface ExchangeResponse {
   readonly headers: HeaderList;
   /** Where the answer comes from: null until there is one. */
   readonly source: "upstream" | "gateway" | null;
+  /**
+   * What came behind the body of an upstream's answer, there when `responseBody` gets its last chunk; null: nothing did.
+   * The client gets what stands here then, if its protocol and the answer have room for it.
+   */
+  trailers: HeaderList | null;
 }
 
 export interface RouteFacts {

@@ -10,6 +10,7 @@ import deadline from "./deadline/index.ts";
 import echo from "./echo/index.ts";
 import examplePlugin from "./example-plugin/index.ts";
 import faultInjection from "./fault-injection/index.ts";
+import grpcWeb from "./grpc-web/index.ts";
 import ipRestriction from "./ip-restriction/index.ts";
 import keyAuth from "./key-auth/index.ts";
 import limitConn from "./limit-conn/index.ts";
@@ -43,6 +44,7 @@ const BUILT_IN = [
   echo,
   examplePlugin,
   faultInjection,
+  grpcWeb,
   ipRestriction,
   keyAuth,
   limitConn,

@@ -245,6 +245,7 @@ class ClientAddress implements ClientFacts {
 class ResponseFacts implements ExchangeResponse {
   status = 0;
   source: "upstream" | "gateway" | null = null;
+  trailers: HeaderList | null = null;
   #headers: HeaderList | null = null;
   #begunStatus = 0;
   #reason = "";

@@ -129,6 +129,7 @@ export class FromUpstream {
       return;
     }
     if (x.filtersBody) {
+      x.response.trailers = trailers;
       try {
         const last = this.#answering.filterBody(x, NO_BODY, true);
         if (last.length > 0) x.transport.writeBody(last);
@@ -139,7 +140,12 @@ export class FromUpstream {
     }
     x.attempt!.detach();
     this.#ending.finishAttempt(x, true);
-    x.transport.writeEnd(trailers);
+    try {
+      x.transport.writeEnd(x.filtersBody ? x.response.trailers : trailers);
+    } catch (error) {
+      this.#answering.fail(x, error);
+      return;
+    }
     this.#ending.end(x, x.upstreamEndedAt);
   }
 

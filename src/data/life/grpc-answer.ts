@@ -1,31 +1,15 @@
 /**
  * What the gateway says to clients of gRPC: the status of the call in the header section of an answer that has nothing else
  * ("Trailers-Only" in gRPC's protocol over HTTP/2). Such a client does not read the bodies of errors.
- *
- * Logs, metrics and plugins keep the status of HTTP, from which that of gRPC follows as in
- * https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md, more exact where gRPC has a status for it.
+ * Logs, metrics and plugins keep the status of HTTP, from which that of gRPC follows.
  */
 
+import { encodeGrpcMessage, grpcStatusOf } from "../../lib/grpc-status.ts";
 import type { HeaderList } from "../../lib/headers.ts";
 import { reasonPhrase } from "../../lib/status-codes.ts";
 import type { AnswerBody } from "../../plugin/exchange.ts";
 import type { HttpExchange } from "../exchange/exchange.ts";
 import { isGrpcType } from "../http2/request-fields.ts";
-
-const UNKNOWN = 2;
-const GRPC_STATUS: Readonly<Record<number, number>> = {
-  400: 13, // INTERNAL
-  401: 16, // UNAUTHENTICATED
-  403: 7, // PERMISSION_DENIED
-  404: 12, // UNIMPLEMENTED
-  408: 4, // DEADLINE_EXCEEDED
-  413: 8, // RESOURCE_EXHAUSTED
-  429: 8,
-  500: 13,
-  502: 14, // UNAVAILABLE
-  503: 14,
-  504: 4,
-};
 
 /** Over HTTP/2 only: elsewhere nobody could read the answer. What a plugin answers with success is as it made it. */
 export function isFailedCall(x: HttpExchange, status: number): boolean {
@@ -37,11 +21,11 @@ export function isFailedCall(x: HttpExchange, status: number): boolean {
 /** Makes the fields of an answer with `status` those of a failed call, in place. */
 export function asGrpcAnswer(headers: HeaderList, status: number, body: AnswerBody | undefined): void {
   headers.put("content-type", "Content-Type", "application/grpc");
-  headers.put("grpc-status", "grpc-status", String(GRPC_STATUS[status] ?? UNKNOWN));
+  headers.put("grpc-status", "grpc-status", String(grpcStatusOf(status)));
   headers.put(
     "grpc-message",
     "grpc-message",
-    encoded(messageOf(body) ?? `${status} ${reasonPhrase(status)}`),
+    encodeGrpcMessage(messageOf(body) ?? `${status} ${reasonPhrase(status)}`),
   );
 }
 
@@ -51,9 +35,4 @@ function messageOf(body: AnswerBody | undefined): string | undefined {
   const { error_msg: own, message } = body as { error_msg?: unknown; message?: unknown };
   const text = own ?? message;
   return typeof text === "string" ? text : undefined;
-}
-
-/** Percent-encoded as gRPC wants it: visible ASCII but "%" stays. */
-function encoded(message: string): string {
-  return message.replaceAll(/[^ -$&-~]+/g, (part) => encodeURIComponent(part.toWellFormed()));
 }

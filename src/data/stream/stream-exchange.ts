@@ -95,7 +95,7 @@ export class StreamConnectionExchange implements StreamExchange {
       peerPort: facts.peerPort,
       scheme: facts.tls === null ? "http" : "https",
     };
-    this.response = { status: 0, headers: new HeaderList(), source: null };
+    this.response = { status: 0, headers: new HeaderList(), source: null, trailers: null };
     const { protocol, listenAddress } = facts;
     this.stream = { protocol, listenAddress, status: 0, peek: (length) => owner.peek(length) };
   }

@@ -18,6 +18,9 @@ const ALL_METHODS = "GET,POST,PUT,DELETE,PATCH,HEAD,OPTIONS,CONNECT,TRACE";
 /** Where the origin is kept that the client named: plugins may change the header for the upstream. */
 const ORIGIN_VARIABLE = "cors_original_origin";
 
+/** Set where the origin may not read the answer, for plugins that would let everybody read it otherwise. */
+export const CORS_REFUSED = "cors_refused";
+
 const patterns = (description: string) =>
   Type.Optional(
     Type.Array(Type.String({ minLength: 1, maxLength: 4096 }), {
@@ -132,7 +135,8 @@ export default definePlugin({
         const origin = needsOrigin ? originOf(ctx) : undefined;
         const allowed = readers.allowed(origin);
         if (varies) headers.add("Vary", "Origin");
-        if (allowed !== undefined) allow(ctx, headers, allowed);
+        if (allowed === undefined) ctx.setVariable(CORS_REFUSED, "1");
+        else allow(ctx, headers, allowed);
         if (timing === null) return;
         const timed = timing.allowed(origin);
         if (timed !== undefined && admits(timed, origin)) headers.set("Timing-Allow-Origin", timed);
