@@ -14,6 +14,7 @@ import { SnapshotKeeper } from "../store/snapshot/keeper.ts";
 import type { Snapshot } from "../store/snapshot/snapshot.ts";
 import type { ConfigurationItem } from "../shared/configuration-bytes.ts";
 import { AddressItems, type HostResolver } from "./addresses.ts";
+import { CertificateSupply } from "./certificates/supply.ts";
 import type { Discoveries } from "./discovery/discoveries.ts";
 import { type Fallback, StoreFeed } from "./feed.ts";
 import { Publisher } from "./publish.ts";
@@ -28,6 +29,8 @@ export interface ControlParts {
   resolver: HostResolver;
   /** Knows the nodes of upstreams that name a service; absent: nobody does. */
   discoveries?: Discoveries;
+  /** A listener of this node that is none for traffic, which no resource opens. Absent: there is none. */
+  isOwnListener?: (url: URL) => boolean;
   /** The first published revision is greater. */
   startRevision: number;
   /** Is told of every item before workers are; absent: nobody is. */
@@ -55,6 +58,7 @@ export class Control {
   readonly state: ConfigurationState;
   readonly feed: StoreFeed;
   readonly publisher: Publisher;
+  readonly certificates: CertificateSupply;
   readonly #addresses: AddressItems;
   readonly #discoveries: Discoveries | null;
   readonly #threads: Threads;
@@ -82,9 +86,13 @@ export class Control {
     const types = new Map(RESOURCE_TYPES.map((type) => [type.plural, type]));
     const discoveries = parts.discoveries ?? null;
     this.#discoveries = discoveries;
-    this.state = new ConfigurationState(types, plugins, fields, (item) =>
-      publish(discoveries === null ? item : discoveries.take(item)),
-    );
+    const { isOwnListener } = parts;
+    this.certificates = new CertificateSupply({ log, ...(isOwnListener && { isOwnListener }) });
+    this.certificates.connect(publish);
+    this.state = new ConfigurationState(types, plugins, fields, (item) => {
+      const taken = this.certificates.take(item);
+      publish(discoveries === null ? taken : discoveries.take(taken));
+    });
     this.#addresses = new AddressItems(resolver, publish);
     discoveries?.connect({ publish, onHosts: () => this.#watchHostsSoon() });
     this.publisher = new Publisher(threads, () => this.#everything(), startRevision, log);
@@ -130,6 +138,7 @@ export class Control {
     await this.#keeper?.close();
     this.publisher.close();
     this.#discoveries?.close();
+    this.certificates.close();
     this.#addresses.close();
     await this.store.close();
   }
@@ -137,8 +146,10 @@ export class Control {
   *#everything() {
     yield* this.#addresses.published();
     const discoveries = this.#discoveries;
-    if (discoveries === null) yield* this.state.published();
-    else for (const item of this.state.published()) yield discoveries.filled(item);
+    for (const item of this.state.published()) {
+      const filled = this.certificates.filled(item);
+      yield discoveries === null ? filled : discoveries.filled(filled);
+    }
   }
 
   /**

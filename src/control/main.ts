@@ -9,6 +9,7 @@
 import { createServer, type RequestListener, type Server } from "node:http";
 import { parentPort, workerData } from "node:worker_threads";
 import { readOrMakeAdminKey } from "../api/admin/key-file.ts";
+import { OwnListeners } from "../api/admin/own-listeners.ts";
 import { createAdminServer } from "../api/admin/server.ts";
 import { createControlServer } from "../api/control/server.ts";
 import { MetricsPage } from "../api/metrics/page.ts";
@@ -71,6 +72,7 @@ async function run(): Promise<void> {
   const health = openHealth(shared.health, config, dataFolder, log);
   stopHealth = () => health.checker.close();
   const discoveries = openDiscoveries(config, dataFolder, log);
+  const own = new OwnListeners(config.listeners);
   const control = new Control({
     store: await openStore(config.store, dataFolder, plugins, log),
     plugins,
@@ -84,6 +86,7 @@ async function run(): Promise<void> {
         log.warn("a host name is not resolved", { host, reason, pauseMs }),
     }),
     discoveries,
+    isOwnListener: (url) => own.refusalOf(url.href) !== null,
     startRevision: reserveRevisions(dataFolder),
     onItem: (item) => health.take(item),
     snapshot: snapshotPlace(config, dataFolder),

@@ -42,6 +42,7 @@ export function metricsFacts(control: Control, prefix: string): MetricsFacts {
     gauge("etcd_reachable", "Whether the configuration store answers", isReachable),
     indexes((plural) => state.newestRevision(plural), feed.revision),
     ...expiry.families(state, Date.now()),
+    ...control.certificates.families(),
   ];
   if (ageMs !== null) {
     const help = "Time for which the store has not confirmed that the configuration in service is its newest";

@@ -173,6 +173,18 @@ export interface PublishedSsl {
   client?: { ca: string; depth: number; skip_mtls_uri_regex?: string[] };
   /** Absent: those of the static file. */
   versions?: ("TLSv1.1" | "TLSv1.2" | "TLSv1.3")[];
+  /** For control: OCSP answers are wanted. `cache_ttl` in seconds. Workers get `staples` instead. */
+  ocsp?: { skip_verify: boolean; cache_ttl: number };
+  /** One for each of the pairs; null: there is none now. */
+  staples?: (Staple | null)[];
+}
+
+/** An OCSP answer that clients may be shown with the certificate. */
+export interface Staple {
+  /** DER in base64. */
+  response: string;
+  /** From then on it must not be shown. Milliseconds since 1970. */
+  untilMs: number;
 }
 
 /** A host name as control resolved it. */

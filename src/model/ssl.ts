@@ -1,6 +1,6 @@
 /**
  * Certificates and their private keys: those that clients are shown (`server`), chosen by server name or by port,
- * and those that upstreams are shown (`client`). APISIX's fields, and `listen`.
+ * and those that upstreams are shown (`client`). APISIX's fields, that of its plugin ocsp-stapling, and `listen`.
  *
  * Promises that pairs which do not belong together, or cannot be read, are refused when they are written.
  * References to secrets are read where the certificate is used.
@@ -51,6 +51,11 @@ export const sslType: ResourceType<PublishedSsl> = {
         ca: Certificate,
         depth: Type.Optional(Type.Integer({ minimum: 0, default: 1 })),
         skip_mtls_uri_regex: Type.Optional(Type.Array(Type.String(), { minItems: 1, uniqueItems: true })),
+      }),
+      ocsp_stapling: Type.Object({
+        enabled: Type.Optional(Type.Boolean({ default: false })),
+        skip_verify: Type.Optional(Type.Boolean({ default: false })),
+        cache_ttl: Type.Optional(Type.Integer({ minimum: 60, default: 3600 })),
       }),
       status: Status,
       ssl_protocols: Type.Array(raw({ enum: ["TLSv1.1", "TLSv1.2", "TLSv1.3"] }), {
@@ -136,6 +141,11 @@ function normalizeSsl(id: string, value: JsonObject, _plugins: PluginCatalog, cr
     const { ca, depth, skip_mtls_uri_regex: skip } = value["client"];
     ssl.client = { ca: ca as string, depth: typeof depth === "number" ? depth : 1 };
     if (Array.isArray(skip)) ssl.client.skip_mtls_uri_regex = skip as string[];
+  }
+  const { ocsp_stapling: stapling } = value;
+  if (isObject(stapling) && stapling["enabled"] === true && ssl.type === "server") {
+    const { skip_verify: trusts, cache_ttl: ttl } = stapling;
+    ssl.ocsp = { skip_verify: trusts === true, cache_ttl: typeof ttl === "number" ? ttl : 3600 };
   }
   const versions = listOf(value["ssl_protocols"]);
   if (versions.length > 0) ssl.versions = (versions as NonNullable<PublishedSsl["versions"]>).toSorted();

@@ -21,6 +21,8 @@ export interface Wanted {
   /** Days from now: from, to. */
   valid?: [from: number, to: number];
   isAuthority?: boolean;
+  /** Further lines of OpenSSL's configuration: "extendedKeyUsage=OCSPSigning". */
+  extensions?: string[];
 }
 
 export const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
@@ -47,7 +49,7 @@ export class Authority {
     return new Authority(folder, { cert: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") });
   }
 
-  issue({ names, algorithm = "ec", valid = [-1, 10], isAuthority = false }: Wanted): Pair {
+  issue({ names, algorithm = "ec", valid = [-1, 10], isAuthority = false, extensions = [] }: Wanted): Pair {
     const serial = this.#serial++;
     const at = (name: string): string => join(this.folder, `${serial}.${name}`);
     const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
@@ -56,10 +58,8 @@ export class Authority {
       ["-subj", `/O=Cardea/CN=${names[0]}`, "-keyout", at("key"), "-out", at("csr")],
     );
     const list = names.map((name) => `DNS:${name}`).join(",");
-    writeFileSync(
-      at("ext"),
-      isAuthority ? "basicConstraints=critical,CA:TRUE\n" : `subjectAltName=${list}\n`,
-    );
+    const kind = isAuthority ? "basicConstraints=critical,CA:TRUE" : `subjectAltName=${list}`;
+    writeFileSync(at("ext"), [kind, ...extensions, ""].join("\n"));
     writeFileSync(at("index"), "");
     writeFileSync(
       at("conf"),
@@ -71,6 +71,17 @@ export class Authority {
       ["-startdate", dateText(valid[0]), "-enddate", dateText(valid[1])],
     );
     return { cert: readFileSync(at("pem"), "utf8"), key: readFileSync(at("key"), "utf8") };
+  }
+
+  /** What `openssl ocsp` knows of all that was issued; the revoked names are those of subjects. */
+  index(revoked: readonly string[] = []): string {
+    const lines: string[] = [];
+    for (let serial = 1; serial < this.#serial; serial++) {
+      const line = readFileSync(join(this.folder, `${serial}.index`), "utf8");
+      const isRevoked = revoked.some((name) => line.includes(`/CN=${name}\n`));
+      lines.push(isRevoked ? line.replace(/^V\t(\w+)\t\t/, `R\t$1\t${dateText(-1).slice(2)}\t`) : line);
+    }
+    return lines.join("");
   }
 
   /** An authority that this one signed. */

@@ -1,6 +1,6 @@
 /**
- * Requests to registries: bounded in time and size, an answer whole or not at all. A failure is an `Error` that names
- * the server, and neither credentials nor what the server wrote.
+ * Requests of control to registries and to the sources of certificates: bounded in time and size, an answer whole or
+ * not at all. A failure is an `Error` that names the server, and neither credentials nor what the server wrote.
  */
 
 import {
@@ -25,7 +25,13 @@ export interface RegistryQuestion {
   /** Whether the certificate of the server is verified. Default: true. */
   isVerified?: boolean;
   /** PEM of who signs it; default: the authorities that Node.js knows. */
-  ca?: string | undefined;
+  ca?: string | string[] | undefined;
+  /** What this side shows, PEM. */
+  client?: { cert: string; key: string };
+  /** Sent with it. */
+  body?: Uint8Array;
+  /** Of the answer; default: 64 MiB. */
+  maxBytes?: number;
   /** A status that is an answer, too, beside 200. */
   accepted?: number;
   /** Only the head is wanted: the body is read and forgotten. */
@@ -37,6 +43,19 @@ export interface RegistryAnswer {
   status: number;
   headers: IncomingMessage["headers"];
   body: string;
+}
+
+interface TlsOptions {
+  rejectUnauthorized: boolean;
+  ca: string | string[] | undefined;
+  cert?: string;
+  key?: string;
+}
+
+interface Bytes {
+  status: number;
+  headers: IncomingMessage["headers"];
+  bytes: Buffer;
 }
 
 /** A status that is no answer. */
@@ -56,6 +75,13 @@ export class RegistryClient {
 
   /** Throws for everything but 200 and what is accepted. */
   async ask(question: RegistryQuestion): Promise<RegistryAnswer> {
+    const { status, headers, bytes } = await this.askBytes(question);
+    return { status, headers, body: bytes.toString("utf8") };
+  }
+
+  /** The same for what is no text. */
+  async askBytes(question: RegistryQuestion): Promise<Bytes> {
+    const { maxBytes = MAX_ANSWER_BYTES } = question;
     const chunks: Buffer[] = [];
     let bytes = 0;
     const { status, headers } = await this.#request(
@@ -64,10 +90,10 @@ export class RegistryClient {
       (chunk) => {
         bytes += chunk.length;
         if (question.isBodyDropped !== true) chunks.push(chunk);
-        return bytes > MAX_ANSWER_BYTES ? `an answer of more than ${MAX_ANSWER_BYTES} bytes` : null;
+        return bytes > maxBytes ? `an answer of more than ${maxBytes} bytes` : null;
       },
     );
-    return { status, headers, body: Buffer.concat(chunks).toString("utf8") };
+    return { status, headers, bytes: Buffer.concat(chunks) };
   }
 
   /** Hands over the lines of an answer as they come, until it ends. A line that was cut off is dropped. */
@@ -107,13 +133,15 @@ export class RegistryClient {
     onChunk: (chunk: Buffer) => string | null,
   ): Promise<{ status: number; headers: IncomingMessage["headers"] }> {
     const { url, method = "GET", headers, timeouts, isVerified = true, ca, accepted, signal } = question;
+    const { client, body } = question;
     const isTls = url.protocol === "https:";
-    const options: RequestOptions & { rejectUnauthorized: boolean; ca: string | undefined } = {
+    const options: RequestOptions & TlsOptions = {
       method,
       headers: { accept: "application/json", ...headers },
       agent: isTls ? this.#https : this.#http,
       rejectUnauthorized: isVerified,
       ca,
+      ...client,
       signal,
     };
     return new Promise((resolve, reject) => {
@@ -164,7 +192,7 @@ export class RegistryClient {
           resolve({ status, headers: response.headers });
         });
       });
-      request.end();
+      request.end(body);
     });
   }
 }

@@ -10,8 +10,10 @@ import type { SecureContext, SecureVersion } from "node:tls";
 import { compilePattern, type Pattern } from "../../lib/pattern.ts";
 import type { TlsConfig, TlsVersion } from "../../config/static-config.ts";
 import type { PublishedSsl } from "../../model/published.ts";
+import type { ClientHello } from "../../plugin/client-hello.ts";
 import type { ItemBytes } from "../../shared/configuration-bytes.ts";
-import { resolveReference } from "./references.ts";
+import { StapledPairs } from "./stapled-pairs.ts";
+import { resolveReference } from "../../lib/environment-reference.ts";
 
 const FORBIDDING: Readonly<Record<TlsVersion, number>> = {
   "TLSv1.1": constants.SSL_OP_NO_TLSv1_1,
@@ -38,6 +40,7 @@ export class Certificate {
   readonly listen: PublishedSsl["listen"];
   readonly versions: readonly TlsVersion[] | null;
   readonly mutual: MutualRules | null;
+  readonly #stapled: StapledPairs | null;
   readonly #bytes: ItemBytes;
   #fresh: readonly X509Certificate[] = [];
   readonly #contexts = new Map<string, SecureContext>();
@@ -52,6 +55,17 @@ export class Certificate {
     this.listen = ssl.listen;
     this.versions = ssl.versions ?? null;
     this.mutual = ssl.client === undefined ? null : mutualRules(ssl.client);
+    this.#stapled = StapledPairs.of(ssl);
+  }
+
+  /** Which of the pairs a client that wants an OCSP answer is shown with it; -1: it gets none, and the choice is open. */
+  pairToStaple(hello: ClientHello, versions: readonly TlsVersion[], nowMs: number): number {
+    return this.#stapled === null ? -1 : this.#stapled.choose(hello, versions, nowMs);
+  }
+
+  /** What `pairToStaple` chose, DER. */
+  staple(pair: number): Buffer {
+    return this.#stapled!.response(pair);
   }
 
   /** Whether a request for this path may come without a client certificate. */
@@ -67,11 +81,17 @@ export class Certificate {
     );
   }
 
-  /** Throws when a certificate or key cannot be had. `ticketKeys`: 48 bytes, or null for no tickets. */
-  context(versions: readonly TlsVersion[], config: TlsConfig, ticketKeys: Buffer | null): SecureContext {
-    const key = versions.join(" ");
+  /** Throws when a certificate or key cannot be had. `pair`: which alone, or -1 for all. `ticketKeys`: 48 bytes, or null for no tickets. */
+  context(
+    versions: readonly TlsVersion[],
+    pair: number,
+    config: TlsConfig,
+    ticketKeys: Buffer | null,
+  ): SecureContext {
+    const key = `${versions.join(" ")} ${pair}`;
     let context = this.#contexts.get(key);
-    if (context === undefined) this.#contexts.set(key, (context = this.#make(versions, config, ticketKeys)));
+    if (context === undefined)
+      this.#contexts.set(key, (context = this.#make(versions, pair, config, ticketKeys)));
     return context;
   }
 
@@ -90,9 +110,15 @@ export class Certificate {
     this.#contexts.clear();
   }
 
-  #make(versions: readonly TlsVersion[], config: TlsConfig, ticketKeys: Buffer | null): SecureContext {
-    const { pairs, client } = this.#bytes.parse<PublishedSsl>();
-    const certs = pairs.map((pair) => resolved(pair.cert, "cert"));
+  #make(
+    versions: readonly TlsVersion[],
+    pair: number,
+    config: TlsConfig,
+    ticketKeys: Buffer | null,
+  ): SecureContext {
+    const { pairs: all, client } = this.#bytes.parse<PublishedSsl>();
+    const pairs = pair === -1 ? all : [all[pair]];
+    const certs = pairs.map(({ cert }) => resolved(cert, "cert"));
     this.#fresh = certs.map((cert) => new X509Certificate(cert));
     const ca = client === undefined ? undefined : resolved(client.ca, "client.ca");
     let options = ticketKeys === null ? constants.SSL_OP_NO_TICKET : 0;
@@ -102,7 +128,7 @@ export class Certificate {
     const { createSecureContext } = process.getBuiltinModule("node:tls");
     return createSecureContext({
       cert: certs,
-      key: pairs.map((pair) => resolved(pair.key, "key")),
+      key: pairs.map(({ key }) => resolved(key, "key")),
       ca,
       // TLS 1.1 signs with SHA-1, which OpenSSL allows at this level alone.
       ciphers: versions.includes("TLSv1.1") ? `${config.ciphers}:@SECLEVEL=0` : config.ciphers,

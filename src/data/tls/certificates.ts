@@ -93,10 +93,10 @@ export class Certificates {
     return (this.#byListener.get(`${address}:${port}`) ?? this.#byListener.get(String(port)))?.[0] ?? null;
   }
 
-  /** Null: it cannot be made; the log says why. */
-  contextOf(certificate: Certificate, versions: readonly TlsVersion[]): SecureContext | null {
+  /** `pair`: which alone, or -1 for all. Null: it cannot be made; the log says why. */
+  contextOf(certificate: Certificate, versions: readonly TlsVersion[], pair: number): SecureContext | null {
     try {
-      const context = certificate.context(versions, this.config, this.#ticketKeys);
+      const context = certificate.context(versions, pair, this.config, this.#ticketKeys);
       this.#warnOfDates(certificate);
       const evicted = this.#withContexts.set(certificate.id, certificate);
       if (evicted !== undefined && evicted !== certificate) evicted.dropContexts();

@@ -33,6 +33,11 @@ const DRAIN_MS = 1000;
 const MAX_TAGS = 32;
 const MAX_TAG_LENGTH = 1024;
 
+/** There is no public way to it on a socket that no `tls.Server` made. */
+interface Stapling {
+  _handle: { setOCSPResponse(response: Buffer): void };
+}
+
 export type HelloHandler = (hello: ClientHello, connection: HelloConnection) => void;
 
 /** What all handshakes of a worker share. */
@@ -181,7 +186,7 @@ export class Handshake implements Deadlined, HelloConnection, ByteReader {
     if (versions.length === 0) return this.#refuse("no-version", "protocol-version");
     const serverName = name ?? certificates.config.fallbackServerName;
     this.#tls = new TlsConnection(hello, serverName, certificate, this.#tags, certificates);
-    this.#secure(certificate, versions);
+    this.#secure(certificate, versions, certificate.pairToStaple(hello, versions, Date.now()));
   }
 
   /** A plugin that fails may be the one that guards: the connection ends. */
@@ -209,8 +214,9 @@ export class Handshake implements Deadlined, HelloConnection, ByteReader {
 
   // ── the handshake ───────────────────────────────────────────────────────────────────────────────────────
 
-  #secure(certificate: Certificate, versions: readonly TlsVersion[]): void {
-    const secureContext = this.#services.certificates.contextOf(certificate, versions);
+  /** `stapled`: the pair whose OCSP answer goes along; -1: none. */
+  #secure(certificate: Certificate, versions: readonly TlsVersion[], stapled: number): void {
+    const secureContext = this.#services.certificates.contextOf(certificate, versions, stapled);
     if (secureContext === null) return this.#refuse("unusable-certificate", "internal-error");
     const socket = this.#socket;
     socket.removeAllListeners("data");
@@ -230,6 +236,8 @@ export class Handshake implements Deadlined, HelloConnection, ByteReader {
       ...(alpn !== null && { ALPNProtocols: alpn }),
     });
     this.#secured = secured;
+    // What `tls.Server` does with the answer to its event OCSPRequest, before any byte is read.
+    if (stapled !== -1) (secured as unknown as Stapling)._handle.setOCSPResponse(certificate.staple(stapled));
     secured.on("secure", this.#onSecured);
     secured.on("error", this.#onTlsError);
     secured.on("close", this.#onGone);

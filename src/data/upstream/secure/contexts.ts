@@ -10,7 +10,7 @@ import { readFileSync } from "node:fs";
 import type { SecureContext } from "node:tls";
 import { LruMap } from "../../../lib/lru.ts";
 import type { ItemBytes } from "../../../shared/configuration-bytes.ts";
-import { resolveReference } from "../../tls/references.ts";
+import { resolveReference } from "../../../lib/environment-reference.ts";
 
 /** Contexts (some 100 KB each, more with authorities) that are held for new connections. */
 const MAX_CONTEXTS = 256;

@@ -1,6 +1,6 @@
 /**
- * `$env://NAME` and `$env://NAME/key` (of a JSON object) where a certificate or key may stand. Other references are
- * not known here.
+ * `$env://NAME` and `$env://NAME/key` (of a JSON object) where a certificate, a key or a token may stand. Other
+ * references are not known here.
  */
 
 const REFERENCE = /^\$(?:env|ENV):\/\/([^/]+)(?:\/(.+))?$/;

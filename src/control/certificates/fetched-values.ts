@@ -1,0 +1,143 @@
+/**
+ * What is fetched for certificates and fetched again before it is too old: secrets, certificates on other servers, OCSP
+ * answers. Each is asked for once, however many certificates use it, and only as long as one does.
+ *
+ * The last good value stays for as long as nothing newer can be had. It is in the memory of control alone.
+ */
+
+import { Rounds } from "../discovery/rounds.ts";
+
+export type FetchedType = "secret" | "remote" | "ocsp";
+
+export interface Fetched {
+  value: string;
+  /** After which it is asked for again. */
+  pauseMs: number;
+}
+
+/** One thing to fetch. */
+export interface FetchPlan {
+  /** Plans with one key are one. */
+  key: string;
+  type: FetchedType;
+  /** For people: neither a credential nor a secret. */
+  shown: string;
+  /** Throws why there is no value; the reason is logged. */
+  fetch(signal: AbortSignal): Promise<Fetched>;
+}
+
+export interface FetchedReport {
+  type: FetchedType;
+  shown: string;
+  /** Milliseconds since 1970 of the last good answer; null: there was none. */
+  fetchedAt: number | null;
+  failures: number;
+  users: ReadonlySet<string>;
+}
+
+export interface FetchedValuesParts {
+  /** Users whose values changed, or were asked for in vain for the first time. */
+  onAnswer(users: ReadonlySet<string>): void;
+  onFailure(plan: FetchPlan, reason: string): void;
+  now?: () => number;
+}
+
+/** When nothing says how long a value may be kept. */
+const PAUSE_MS = 300_000;
+
+interface Held extends FetchedReport {
+  users: Set<string>;
+  value: string | null;
+  rounds: Rounds;
+}
+
+export class FetchedValues {
+  readonly #parts: FetchedValuesParts;
+  readonly #now: () => number;
+  readonly #held = new Map<string, Held>();
+  readonly #keysOf = new Map<string, Set<string>>();
+
+  constructor(parts: FetchedValuesParts) {
+    this.#parts = parts;
+    this.#now = parts.now ?? Date.now;
+  }
+
+  /** From now on the user needs these and nothing else. */
+  use(user: string, plans: readonly FetchPlan[]): void {
+    const before = this.#keysOf.get(user);
+    const keys = new Set(plans.map(({ key }) => key));
+    if (keys.size === 0) this.#keysOf.delete(user);
+    else this.#keysOf.set(user, keys);
+    for (const plan of plans) (this.#held.get(plan.key) ?? this.#begin(plan)).users.add(user);
+    for (const key of before ?? []) if (!keys.has(key)) this.#leave(user, key);
+  }
+
+  /** Null: none yet. */
+  value(key: string): string | null {
+    return this.#held.get(key)?.value ?? null;
+  }
+
+  /** It was answered, or failed, once. */
+  isAnswered(key: string): boolean {
+    const held = this.#held.get(key);
+    return held !== undefined && (held.value !== null || held.failures > 0);
+  }
+
+  /** Asks again for all of a type. */
+  async refresh(type: FetchedType): Promise<void> {
+    const rounds: Promise<void>[] = [];
+    for (const held of this.#held.values()) if (held.type === type) rounds.push(held.rounds.now());
+    await Promise.all(rounds);
+  }
+
+  list(): Iterable<FetchedReport> {
+    return this.#held.values();
+  }
+
+  close(): void {
+    for (const { rounds } of this.#held.values()) rounds.close();
+    this.#held.clear();
+    this.#keysOf.clear();
+  }
+
+  #begin(plan: FetchPlan): Held {
+    const rounds = new Rounds({
+      pauseMs: PAUSE_MS,
+      run: async (signal) => {
+        const { value, pauseMs } = await plan.fetch(signal);
+        const isNew = held.value !== value;
+        held.value = value;
+        held.fetchedAt = this.#now();
+        if (isNew) this.#parts.onAnswer(held.users);
+        return pauseMs;
+      },
+      onFailure: (reason) => {
+        const isFirst = !this.isAnswered(plan.key);
+        held.failures++;
+        this.#parts.onFailure(plan, reason);
+        if (isFirst) this.#parts.onAnswer(held.users);
+      },
+    });
+    const held: Held = {
+      type: plan.type,
+      shown: plan.shown,
+      users: new Set(),
+      value: null,
+      fetchedAt: null,
+      failures: 0,
+      rounds,
+    };
+    this.#held.set(plan.key, held);
+    void rounds.now();
+    return held;
+  }
+
+  #leave(user: string, key: string): void {
+    const held = this.#held.get(key);
+    if (held === undefined) return;
+    held.users.delete(user);
+    if (held.users.size > 0) return;
+    held.rounds.close();
+    this.#held.delete(key);
+  }
+}
