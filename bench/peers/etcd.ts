@@ -1,6 +1,7 @@
 /** One member of an etcd with its default limits, and routes written into it as Cardea or APISIX would have. */
 
 import { join } from "node:path";
+import { DirectConnector } from "../../src/store/etcd/channel.ts";
 import { EtcdStore } from "../../src/store/etcd/store.ts";
 import type { Resource } from "../admin-client.ts";
 import type { Processes } from "../processes.ts";
@@ -41,13 +42,11 @@ export function etcdUrl(port: number): string {
 /** Writes them without a history. */
 export async function fillEtcd(port: number, resources: readonly Resource[]): Promise<void> {
   const store = new EtcdStore({
-    endpoints: [etcdUrl(port)],
+    connector: new DirectConnector({ endpoints: [etcdUrl(port)], avoidFailedMs: 0, tls: null }),
     prefix: "/apisix",
     timeoutMs: START_TIMEOUT_MS,
-    avoidFailedMs: 0,
     longestPauseMs: 1000,
     user: null,
-    tls: null,
     historyRevisions: 0,
     historyDays: 0,
     log: { info: () => {}, warn: (message) => console.error(message) },

@@ -195,6 +195,11 @@ export interface AdminKeyScope {
   uriPrefixes: string[] | null;
 }
 
+/** Whether the node and its tenants share one connection to the store. */
+export function sharesStore({ store, tenant, tenants }: StaticConfig): boolean {
+  return store.type === "etcd" && (tenant !== null || tenants.length > 0);
+}
+
 export type StoreConfig = EmbeddedStoreConfig | EtcdStoreConfig | FileStoreConfig | ApiStoreConfig;
 
 export interface EmbeddedStoreConfig {

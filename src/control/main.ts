@@ -16,7 +16,7 @@ import { MetricsPage } from "../api/metrics/page.ts";
 import { createMetricsServer } from "../api/metrics/server.ts";
 import { HostCheck } from "../api/host-check.ts";
 import { createStatusServer } from "../api/status/server.ts";
-import type { AdminKey } from "../config/static-config.ts";
+import { type AdminKey, sharesStore } from "../config/static-config.ts";
 import { compactHeap } from "../lib/compact-heap.ts";
 import { createLog } from "../lib/log.ts";
 import { PluginCatalog } from "../plugins/catalog.ts";
@@ -24,6 +24,7 @@ import type { FromThread, ListenerHandle, ThreadStart, ToThread } from "../share
 import { openSharedMemory } from "../shared/shared-memory.ts";
 import { DocumentStore } from "../store/api/store.ts";
 import type { Store } from "../store/contract.ts";
+import { LinkConnector } from "../store/etcd/link/connector.ts";
 import { Control } from "./control.ts";
 import { openDiscoveries } from "./discovery/open.ts";
 import { openHealth } from "./health/open.ts";
@@ -41,6 +42,13 @@ const owner: Record<string, string> = config.tenant === null ? {} : { tenant: co
 const log = createLog("control", config.log.level, owner);
 const shared = openSharedMemory(start.shared, start.slot, start.generation);
 const servers: Server[] = [];
+/** To the thread that holds the connection to the etcd; null: there is none to be shared. */
+const storeLink =
+  config.store.type === "etcd" && sharesStore(config)
+    ? new LinkConnector(config.store.endpoints.length)
+    : null;
+/** Until the supervisor has sent its port; later the store is out of reach until then. */
+const LINK_PATIENCE_MS = 2000;
 /** Messages that arrive before there is somebody to take them. */
 let takeMessage: ((message: ToThread) => void) | null = null;
 const early: ToThread[] = [];
@@ -49,7 +57,8 @@ let stopWarmUp: () => void = () => {};
 let stopHealth: () => void = () => {};
 
 parentPort!.on("message", (message: ToThread) => {
-  if (takeMessage === null) early.push(message);
+  if (message.type === "store-link") storeLink?.attach(message.port);
+  else if (takeMessage === null) early.push(message);
   else takeMessage(message);
 });
 setInterval(() => shared.threads.beat(start.slot), config.supervision.heartbeatMs);
@@ -73,8 +82,9 @@ async function run(): Promise<void> {
   stopHealth = () => health.checker.close();
   const discoveries = openDiscoveries(config, dataFolder, log);
   const own = new OwnListeners(config.listeners);
+  await storeLink?.attached(LINK_PATIENCE_MS);
   const control = new Control({
-    store: await openStore(config.store, dataFolder, plugins, log),
+    store: await openStore(config.store, dataFolder, plugins, log, storeLink),
     plugins,
     encryption: {
       cipher: openKeyring(dataFolder, config.encryption.keyring, config.store.type === "etcd"),
@@ -157,6 +167,7 @@ function onMessage(message: ToThread, control: Control): void {
       void drain(control, message.timeoutMs);
       break;
     case "reopen":
+    case "store-link":
       break;
   }
 }

@@ -15,6 +15,8 @@ import { RESOURCE_TYPES } from "../model/resources.ts";
 import { validateResource } from "../model/validate.ts";
 import { DocumentStore } from "../store/api/store.ts";
 import type { Store } from "../store/contract.ts";
+import type { ConnectorConfig } from "../store/etcd/channel.ts";
+import type { EtcdConnector } from "../store/etcd/connection.ts";
 import { isBusy } from "../store/embedded/database.ts";
 import { EmbeddedStore } from "../store/embedded/store.ts";
 import { openSecret, SealedFile } from "../store/snapshot/sealed-file.ts";
@@ -32,6 +34,8 @@ export async function openStore(
   dataFolder: string,
   plugins: PluginCatalog,
   log: Log,
+  /** To an etcd; null: this thread has a connection of its own. */
+  link: EtcdConnector | null = null,
 ): Promise<Store> {
   if (config.type === "file") {
     const { file, format } = config;
@@ -40,7 +44,7 @@ export async function openStore(
   if (config.type === "etcd") {
     // Nodes without one have no use for gRPC.
     const { EtcdStore } = await import("../store/etcd/store.ts");
-    return new EtcdStore({ ...config, log });
+    return new EtcdStore({ ...config, connector: link ?? (await directConnector(config)), log });
   }
   if (config.type === "api") {
     return await DocumentStore.open({ file: sealedFile(dataFolder, "configs"), log });
@@ -55,6 +59,11 @@ export async function openStore(
       await new Promise((resolve) => setTimeout(resolve, OPEN_RETRY_MS));
     }
   }
+}
+
+async function directConnector(config: ConnectorConfig): Promise<EtcdConnector> {
+  const { DirectConnector } = await import("../store/etcd/channel.ts");
+  return new DirectConnector(config);
 }
 
 /** Where the node keeps its last good configuration; null: nowhere. */

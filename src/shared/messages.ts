@@ -39,6 +39,8 @@ export interface ListenerHandle {
 export type ToThread =
   /** To control: a worker's port, whenever either of the two (re)started. To a worker: its port to control. */
   | { type: "peer"; slot: number; generation: number; group: string; port: MessagePort }
+  /** To control, where tenants share one connection to the store: a port to who holds it, whenever either (re)started. */
+  | { type: "store-link"; port: MessagePort }
   /** Stop accepting, finish what runs, then answer `drained`. */
   | { type: "drain"; timeoutMs: number }
   /** Reopen log files. */
@@ -51,6 +53,18 @@ export type FromThread =
   | { type: "drained" }
   /** A mistake of the operator or of the machine that a restart cannot mend: the node stops with this text. */
   | { type: "fatal"; message: string };
+
+/** Supervisor → the thread that holds the connection to the store. */
+export interface ToStoreLink {
+  type: "serve";
+  /** Whose other end a control thread has. */
+  port: MessagePort;
+}
+
+/** That thread → supervisor: it is alive. */
+export interface FromStoreLink {
+  type: "beat";
+}
 
 /** Worker → control, over their port. */
 export type WorkerToControl =

@@ -8,7 +8,7 @@
  */
 
 import { randomBytes } from "node:crypto";
-import { MessageChannel } from "node:worker_threads";
+import { MessageChannel, type MessagePort } from "node:worker_threads";
 import type { StaticConfig } from "../config/static-config.ts";
 import type { Log } from "../lib/log.ts";
 import { SUPERVISOR_SLOT } from "../shared/lanes.ts";
@@ -45,12 +45,19 @@ export interface SupervisorOptions {
   sockets: Sockets;
   entries: ThreadEntries;
   log: Log;
+  /** Gives control a port to the thread that holds the connection to the store; null: control has its own. */
+  storeLink: StoreLinkSource | null;
   /** During an upgrade: a thread that dies before the node serves is fatal, since the old node can go on. */
   mustStartCleanly: boolean;
   /** Once: control and all workers serve. */
   onReady(): void;
   /** A mistake that no restart mends. */
   onFatal(message: string): void;
+}
+
+export interface StoreLinkSource {
+  /** Null: it is being started, and will be introduced by `introduceStoreLink`. */
+  port(): MessagePort | null;
 }
 
 export class Supervisor {
@@ -124,6 +131,13 @@ export class Supervisor {
     this.#watching = setInterval(() => this.#watch(), this.#options.config.supervision.heartbeatMs);
   }
 
+  /** The thread that holds the connection to the store was started. */
+  introduceStoreLink(): void {
+    if (!this.#control.isRunning) return;
+    const port = this.#options.storeLink?.port() ?? null;
+    if (port !== null) this.#control.post({ type: "store-link", port }, [port]);
+  }
+
   reopenLogs(): void {
     for (const thread of this.#all()) thread.post({ type: "reopen" });
   }
@@ -174,6 +188,7 @@ export class Supervisor {
   /** Gives the thread its ports to the other side, as far as that runs; the other introduces itself later. */
   #introduce(thread: SupervisedThread): void {
     if (thread === this.#control) {
+      this.introduceStoreLink();
       for (const worker of this.#workers) if (worker.isRunning) connect(this.#control, worker);
     } else if (this.#control.isRunning) {
       connect(this.#control, thread);

@@ -7,16 +7,17 @@
  */
 
 import { join } from "node:path";
-import type { StaticConfig } from "../config/static-config.ts";
+import { sharesStore, type StaticConfig } from "../config/static-config.ts";
 import type { Log } from "../lib/log.ts";
 import type { SocketPlan } from "./protocol.ts";
 import { Sockets, type TakeSocket } from "./sockets.ts";
+import { StoreLink } from "./store-link.ts";
 import { Supervisor, type SupervisorOptions } from "./supervisor.ts";
 
 /** Below the data folder. */
 const TENANTS_FOLDER = "tenants";
 
-export interface TenancyOptions extends Omit<SupervisorOptions, "sockets"> {
+export interface TenancyOptions extends Omit<SupervisorOptions, "sockets" | "storeLink"> {
   plans: readonly SocketPlan[];
   take: TakeSocket;
 }
@@ -25,15 +26,28 @@ export class Tenancy {
   /** The node's own comes first. */
   readonly #supervisors: Supervisor[] = [];
   readonly #options: TenancyOptions;
+  /** Over it all of them reach the store; null: there is nothing to share. */
+  readonly #storeLink: StoreLink | null;
   #missing: number;
 
   /** Takes the locks on all folders: throws `DataFolderInUseError` when another process has one. */
   constructor(options: TenancyOptions) {
     this.#options = options;
-    const configs = [options.config, ...options.config.tenants];
+    const { config, entries, log } = options;
+    const configs = [config, ...config.tenants];
+    this.#storeLink = sharesStore(config)
+      ? new StoreLink({
+          entry: entries.storeLink,
+          config,
+          log,
+          onStarted: () => {
+            for (const supervisor of this.#supervisors) supervisor.introduceStoreLink();
+          },
+        })
+      : null;
     this.#missing = configs.length;
     try {
-      for (const config of configs) this.#supervisors.push(this.#supervisorOf(config));
+      for (const each of configs) this.#supervisors.push(this.#supervisorOf(each));
     } catch (error) {
       for (const supervisor of this.#supervisors) void supervisor.drain();
       throw error;
@@ -41,6 +55,7 @@ export class Tenancy {
   }
 
   start(): void {
+    this.#storeLink?.start();
     for (const supervisor of this.#supervisors) supervisor.start();
   }
 
@@ -51,6 +66,7 @@ export class Tenancy {
   /** Ends when all are drained. Idempotent. */
   async drain(): Promise<void> {
     await Promise.all(this.#supervisors.map((supervisor) => supervisor.drain()));
+    await this.#storeLink?.end();
   }
 
   async yieldControl(): Promise<void> {
@@ -76,6 +92,7 @@ export class Tenancy {
       config,
       dataFolder: tenant === null ? dataFolder : join(dataFolder, TENANTS_FOLDER, tenant),
       sockets: new Sockets(take, own),
+      storeLink: this.#storeLink,
       log: tenant === null ? log : log.with({ tenant }),
       onReady: () => this.#onReady(),
       onFatal: (message) => this.#onFatal(tenant, message, log),

@@ -1,6 +1,6 @@
 /**
  * Stand-ins for the process tests: `CARDEA_TEST_PARTS` names a JSON file with a ready static configuration and
- * with the modules that run as control and as workers. Nothing else reads the variable, and whoever can set it can
+ * with the modules that run as threads. Nothing else reads the variable, and whoever can set it can
  * run any program as this user anyway.
  */
 
@@ -13,11 +13,13 @@ interface TestParts {
   /** Absolute paths of modules. */
   control?: string;
   worker?: string;
+  storeLink?: string;
 }
 
 export interface ThreadEntries {
   control: URL;
   worker: URL;
+  storeLink: URL;
 }
 
 export function testParts(env: NodeJS.ProcessEnv = process.env): TestParts {
@@ -31,6 +33,7 @@ export function threadEntries(parts: TestParts = testParts()): ThreadEntries {
   return {
     control: entry(parts.control, `../control/main.${ending}`),
     worker: entry(parts.worker, `../data/worker.${ending}`),
+    storeLink: entry(parts.storeLink, `../store/etcd/link/main.${ending}`),
   };
 }
 

@@ -5,7 +5,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
 import type { StaticConfig } from "../../src/config/static-config.ts";
-import { RealNode } from "../promises/real-node.ts";
+import { type NodeOptions, RealNode } from "../promises/real-node.ts";
 
 /** Of these tests alone. */
 export const SECRET_KEY = "key-of-the-tests";
@@ -27,8 +27,10 @@ export async function startNode(
   t: TestContext,
   endpoints: string[],
   change: (config: StaticConfig) => void = () => {},
+  rest: Omit<NodeOptions, "change"> = {},
 ): Promise<RealNode> {
   return await RealNode.start(t, {
+    ...rest,
     change: (config) => {
       config.store = {
         type: "etcd",

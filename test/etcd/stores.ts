@@ -1,5 +1,6 @@
 /** Stores over the etcd of a test. */
 
+import { type ConnectorConfig, DirectConnector } from "../../src/store/etcd/channel.ts";
 import { EtcdStore, type EtcdStoreOptions } from "../../src/store/etcd/store.ts";
 import type { TestContext } from "node:test";
 import {
@@ -17,15 +18,16 @@ export interface ToldLine {
 }
 
 /** Its log is dropped unless `log` is given. */
-export function storeOptions(endpoints: string[], change: Partial<EtcdStoreOptions> = {}): EtcdStoreOptions {
+export function storeOptions(
+  endpoints: string[],
+  { avoidFailedMs = 10_000, tls = null, ...change }: Partial<EtcdStoreOptions & ConnectorConfig> = {},
+): EtcdStoreOptions {
   return {
-    endpoints,
+    connector: new DirectConnector({ endpoints, avoidFailedMs, tls }),
     prefix: "/apisix",
     timeoutMs: 10_000,
-    avoidFailedMs: 10_000,
     longestPauseMs: 500,
     user: null,
-    tls: null,
     historyRevisions: 10_000,
     historyDays: 30,
     log: { info: () => {}, warn: () => {} },

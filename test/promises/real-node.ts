@@ -43,6 +43,7 @@ export interface NodeOptions {
   /** Module beside this file that runs instead. */
   worker?: string;
   control?: string;
+  storeLink?: string;
   /** Program that runs instead of the launcher, with its arguments. */
   launcher?: string[];
   /** Options of V8 for the node: what a test must hold still. */
@@ -94,10 +95,10 @@ export class RealNode {
   private constructor(t: TestContext, options: NodeOptions) {
     this.folder = options.folder ?? temporaryFolder(t);
     const parts: Record<string, unknown> = { config: promiseConfig(options.change) };
-    if (options.worker !== undefined)
-      parts["worker"] = fileURLToPath(new URL(options.worker, import.meta.url));
-    if (options.control !== undefined)
-      parts["control"] = fileURLToPath(new URL(options.control, import.meta.url));
+    for (const part of ["worker", "control", "storeLink"] as const) {
+      const module = options[part];
+      if (module !== undefined) parts[part] = fileURLToPath(new URL(module, import.meta.url));
+    }
     const file = join(temporaryFolder(t), "parts.json");
     writeFileSync(file, JSON.stringify(parts));
     const env: NodeJS.ProcessEnv = { ...process.env, CARDEA_TEST_PARTS: file, CARDEA_DATA: this.folder };

@@ -10,7 +10,7 @@ import { EtcdCluster, WITHOUT_ETCD } from "../etcd/members.ts";
 import { connectionsTo, startNode, startOrigin, until } from "../etcd/nodes.ts";
 import { Load } from "../process/load.ts";
 import { StartedNode, testConfig } from "../process/started-node.ts";
-import { RealNode } from "../promises/real-node.ts";
+import { RealNode, temporaryFolder } from "../promises/real-node.ts";
 
 const PURPOSES = ["http", "admin", "control", "metrics"] as const;
 
@@ -228,7 +228,58 @@ test(
     await until(async () => (await tenant.control("/v1/quarantine")).total === 1);
     assert.equal((await node.control("/v1/quarantine")).total, 0);
     assert.equal((await node.get("/direct")).text, "node");
-    const { port } = new URL(cluster.endpoints[0]);
-    assert.equal(connectionsTo(node.pid, Number(port)), 2);
+  },
+);
+
+test(
+  "a node has one connection to its etcd, however many tenants; it outlives the thread that holds it",
+  { skip: WITHOUT_ETCD },
+  async (t) => {
+    const cluster = await EtcdCluster.start(t, { members: 3 });
+    const names = ["", "shop", "blog"];
+    const places = { shop: await freePorts(), blog: await freePorts() };
+    const fault = join(temporaryFolder(t), "fault");
+    const change = (config: StaticConfig): void => {
+      config.supervision.staleAfterMs = 2000;
+      config.tenants = (["shop", "blog"] as const).map((name) => {
+        const tenant = tenantOf(config, name, places[name]);
+        if (tenant.store.type === "etcd") tenant.store.prefix = `/${name}`;
+        return tenant;
+      });
+    };
+    const parts = { storeLink: "./faulty-store-link.ts", env: { CARDEA_TEST_FAULT: fault } };
+    const node = await startNode(t, cluster.endpoints, change, parts);
+    const nodes = [node, new Tenant(node, "shop", places.shop), new Tenant(node, "blog", places.blog)];
+    const connections = (): number[] =>
+      cluster.members.map(({ clientUrl }) => connectionsTo(node.pid, Number(new URL(clientUrl).port)));
+    const one = (): boolean => connections().reduce((sum, count) => sum + count) === 1;
+    const carriesOn = async (text: string): Promise<void> => {
+      for (const [i, each] of nodes.entries()) {
+        // A write may come while the connection is made.
+        await until(async () => (await each.admin("PUT", "/routes/1?wait=live", mocked(text))).status < 300);
+        assert.equal((await each.get("/x")).text, text);
+        // What others write comes by the watch.
+        const prefix = `/${names[i] || "apisix"}`;
+        await cluster.ctl("put", `${prefix}/routes/1`, JSON.stringify(mocked(`${text} of others`)));
+        await until(async () => (await each.get("/x")).text === `${text} of others`);
+      }
+    };
+    await carriesOn("at first");
+    assert.ok(one());
+    writeFileSync(fault, "throw");
+    await node.logged("a thread died and is started again");
+    await carriesOn("after its death");
+    assert.ok(one());
+    writeFileSync(fault, "loop");
+    const line = await node.logged("a thread died and is started again", 2);
+    assert.match(String(line["cause"]), /no heartbeat/);
+    await carriesOn("after it hung");
+    assert.ok(one());
+    const member = cluster.members[connections().indexOf(1)];
+    member.pause();
+    await carriesOn("on another member");
+    member.resume();
+    // A member that is silent does not take leave either.
+    await until(one);
   },
 );

@@ -14,15 +14,9 @@ import {
   Metadata,
   setLogVerbosity,
 } from "@grpc/grpc-js";
-import {
-  type DescMessage,
-  type DescMethodBiDiStreaming,
-  type DescMethodUnary,
-  fromBinary,
-  type MessageShape,
-  toBinary,
-} from "@bufbuild/protobuf";
-import type { EtcdTlsConfig } from "../../config/static-config.ts";
+import type { EtcdStoreConfig, EtcdTlsConfig } from "../../config/static-config.ts";
+import type { EtcdConnection, EtcdConnector, EtcdStream, StreamListener } from "./connection.ts";
+import { Endpoints } from "./endpoints.ts";
 import { EtcdFault, faultOf } from "./faults.ts";
 
 /** Largest answer that is taken: pages stay far below, and one item can have what its etcd allows. */
@@ -35,10 +29,41 @@ setLogVerbosity(logVerbosity.NONE);
 
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { "http:": "80", "https:": "443" };
 
-export class EtcdChannel {
+export type ConnectorConfig = Pick<EtcdStoreConfig, "endpoints" | "avoidFailedMs" | "tls">;
+
+/** Connections of this thread, each its own. */
+export class DirectConnector implements EtcdConnector {
+  readonly #endpoints: Endpoints;
+  readonly #tls: EtcdTlsConfig | null;
+
+  constructor({ endpoints, avoidFailedMs, tls }: ConnectorConfig) {
+    this.#endpoints = new Endpoints(endpoints, avoidFailedMs);
+    this.#tls = tls;
+  }
+
+  get count(): number {
+    return this.#endpoints.count;
+  }
+
+  connect(): EtcdChannel {
+    const url = this.#endpoints.choose();
+    try {
+      return new EtcdChannel(url, this.#tls);
+    } catch (error) {
+      this.#endpoints.failed(url);
+      throw new EtcdFault("down", String(error), true, { cause: error });
+    }
+  }
+
+  failed({ url }: EtcdConnection): void {
+    this.#endpoints.failed(url);
+  }
+}
+
+export class EtcdChannel implements EtcdConnection {
   readonly url: string;
   readonly #client: Client;
-  readonly #streams = new Set<ClientDuplexStream<unknown, unknown>>();
+  readonly #streams = new Set<ClientDuplexStream<Uint8Array, Uint8Array>>();
   isClosed = false;
 
   /** Throws when files that TLS needs cannot be read. */
@@ -63,20 +88,14 @@ export class EtcdChannel {
     this.#client = new Client(address, credentialsOf(tls), options);
   }
 
-  /** Rejects with `EtcdFault`. */
-  async call<I extends DescMessage, O extends DescMessage>(
-    method: DescMethodUnary<I, O>,
-    request: MessageShape<I>,
-    token: string | null,
-    deadlineMs: number,
-  ): Promise<MessageShape<O>> {
+  async call(path: string, bytes: Uint8Array, token: string | null, deadlineMs: number): Promise<Uint8Array> {
     this.#assertOpen();
     return new Promise((resolve, reject) => {
       this.#client.makeUnaryRequest(
-        pathOf(method),
-        (message: MessageShape<I>) => Buffer.from(toBinary(method.input, message)),
-        (bytes: Buffer) => fromBinary(method.output, bytes),
-        request,
+        path,
+        asBuffer,
+        asIs,
+        bytes,
         metadataOf(token),
         { deadline: Date.now() + deadlineMs },
         (error, answer) => {
@@ -87,24 +106,29 @@ export class EtcdChannel {
     });
   }
 
-  /** A stream that ends by itself when the channel is closed. */
-  open<I extends DescMessage, O extends DescMessage>(
-    method: DescMethodBiDiStreaming<I, O>,
-    token: string | null,
-  ): ClientDuplexStream<MessageShape<I>, MessageShape<O>> {
+  open(path: string, token: string | null, listener: StreamListener): PausableStream {
     this.#assertOpen();
-    const stream = this.#client.makeBidiStreamRequest(
-      pathOf(method),
-      (message: MessageShape<I>) => Buffer.from(toBinary(method.input, message)),
-      (bytes: Buffer) => fromBinary(method.output, bytes),
-      metadataOf(token),
-      {},
-    );
-    const kept = stream as unknown as ClientDuplexStream<unknown, unknown>;
-    this.#streams.add(kept);
+    const stream = this.#client.makeBidiStreamRequest(path, asBuffer, asIs, metadataOf(token), {});
+    this.#streams.add(stream);
+    let isOver = false;
+    const end = (fault: EtcdFault): void => {
+      if (isOver) return;
+      isOver = true;
+      listener.onEnd(fault);
+    };
+    stream.on("data", (bytes: Uint8Array) => {
+      if (!isOver) listener.onBytes(bytes);
+    });
+    stream.on("error", (error) => end(faultOf(error)));
+    stream.on("end", () => end(new EtcdFault("down", "the watch was ended by the server")));
     // "close" does not come on every path of grpc-js; "status" does, once.
-    stream.on("status", () => this.#streams.delete(kept));
-    return stream;
+    stream.on("status", () => this.#streams.delete(stream));
+    return {
+      send: (bytes) => void stream.write(bytes),
+      cancel: () => stream.cancel(),
+      pause: () => void stream.pause(),
+      resume: () => void stream.resume(),
+    };
   }
 
   close(): void {
@@ -120,16 +144,25 @@ export class EtcdChannel {
   }
 }
 
+export interface PausableStream extends EtcdStream {
+  pause(): void;
+  resume(): void;
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function asIs(bytes: Buffer): Uint8Array {
+  return bytes;
+}
+
 function credentialsOf(tls: EtcdTlsConfig | null): ChannelCredentials {
   if (tls === null) return credentials.createInsecure();
   const read = (file: string | null) => (file === null ? null : readFileSync(file));
   return credentials.createSsl(read(tls.caFile), read(tls.keyFile), read(tls.certificateFile), {
     rejectUnauthorized: tls.isVerified,
   });
-}
-
-function pathOf(method: { name: string; parent: { typeName: string } }): string {
-  return `/${method.parent.typeName}/${method.name}`;
 }
 
 function metadataOf(token: string | null): Metadata {

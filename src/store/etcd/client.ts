@@ -16,15 +16,16 @@ import {
 import type { EtcdStoreConfig } from "../../config/static-config.ts";
 import type { Log } from "../../lib/log.ts";
 import { StoreUnavailableError } from "../contract.ts";
-import { EtcdChannel } from "./channel.ts";
-import { Endpoints } from "./endpoints.ts";
+import { callOn, type EtcdConnection, type EtcdConnector } from "./connection.ts";
 import { EtcdFault, type FaultKind, faultOf } from "./faults.ts";
 import { Auth, KV, type ResponseHeader } from "./protocol/rpc_pb.ts";
 
-export type EtcdClientConfig = Pick<
+export interface EtcdClientConfig extends Pick<
   EtcdStoreConfig,
-  "endpoints" | "prefix" | "timeoutMs" | "avoidFailedMs" | "longestPauseMs" | "user" | "tls"
->;
+  "prefix" | "timeoutMs" | "longestPauseMs" | "user"
+> {
+  connector: EtcdConnector;
+}
 
 export interface CallOptions {
   /** Doing it twice is the same as doing it once. */
@@ -49,9 +50,9 @@ export class EtcdClient {
   onProbe: ((sentAt: number, header: ResponseHeader) => void) | null = null;
   readonly #config: EtcdClientConfig;
   readonly #log: Pick<Log, "info" | "warn">;
-  readonly #endpoints: Endpoints;
+  readonly #connector: EtcdConnector;
   readonly #probeKey: Buffer;
-  #channel: EtcdChannel | null = null;
+  #channel: EtcdConnection | null = null;
   #token: Promise<string | null> | null = null;
   /** In a row, without an answer between. */
   #failures = 0;
@@ -65,7 +66,7 @@ export class EtcdClient {
   constructor(config: EtcdClientConfig, log: Pick<Log, "info" | "warn">) {
     this.#config = config;
     this.#log = log;
-    this.#endpoints = new Endpoints(config.endpoints, config.avoidFailedMs);
+    this.#connector = config.connector;
     this.#probeKey = Buffer.from(`${config.prefix}/`);
     this.#scheduleProbe(PROBE_EVERY_MS);
   }
@@ -83,15 +84,14 @@ export class EtcdClient {
   }
 
   /** The connection to use now. Throws `EtcdFault` where none can even be begun. */
-  channel(): EtcdChannel {
+  channel(): EtcdConnection {
     if (this.#isClosed) throw new EtcdFault("refused", "the store is closed", true);
     if (this.#channel === null) {
-      const url = this.#endpoints.choose();
       try {
-        this.#channel = new EtcdChannel(url, this.#config.tls);
+        this.#channel = this.#connector.connect();
       } catch (error) {
-        const fault = new EtcdFault("down", String(error), true, { cause: error });
-        this.#count(url, fault);
+        const fault = faultOf(error);
+        this.#count(null, fault);
         throw fault;
       }
     }
@@ -109,7 +109,7 @@ export class EtcdClient {
   ): Promise<MessageShape<O>> {
     const request = create(method.input, init);
     const end = performance.now() + this.#config.timeoutMs;
-    const mostDown = Math.max(2, this.#endpoints.count);
+    const mostDown = Math.max(2, this.#connector.count);
     let down = 0;
     let mayBeDone = false;
     let tokens = 0;
@@ -134,13 +134,13 @@ export class EtcdClient {
             cause: fault,
           });
         }
-        if (fault.kind === "later" || this.#endpoints.count === 1) await this.pause(LATER_PAUSE_MS);
+        if (fault.kind === "later" || this.#connector.count === 1) await this.pause(LATER_PAUSE_MS);
       }
     }
   }
 
   /** Token of the connection's user; null: there is none. */
-  async token(channel: EtcdChannel): Promise<string | null> {
+  async token(channel: EtcdConnection): Promise<string | null> {
     if (this.#config.user === null) return null;
     this.#token ??= this.#authenticate(channel, this.#config.user);
     const asked = this.#token;
@@ -164,7 +164,7 @@ export class EtcdClient {
   }
 
   /** What is to be done after a fault of this channel: leave it, or its token. */
-  failed(channel: EtcdChannel, fault: EtcdFault): void {
+  failed(channel: EtcdConnection, fault: EtcdFault): void {
     if (this.#isClosed) return;
     if (fault.kind === "token") this.#token = null;
     if (fault.kind !== "down" && fault.kind !== "later") return;
@@ -172,6 +172,7 @@ export class EtcdClient {
     if (channel.isClosed) return;
     if (channel === this.#channel) this.#channel = null;
     channel.close();
+    this.#connector.failed(channel);
     this.#count(channel.url, fault);
   }
 
@@ -188,7 +189,7 @@ export class EtcdClient {
 
   /** The longest after a refusal; else it grows with failures in a row. With some chance: a fleet must not knock in step. */
   backOffMs(kind: FaultKind): number {
-    const rounds = Math.floor(this.#failures / this.#endpoints.count);
+    const rounds = Math.floor(this.#failures / this.#connector.count);
     const isRefused = kind === "refused" || kind === "forbidden";
     const pauseMs = isRefused ? Number.POSITIVE_INFINITY : FIRST_PAUSE_MS * 2 ** Math.min(rounds, 16);
     return Math.min(pauseMs, this.#config.longestPauseMs) * (0.5 + Math.random() / 2);
@@ -210,7 +211,7 @@ export class EtcdClient {
     const channel = this.channel();
     try {
       const token = await this.token(channel);
-      const answer = await channel.call(method, request, token, deadlineMs);
+      const answer = await callOn(channel, method, request, token, deadlineMs);
       this.answered();
       return answer;
     } catch (error) {
@@ -220,10 +221,9 @@ export class EtcdClient {
     }
   }
 
-  #count(url: string, fault: EtcdFault): void {
+  #count(url: string | null, fault: EtcdFault): void {
     this.#failures++;
-    this.#endpoints.failed(url);
-    if (this.#failures < this.#endpoints.count) return;
+    if (this.#failures < this.#connector.count) return;
     this.#isReachable = false;
     if (this.#isToldDown) return;
     this.#isToldDown = true;
@@ -232,12 +232,12 @@ export class EtcdClient {
   }
 
   async #authenticate(
-    channel: EtcdChannel,
+    channel: EtcdConnection,
     user: { name: string; password: string },
   ): Promise<string | null> {
     try {
       const request = create(Auth.method.authenticate.input, user);
-      const answer = await channel.call(Auth.method.authenticate, request, null, ATTEMPT_MS);
+      const answer = await callOn(channel, Auth.method.authenticate, request, null, ATTEMPT_MS);
       return answer.token;
     } catch (error) {
       const fault = faultOf(error);

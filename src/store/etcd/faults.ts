@@ -3,7 +3,23 @@
  * gRPC status, and where that has several, by its text (api/v3/rpctypes of etcd).
  */
 
-import { type ServiceError, status } from "@grpc/grpc-js";
+import type { ServiceError } from "@grpc/grpc-js";
+
+/** Of gRPC; grpc-js has them too, but only who holds a connection has a use for that. */
+const status = {
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  OUT_OF_RANGE: 11,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  UNAUTHENTICATED: 16,
+} as const;
 
 export type FaultKind =
   /** This member does not answer: another may. What was asked may have been done. */

@@ -9,28 +9,20 @@
  * etcd gives all changes of a revision together, in order; a large one in fragments, which are put together here.
  */
 
-import type { ClientDuplexStream } from "@grpc/grpc-js";
-import { create } from "@bufbuild/protobuf";
 import type { Log } from "../../lib/log.ts";
 import { type StoreEvent, type StoreListener, StoreUnavailableError } from "../contract.ts";
-import type { EtcdChannel } from "./channel.ts";
 import type { EtcdClient } from "./client.ts";
+import { type EtcdConnection, type OpenStream, streamOn } from "./connection.ts";
 import { EtcdFault, faultOf, faultOfReason } from "./faults.ts";
 import { endOf, itemOf, storeKeyOf } from "./keys.ts";
 import type { Landmark } from "./landmark.ts";
-import {
-  type Event,
-  Watch,
-  type WatchRequest,
-  type WatchResponse,
-  WatchRequestSchema,
-} from "./protocol/rpc_pb.ts";
+import { type Event, Watch, type WatchRequestSchema, type WatchResponse } from "./protocol/rpc_pb.ts";
 
 /** Without an answer to the request for a watch the member counts as one that does not answer. */
 const CREATE_TIMEOUT_MS = 4000;
 const DELETE = 1;
 
-type Stream = ClientDuplexStream<WatchRequest, WatchResponse>;
+type Stream = OpenStream<typeof WatchRequestSchema>;
 
 export class EtcdWatch {
   readonly #client: EtcdClient;
@@ -142,24 +134,20 @@ export class EtcdWatch {
     }
   }
 
-  #deliver(channel: EtcdChannel, token: string | null): Promise<void> {
+  #deliver(channel: EtcdConnection, token: string | null): Promise<void> {
     return new Promise((resolve, reject) => {
-      const stream = channel.open(Watch.method.watch, token);
-      this.#stream = stream;
-      this.#events = [];
-      const timer = setTimeout(() => {
-        reject(new EtcdFault("down", "no answer to the request for a watch"));
-        stream.cancel();
-      }, CREATE_TIMEOUT_MS);
+      let stream: Stream | null = null;
       const end = (fault: EtcdFault | null) => {
         clearTimeout(timer);
         if (fault === null) resolve();
         else reject(fault);
-        stream.cancel();
+        stream?.cancel();
       };
-      stream.on("error", (error) => end(faultOf(error)));
-      stream.on("end", () => end(new EtcdFault("down", "the watch was ended by the server")));
-      stream.on("data", (answer) => {
+      const timer = setTimeout(() => {
+        end(new EtcdFault("down", "no answer to the request for a watch"));
+      }, CREATE_TIMEOUT_MS);
+      this.#events = [];
+      const onAnswer = (answer: WatchResponse): void => {
         clearTimeout(timer);
         if (this.#isOver) {
           end(null);
@@ -173,7 +161,14 @@ export class EtcdWatch {
         } else {
           this.#take(answer);
         }
-      });
+      };
+      try {
+        stream = streamOn(channel, Watch.method.watch, token, onAnswer, end);
+      } catch (error) {
+        end(faultOf(error));
+        return;
+      }
+      this.#stream = stream;
       const value = {
         key: Buffer.from(`${this.#prefix}/`),
         rangeEnd: this.#rangeEnd,
@@ -181,7 +176,7 @@ export class EtcdWatch {
         progressNotify: true,
         fragment: true,
       };
-      stream.write(create(WatchRequestSchema, { requestUnion: { case: "createRequest", value } }));
+      stream.send({ requestUnion: { case: "createRequest", value } });
     });
   }
 
