@@ -209,6 +209,13 @@ const BY_TYPE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     expiry: "Seconds since 1970 from which on it holds no more and is forgotten; `?ttl=` sets it from now",
     close_connections: "Whether open WebSockets that it is about are closed, too",
   },
+  drains: {
+    upstream_id: "The [upstream](upstreams.md)",
+    host: "Of the node",
+    port: "Of the node",
+    mark: "Another one each time that a node is taken out: what gateways acknowledge",
+    author: "Name of the admin key that asked for it",
+  },
   graphql_cost_decorations: {
     service_id: "Set from the path",
     field_path: "A type, or a field below it: `Query.products.nodes`",

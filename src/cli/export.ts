@@ -23,6 +23,8 @@ interface Listed {
 
 /** Those that stand below others are asked for with these. */
 const BELOW: ReadonlySet<string> = new Set(["credentials", "graphql_cost_decorations"]);
+/** What operators do for a time is no configuration. */
+const OPERATIONS: ReadonlySet<string> = new Set(["drains"]);
 const NOT_FOUND = 404;
 const DISABLED = 400;
 
@@ -34,7 +36,7 @@ export async function exportResources(
   const warn = (text: string) => terminal.stderr.write(`warning: ${text}\n`);
   const lists: ResourceLists = {};
   for (const type of RESOURCE_NAMES) {
-    if (BELOW.has(type)) continue;
+    if (BELOW.has(type) || OPERATIONS.has(type)) continue;
     for (const { key, value } of await listOf(`/${type}`, connection)) {
       await take(key, value);
       if (type !== "consumers") continue;

@@ -27,6 +27,7 @@ import type { Store } from "../store/contract.ts";
 import { LinkConnector } from "../store/etcd/link/connector.ts";
 import { Control } from "./control.ts";
 import { openDiscoveries } from "./discovery/open.ts";
+import { openGateways } from "./gateways/open.ts";
 import { openHealth } from "./health/open.ts";
 import { openKeyring } from "./keyring.ts";
 import { yieldToWorkers } from "./low-priority.ts";
@@ -55,6 +56,7 @@ const early: ToThread[] = [];
 let isDraining = false;
 let stopWarmUp: () => void = () => {};
 let stopHealth: () => void = () => {};
+let leaveGateways: () => Promise<void> = () => Promise.resolve();
 
 parentPort!.on("message", (message: ToThread) => {
   if (message.type === "store-link") storeLink?.attach(message.port);
@@ -110,15 +112,18 @@ async function run(): Promise<void> {
 
   const { store, state, feed, publisher } = control;
   const hosts = new HostCheck(config.privateHosts);
+  const gateways = openGateways({ control, drains: health.drains, discoveries, dataFolder, log });
+  leaveGateways = () => gateways.close();
   if (config.admin.enabled) {
     const audit = createLog("audit", "info", owner);
     const document = store instanceof DocumentStore ? store : null;
     const parts = { store, document, state, feed, publisher, plugins, hosts, log, audit };
+    const { takeDown } = gateways;
     const { listeners } = config;
     const routerMode = config.router.http;
     const { gauges } = shared;
     const admin = { ...parts, gauges, routerMode, listeners, config: config.admin, keys: adminKeys() };
-    const server = createAdminServer(admin);
+    const server = createAdminServer({ ...admin, takeDown });
     await server.ready();
     await listen("admin", server.routing);
   }
@@ -146,6 +151,7 @@ async function run(): Promise<void> {
   }
   await loading;
   health.start();
+  gateways.start(config.admin.enabled);
   stopWarmUp = warmUp(state.types.values(), plugins.list());
   log.info("configuration loaded", { revision: feed.revision, published: publisher.revision });
 }
@@ -183,6 +189,7 @@ async function drain(control: Control, timeoutMs: number): Promise<void> {
   }, timeoutMs / 2);
   await Promise.all(closed);
   clearTimeout(forced);
+  await leaveGateways();
   await control.close();
   log.flush();
   tell({ type: "drained" });

@@ -154,6 +154,16 @@ export interface PublishedBlock {
   close_connections: boolean;
 }
 
+/** A node that every gateway on the same store has to leave. */
+export interface PublishedDrain {
+  id: string;
+  upstream_id: string;
+  host: string;
+  port: number;
+  /** Another one each time that the node is taken out: what acknowledgements name. */
+  mark: string;
+}
+
 /** Certificates with their keys, plain: this form exists in the memory of the node only. */
 export interface PublishedSsl {
   id: string;

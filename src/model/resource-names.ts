@@ -5,6 +5,7 @@ export const RESOURCE_NAMES = [
   "consumer_groups",
   "consumers",
   "credentials",
+  "drains",
   "global_rules",
   "graphql_cost_decorations",
   "plugin_configs",

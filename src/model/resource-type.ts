@@ -96,6 +96,8 @@ export interface ResourceType<Published = unknown> {
   plugins?: PluginUse;
   /** A write is answered when it is live on all workers of the node, also where the client does not ask for it. */
   isLiveWhenAnswered?: boolean;
+  /** What operators do, not what is configured: left alone by batches that prune, and by exports. */
+  isOperation?: boolean;
   /** Field with the time (seconds since 1970) at which the resource vanishes from the store. */
   expiryField?: string;
   /** Prefix of errors in `plugins`. */

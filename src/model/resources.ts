@@ -3,6 +3,7 @@
 import { blockType } from "./block.ts";
 import { consumerType } from "./consumer.ts";
 import { credentialType } from "./credential.ts";
+import { drainType } from "./drain.ts";
 import { graphqlCostDecorationType } from "./graphql-cost-decoration.ts";
 import { protoType, secretType } from "./later-resources.ts";
 import { pluginMetadataType } from "./plugin-metadata.ts";
@@ -31,6 +32,7 @@ export const RESOURCE_TYPES: readonly ResourceType[] = [
   consumerType,
   credentialType,
   blockType,
+  drainType,
 ];
 
 const byPlural = new Map(RESOURCE_TYPES.map((type) => [type.plural, type]));

@@ -35,6 +35,7 @@ const GOOD: Record<string, [id: string, value: JsonObject]> = {
   ssls: ["1", { sni: "a.com", ...pair }],
   stream_routes: ["1", { server_port: 9100 }],
   blocks: ["1", { addresses: ["10.0.0.0/8"] }],
+  drains: ["1", { upstream_id: "1", host: "10.0.0.1", port: 80, mark: "a" }],
 };
 
 function type(plural: string): ResourceType {

@@ -23,6 +23,7 @@ export const KINDS = [
   "proto",
   "secret",
   "block",
+  "drain", // for control alone: workers read the health table
 ] as const;
 
 export type Kind = (typeof KINDS)[number];

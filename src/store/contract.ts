@@ -63,12 +63,27 @@ export interface StoreContact {
   lastAt: number | null;
 }
 
+/** What nodes that share a store tell each other about themselves, beside the configuration. */
+export interface NodeReports {
+  /**
+   * Puts the report of one node in the place of its former one; it ends `lifeSeconds` after the last time. Rejects with
+   * `StoreUnavailableError`, also where the store does not permit it.
+   */
+  put(id: string, text: string, lifeSeconds: number): Promise<void>;
+  /** By id. Rejects with `StoreUnavailableError`. */
+  list(): Promise<Map<string, string>>;
+  /** False: there was none. Rejects with `StoreUnavailableError`. */
+  remove(id: string): Promise<boolean>;
+}
+
 export interface Store {
   /**
    * Differs between two stores that do not share a history (a random id made with the embedded file). Of a remote store
    * it is known after the first `load`; "" before.
    */
   readonly identity: string;
+  /** Absent: the store is that of one node. */
+  readonly reports?: NodeReports;
   /** Cheap, and never throws. */
   contact(): StoreContact;
   /** Whole content at one revision. Rejects with `StoreUnavailableError` when it does not answer in time. */

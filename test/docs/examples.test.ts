@@ -14,6 +14,7 @@ import { documentationPages, examplesOf, readPage, runExamples, type Outcome } f
 const TYPES = [
   "stream_routes",
   "blocks",
+  "drains",
   "routes",
   "services",
   "upstreams",

@@ -22,6 +22,7 @@ import { AuditTrail } from "./audit.ts";
 import { MAX_BATCH_BYTES, readBatch } from "./batch/request.ts";
 import { BatchWriter } from "./batch/writing.ts";
 import { readBody } from "./body.ts";
+import { ClusterDrains, drainPath, type TakeDown } from "./drain.ts";
 import { headOfConfigs, LONGEST_DOCUMENT_BYTES, putConfigs, readConfigs } from "./configs.ts";
 import { diffAnswer, historyAnswer, historyTarget, versionToRestore } from "./history.ts";
 import { OwnListeners } from "./own-listeners.ts";
@@ -51,6 +52,8 @@ export interface AdminParts {
   hosts: HostCheck;
   /** Of writes; must not be silenced. */
   audit: Log;
+  /** Absent: no nodes can be taken out. */
+  takeDown?: TakeDown;
   /** Where what the audit log only counts is counted. */
   gauges?: GaugeLanes;
   now?: () => number;
@@ -136,6 +139,7 @@ class AdminApi {
   readonly #access: AdminAccess;
   readonly #writer: ResourceWriter;
   readonly #batches: BatchWriter;
+  readonly #drains: ClusterDrains | null;
   readonly #trail: AuditTrail;
   readonly #identities = new WeakMap<FastifyRequest, Identity>();
 
@@ -147,6 +151,8 @@ class AdminApi {
     const own = new OwnListeners(parts.listeners);
     const now = parts.now ?? Date.now;
     this.#writer = new ResourceWriter(state, store, feed, own, now);
+    const { takeDown } = parts;
+    this.#drains = takeDown === undefined ? null : new ClusterDrains(state, this.#writer, takeDown);
     const batch = { state, store, feed, own, now, hasStreams: config.streamRoutes !== false };
     this.#batches = new BatchWriter(batch, this.#writer, { mode, plugins });
   }
@@ -262,6 +268,14 @@ class AdminApi {
     if (steps[0] === "batch" && steps.length === 1 && request.method === "POST") {
       this.#assertLoaded();
       return this.#onBatch(request, query, identity);
+    }
+    const drained = this.#drains === null ? null : drainPath(steps);
+    if (drained !== null) {
+      this.#assertLoaded();
+      const { name: author, scope } = identity;
+      const { method } = request;
+      const outcome = await this.#drains!.handle({ method, ...drained, query, author, scope });
+      return { ...outcome, isWrite: method !== "GET" };
     }
     const answer = this.#aboutTypes(request, steps, query);
     if (answer !== null) return { answer: await answer };

@@ -14,7 +14,8 @@ import { labelOf } from "../../control/discovery/node-source.ts";
 import { type ServiceNodes, placeOf } from "../../control/discovery/node-table.ts";
 import type { Drains } from "../../control/health/drains.ts";
 import type { Publisher } from "../../control/publish.ts";
-import { splitNode, timeoutOf } from "./drain.ts";
+import { splitNode } from "../drain-place.ts";
+import { timeoutOf } from "./drain.ts";
 
 export interface DiscoveryParts {
   discoveries: Discoveries;

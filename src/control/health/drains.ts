@@ -1,16 +1,18 @@
 /**
- * Nodes that are taken out by hand, on this machine: no worker begins anything on them, and who asks is told when
- * the last thing that ran there has ended. After that the node's process may be stopped and nobody notices.
+ * Nodes that are taken out by hand, on this machine or on all that share its store: no worker here begins anything on them,
+ * and who asks is told when the last thing that ran there has ended. After that the node's process may be stopped and
+ * nobody notices.
  *
  * A drain is a slot in the health table: the very next pick of every worker sees it, a retry of a request that began
- * earlier included. What still runs is asked of the workers, again and again until nothing does. Drains outlive
- * restarts of control and of the node (a file of its own); they end by the undo, or when the node leaves the
- * configuration.
+ * earlier included. What still runs is asked of the workers, again and again until nothing does. Drains of this machine
+ * outlive restarts of control and of the node (a file of its own); they end by the undo, or when the node leaves the
+ * configuration: then when every worker knows that, since until then one may still choose it. Drains of all machines
+ * are resources of the store and end with these.
  */
 
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import type { Log } from "../../lib/log.ts";
-import type { PublishedUpstream } from "../../model/published.ts";
+import type { PublishedDrain, PublishedUpstream } from "../../model/published.ts";
 import type { ConfigurationItem } from "../../shared/configuration-bytes.ts";
 import type { HealthRegistry } from "../../shared/health-registry.ts";
 import { drainKey } from "../../shared/health-table.ts";
@@ -21,6 +23,10 @@ export interface WorkersLine {
   /** Puts the question to every worker that serves; gives their slots. */
   askAll(question: InFlightQuestion): number[];
   onInFlight: ((slot: number, answer: Extract<WorkerToControl, { type: "in-flight" }>) => void) | null;
+  /** Publishes what is collected; gives the revision that contains every change so far. */
+  flush(): number;
+  /** Slots of workers that have not applied it in that time. */
+  whenApplied(revision: number, timeoutMs: number): Promise<number[]>;
 }
 
 export interface Drain {
@@ -29,6 +35,20 @@ export interface Drain {
   port: number;
   /** Milliseconds since 1970. */
   since: number;
+}
+
+/** One of all machines. */
+export interface SharedDrain extends Drain {
+  id: string;
+  mark: string;
+}
+
+interface HeldDrain extends Drain {
+  /** In the health table; -1: there was no room, and workers do not know of it. */
+  slot: number;
+  isOwn: boolean;
+  /** Of the resource in the store; null: there is none. */
+  shared: PublishedDrain | null;
 }
 
 /** What still runs on a drained node. */
@@ -43,12 +63,20 @@ const ASK_EVERY_MS = 25;
 /** How long a worker may take to answer before it is asked again. */
 const ANSWER_WITHIN_MS = 1000;
 const MAX_DRAINS = 10_000;
+/** For workers to hear that a node left; one that cannot is replaced within it. */
+const LEAVE_WITHIN_MS = 60_000;
 
 export class Drains {
   readonly #registry: HealthRegistry;
   readonly #file: string;
   readonly #log: Log;
-  readonly #drains = new Map<string, Drain & { slot: number }>();
+  readonly #drains = new Map<string, HeldDrain>();
+  /** Of nodes that left, by name, until every worker knows. */
+  readonly #leaving = new Map<string, { upstream: string; slot: number }>();
+  /** Names by ids of resources. */
+  readonly #shared = new Map<string, string>();
+  /** Hears that drains of all machines came or went. */
+  onShared: (() => void) | null = null;
   readonly #waiting = new Map<number, (slot: number, count: number) => void>();
   readonly #upstreams = new Set<string>();
   #line: WorkersLine | null = null;
@@ -58,7 +86,7 @@ export class Drains {
     this.#registry = registry;
     this.#file = file;
     this.#log = log;
-    for (const drain of this.#read()) this.#claim(drain);
+    for (const drain of this.#read()) this.#claim(drain, null);
   }
 
   /** Where workers are asked; before it, nobody can be. */
@@ -67,31 +95,45 @@ export class Drains {
     line.onInFlight = (slot, { question, count }) => this.#waiting.get(question)?.(slot, count);
   }
 
-  /** Follows the configuration: what an upstream no longer lists is drained no more. */
+  /** Follows the configuration: what an upstream no longer lists is drained on this machine no more. */
   take({ kind, id, value }: ConfigurationItem): void {
+    if (kind === "drain") this.#takeShared(id, value === null ? null : (JSON.parse(value) as PublishedDrain));
     if (kind !== "upstream") return;
     if (value === null) this.#upstreams.delete(id);
     else this.#upstreams.add(id);
-    if (this.#drains.size === 0) return;
+    if (this.#drains.size === 0 && this.#leaving.size === 0) return;
     const nodes = value === null ? [] : (JSON.parse(value) as PublishedUpstream).nodes;
-    for (const drain of this.#drains.values()) {
-      if (drain.upstream !== id) continue;
-      if (!nodes.some(({ host, port }) => host === drain.host && port === drain.port)) this.#release(drain);
+    const listed = new Set(nodes.map(({ host, port }) => nameOf(id, host, port)));
+    for (const [name, drain] of this.#drains) {
+      if (drain.upstream === id && drain.isOwn && !listed.has(name)) this.#disown(name, drain, true);
+    }
+    for (const [name, { upstream }] of this.#leaving) {
+      if (upstream === id && listed.has(name)) this.#left(name);
     }
   }
 
   /** The whole configuration was taken. */
   start(): void {
-    for (const drain of this.#drains.values()) if (!this.#upstreams.has(drain.upstream)) this.#release(drain);
+    for (const [name, drain] of this.#drains) {
+      if (drain.isOwn && !this.#upstreams.has(drain.upstream)) this.#disown(name, drain, false);
+    }
   }
 
-  list(): Drain[] {
-    return Array.from(this.#drains.values(), ({ upstream, host, port, since }) => ({
+  list(): (Drain & { shared: boolean })[] {
+    return Array.from(this.#drains.values(), ({ upstream, host, port, since, shared }) => ({
       upstream,
       host,
       port,
       since,
+      shared: shared !== null,
     }));
+  }
+
+  /** Those of all machines that share the store. */
+  *listShared(): IterableIterator<SharedDrain> {
+    for (const { upstream, host, port, since, shared } of this.#drains.values()) {
+      if (shared !== null) yield { upstream, host, port, since, id: shared.id, mark: shared.mark };
+    }
   }
 
   has(upstream: string, host: string, port: number): boolean {
@@ -100,20 +142,28 @@ export class Drains {
 
   /** False: there is no room for another one. Draining twice is draining once. */
   begin(upstream: string, host: string, port: number): boolean {
-    if (this.has(upstream, host, port)) return true;
-    if (this.#drains.size >= MAX_DRAINS) return false;
-    if (!this.#claim({ upstream, host, port, since: Date.now() })) return false;
+    const held = this.#drains.get(nameOf(upstream, host, port));
+    if (held?.isOwn === true) return true;
+    if (held !== undefined) held.isOwn = true;
+    else if (this.#drains.size >= MAX_DRAINS) return false;
+    else if (!this.#claim({ upstream, host, port, since: Date.now() }, null)) return false;
     this.#log.info("a node is drained", { upstream, host, port });
     this.#write();
     return true;
   }
 
-  /** The node takes requests again. False: it was not drained. */
+  /** What was drained on this machine takes requests again, unless all machines drain it. False: it was not drained here. */
   undo(upstream: string, host: string, port: number): boolean {
-    const drain = this.#drains.get(nameOf(upstream, host, port));
-    if (drain === undefined) return false;
-    this.#release(drain);
+    const name = nameOf(upstream, host, port);
+    const drain = this.#drains.get(name);
+    if (drain?.isOwn !== true) return false;
+    this.#disown(name, drain, false);
     return true;
+  }
+
+  /** Whether it is drained on all machines. */
+  isShared(upstream: string, host: string, port: number): boolean {
+    return (this.#drains.get(nameOf(upstream, host, port))?.shared ?? null) !== null;
   }
 
   /** What runs there now; with a time, waits for at most so long until nothing does. */
@@ -121,6 +171,8 @@ export class Drains {
     const endMs = performance.now() + timeoutMs;
     for (;;) {
       const state = await this.#ask(upstream, host, port);
+      // Workers that do not know of it may begin something at any moment.
+      if (this.#drains.get(nameOf(upstream, host, port))?.slot === -1) state.isDrained = false;
       if (state.isDrained || performance.now() >= endMs) return state;
       await new Promise((resolve) => {
         setTimeout(resolve, ASK_EVERY_MS);
@@ -153,28 +205,85 @@ export class Drains {
     });
   }
 
-  #claim(drain: Drain): boolean {
-    const { upstream, host, port } = drain;
-    const slot = this.#registry.claimDrain(drainKey(`/upstreams/${upstream}`, host, port));
-    if (slot === -1) return false;
-    this.#drains.set(nameOf(upstream, host, port), { ...drain, slot });
-    return true;
+  #takeShared(id: string, shared: PublishedDrain | null): void {
+    const former = this.#shared.get(id);
+    const name = shared === null ? null : nameOf(shared.upstream_id, shared.host, shared.port);
+    if (former !== undefined && former !== name) {
+      const drain = this.#drains.get(former)!;
+      drain.shared = null;
+      this.#shared.delete(id);
+      if (!drain.isOwn) this.#release(former, drain);
+    }
+    if (shared !== null && name !== null) {
+      this.#shared.set(id, name);
+      const held = this.#drains.get(name);
+      const { upstream_id: upstream, host, port } = shared;
+      if (held !== undefined) held.shared = shared;
+      else if (this.#claim({ upstream, host, port, since: Date.now() }, shared))
+        this.#log.info("a node is drained on all gateways", { upstream, host, port });
+      else this.#log.error("there is no room to drain a node", { upstream, host, port });
+    }
+    this.onShared?.();
   }
 
-  #release({ upstream, host, port, slot }: Drain & { slot: number }): void {
-    this.#drains.delete(nameOf(upstream, host, port));
-    this.#registry.release(slot);
-    this.#log.info("a drain of a node is over", { upstream, host, port });
+  /** False: there is no room. What all machines drain is then known all the same. */
+  #claim(drain: Drain, shared: PublishedDrain | null): boolean {
+    const { upstream, host, port } = drain;
+    const slot = this.#registry.claimDrain(drainKey(`/upstreams/${upstream}`, host, port));
+    if (slot === -1 && shared === null) return false;
+    const name = nameOf(upstream, host, port);
+    this.#leaving.delete(name);
+    this.#drains.set(name, { ...drain, slot, isOwn: shared === null, shared });
+    return slot !== -1;
+  }
+
+  #disown(name: string, drain: HeldDrain, isLeaving: boolean): void {
+    drain.isOwn = false;
+    if (drain.shared === null) {
+      if (isLeaving) void this.#leave(name, drain);
+      else this.#release(name, drain);
+    }
     this.#write();
+  }
+
+  #release(name: string, { upstream, host, port, slot }: HeldDrain): void {
+    this.#drains.delete(name);
+    if (slot !== -1) this.#registry.release(slot);
+    this.#log.info("a drain of a node is over", { upstream, host, port });
+  }
+
+  /** Workers are told after this that the node is gone: the slot stays until they know. */
+  async #leave(name: string, { upstream, host, port, slot }: HeldDrain): Promise<void> {
+    this.#drains.delete(name);
+    const left = { upstream, slot };
+    this.#leaving.set(name, left);
+    this.#log.info("a drain of a node is over", { upstream, host, port });
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+    const line = this.#line;
+    if (line !== null) await line.whenApplied(line.flush(), LEAVE_WITHIN_MS);
+    if (this.#leaving.get(name) === left) this.#left(name);
+  }
+
+  #left(name: string): void {
+    const { slot } = this.#leaving.get(name)!;
+    this.#leaving.delete(name);
+    this.#registry.release(slot);
   }
 
   #write(): void {
     try {
-      writeFileSync(`${this.#file}.new`, JSON.stringify(this.list()), { mode: 0o600 });
+      writeFileSync(`${this.#file}.new`, JSON.stringify(this.#own()), { mode: 0o600 });
       renameSync(`${this.#file}.new`, this.#file);
     } catch (error) {
       this.#log.error("drains cannot be kept over a restart", { file: this.#file, error: String(error) });
     }
+  }
+
+  #own(): Drain[] {
+    const own = [...this.#drains.values()].filter(({ isOwn }) => isOwn);
+    return own.map(({ upstream, host, port, since }) => ({ upstream, host, port, since }));
   }
 
   #read(): Drain[] {

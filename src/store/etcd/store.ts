@@ -28,6 +28,7 @@ import { KeyOrder } from "./key-order.ts";
 import { itemOf } from "./keys.ts";
 import { Landmark } from "./landmark.ts";
 import { loadPages } from "./pages.ts";
+import { EtcdReports } from "./reports.ts";
 import { KV, Lease, type ResponseHeader } from "./protocol/rpc_pb.ts";
 import { Slots } from "./slots.ts";
 import { revisionOf, transactionOf } from "./transaction.ts";
@@ -45,6 +46,7 @@ const TELL_TIMEOUT_MS = 2000;
 const LONGEST_TTL_SECONDS = 9_000_000_000;
 
 export class EtcdStore implements Store {
+  readonly reports: EtcdReports;
   readonly #options: EtcdStoreOptions;
   readonly #client: EtcdClient;
   readonly #landmark: Landmark;
@@ -61,6 +63,7 @@ export class EtcdStore implements Store {
     this.#client = new EtcdClient(options, options.log);
     this.#landmark = new Landmark(options.prefix);
     this.#history = new EtcdHistory(this.#client, options.prefix, options);
+    this.reports = new EtcdReports(this.#client, options.prefix);
     this.#client.onProbe = (sentAt, header) => this.#onProbe(sentAt, header);
   }
 

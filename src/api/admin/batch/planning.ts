@@ -145,7 +145,7 @@ async function pruned(
   const named = new Set(writes.map(({ key }) => key));
   let end = performance.now() + SLICE_MS;
   for (const type of state.types.values()) {
-    if (prune.types !== null && !prune.types.has(type.plural)) continue;
+    if (prune.types === null ? type.isOperation === true : !prune.types.has(type.plural)) continue;
     for (const entry of state.list(type.plural)) {
       if (performance.now() > end) {
         await new Promise((resolve) => setImmediate(resolve));

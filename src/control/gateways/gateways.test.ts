@@ -1,0 +1,164 @@
+/** What gateways of one store tell each other, and what becomes of drains that nobody takes back. */
+
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import type { NodeReports, StoreWrite } from "../../store/contract.ts";
+import type { DrainState, SharedDrain } from "../health/drains.ts";
+import type { ConfigurationState } from "../state.ts";
+import { FORGET_AFTER_MS, ForgottenDrains } from "./forgotten-drains.ts";
+import { gatewayId, isFormerSelf } from "./gateway-id.ts";
+import { readReport } from "./report.ts";
+import { GatewayReporter } from "./reporter.ts";
+
+const drain: SharedDrain = { id: "d", mark: "a", upstream: "1", host: "10.0.0.1", port: 80, since: 0 };
+
+/** Reports in memory; the next puts fail as often as the test says. */
+class StandInReports implements NodeReports {
+  readonly texts = new Map<string, string>();
+  failures = 0;
+  #wake: (() => void) | null = null;
+
+  put(id: string, text: string): Promise<void> {
+    const isFailing = this.failures > 0;
+    if (isFailing) this.failures--;
+    else this.texts.set(id, text);
+    this.#wake?.();
+    return isFailing ? Promise.reject(new Error("permission denied")) : Promise.resolve();
+  }
+
+  list(): Promise<Map<string, string>> {
+    return Promise.resolve(this.texts);
+  }
+
+  remove(id: string): Promise<boolean> {
+    return Promise.resolve(this.texts.delete(id));
+  }
+
+  async until(holds: () => boolean): Promise<void> {
+    while (!holds()) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      await promise;
+    }
+  }
+}
+
+function bench(t: TestContext, id = "self.1-1") {
+  const reports = new StandInReports();
+  const warnings: string[] = [];
+  const state: DrainState = { isDrained: false, inFlight: 1, workers: [{ worker: 0, inFlight: 1 }] };
+  const list: SharedDrain[] = [];
+  const drains = {
+    listShared: () => list.values(),
+    state: () => Promise.resolve({ ...state }),
+    onShared: null,
+  };
+  const log = { warn: (message: string) => void warnings.push(message), info: () => {} };
+  const revisions = () => ({ publishedRevision: 7, appliedRevision: 6 });
+  const reporter = new GatewayReporter({ id, reports, drains, revisions, log });
+  t.after(() => reporter.close());
+  const own = () => readReport(reports.texts.get(id) ?? "");
+  return {
+    reports,
+    warnings,
+    state,
+    list,
+    drains: drains as { onShared: (() => void) | null },
+    reporter,
+    own,
+  };
+}
+
+test("a gateway tells of a drain at once, and again until nothing runs there", async (t) => {
+  const { reports, state, list, drains, reporter, own } = bench(t);
+  reporter.start();
+  await reports.until(() => own() !== null);
+  assert.deepEqual([own()!.publishedRevision, own()!.appliedRevision, own()!.drains], [7, 6, {}]);
+  list.push(drain);
+  drains.onShared!();
+  await reports.until(() => own()!.drains["d"]?.inFlight === 1);
+  Object.assign(state, { isDrained: true, inFlight: 0, workers: [] });
+  await reports.until(() => own()!.drains["d"].isDrained);
+  // The same node taken out once more is another drain.
+  list[0] = { ...drain, mark: "b" };
+  Object.assign(state, { isDrained: false });
+  drains.onShared!();
+  await reports.until(() => own()!.drains["d"].mark === "b");
+  assert.equal(own()!.drains["d"].isDrained, false);
+  await reporter.close();
+  assert.equal(reports.texts.size, 0);
+});
+
+test("a report that the store does not take is told once and tried again", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { reports, warnings, reporter, own } = bench(t);
+  reports.failures = 2;
+  reporter.start();
+  await reports.until(() => reports.failures === 1);
+  while (own() === null) {
+    await new Promise((resolve) => setImmediate(resolve));
+    t.mock.timers.tick(60_000);
+  }
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0], /does not take the report/);
+});
+
+test("what an earlier process of the same folder told is removed, and nobody else's", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "cardea-gateway-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const id = gatewayId(folder);
+  assert.equal(gatewayId(folder), id);
+  const { reports, reporter } = bench(t, id);
+  const [self, here] = id.split(".");
+  const init = readFileSync("/proc/1/stat", "latin1");
+  const alive = `${self}.1-${init.slice(init.lastIndexOf(")") + 2).split(" ")[19]}`;
+  for (const each of [`${self}.1-1`, alive, `other.${here}`]) reports.texts.set(each, "{}");
+  reporter.start();
+  await reports.until(() => reports.texts.has(id));
+  while (reports.texts.has(`${self}.1-1`)) await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual([...reports.texts.keys()].sort(), [alive, id, `other.${here}`].sort());
+  assert.ok(!isFormerSelf(id, id));
+});
+
+test("reports that are none, or of another form, are no acknowledgement", () => {
+  for (const text of ["", "no", "[]", "{}", '{"id":"a"}', '{"id":"a","drains":{"d":null}}']) {
+    assert.equal(readReport(text), null, text);
+  }
+  const drains = { d: { mark: "a", isDrained: true, inFlight: 0, workers: [] } };
+  assert.deepEqual(readReport(JSON.stringify({ id: "a", drains, more: 1 }))?.drains, drains);
+});
+
+test("a drain is forgotten when its node has been gone from the upstream for long", async () => {
+  let now = 0;
+  let isListed = true;
+  const writes: unknown[] = [];
+  const forgotten = new ForgottenDrains({
+    store: {
+      write: (batch: StoreWrite[], options) => {
+        writes.push(batch, options);
+        return Promise.resolve(1);
+      },
+    },
+    state: { get: () => ({ modRevision: 5 }) } as unknown as ConfigurationState,
+    drains: { listShared: () => [drain] },
+    isListed: () => isListed,
+    log: { info: () => {}, warn: () => {} },
+    now: () => now,
+  });
+  const look = async (at: number, listed: boolean) => {
+    now = at;
+    isListed = listed;
+    await forgotten.look();
+  };
+  await look(0, false);
+  await look(FORGET_AFTER_MS - 1, false);
+  await look(FORGET_AFTER_MS, true);
+  await look(FORGET_AFTER_MS + 1, false);
+  await look(2 * FORGET_AFTER_MS, false);
+  assert.deepEqual(writes, []);
+  await look(2 * FORGET_AFTER_MS + 1, false);
+  assert.deepEqual(writes, [[{ type: "delete", key: "/drains/d" }], { expect: { "/drains/d": 5 } }]);
+});

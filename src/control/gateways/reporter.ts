@@ -1,0 +1,127 @@
+/**
+ * Tells the other gateways of the store how this one is, and above all which nodes it has left: at once when a drain of all
+ * gateways comes, as it goes on, and now and then otherwise, so that the report does not end.
+ *
+ * A gateway that may not write its report is not waited for by who takes nodes out; the log says so. One that is cut off
+ * from the store is waited for as long as its report lives; one that was stopped takes its report with it.
+ */
+
+import { hostname } from "node:os";
+import type { Log } from "../../lib/log.ts";
+import { VERSION } from "../../lib/version.ts";
+import type { NodeReports } from "../../store/contract.ts";
+import { Rounds } from "../discovery/rounds.ts";
+import type { Drains, SharedDrain } from "../health/drains.ts";
+import { isFormerSelf } from "./gateway-id.ts";
+import { type DrainReport, type GatewayReport, reportText } from "./report.ts";
+
+/** Of a gateway that is gone without a word, or cut off. */
+export const REPORT_LIFE_S = 600;
+const LOOK_EVERY_MS = 20_000;
+/** While something runs on a node that is taken out. */
+const LOOK_SOON_MS = 100;
+/** Even if nothing is new. */
+const RENEW_AFTER_MS = 120_000;
+/** The end of the node does not wait longer. */
+const REMOVE_WITHIN_MS = 2000;
+
+export interface ReporterParts {
+  id: string;
+  reports: NodeReports;
+  drains: Pick<Drains, "listShared" | "state" | "onShared">;
+  revisions(): { publishedRevision: number; appliedRevision: number };
+  log: Pick<Log, "warn" | "info">;
+}
+
+export class GatewayReporter {
+  readonly #parts: ReporterParts;
+  readonly #rounds: Rounds;
+  readonly #startedAt = Math.floor(Date.now() / 1000);
+  /** By the ids of resources: what was found last. */
+  #drains: Record<string, DrainReport> = {};
+  #told = "";
+  #toldAtMs = 0;
+  #hasTidied = false;
+  #isFailing = false;
+
+  constructor(parts: ReporterParts) {
+    this.#parts = parts;
+    this.#rounds = new Rounds({
+      run: () => this.#tell(),
+      pauseMs: LOOK_EVERY_MS,
+      onFailure: (reason) => this.#failed(reason),
+    });
+  }
+
+  start(): void {
+    this.#parts.drains.onShared = () => void this.#rounds.now();
+    void this.#rounds.now();
+  }
+
+  /** Nobody has to wait for this gateway any more. Never rejects. */
+  async close(): Promise<void> {
+    this.#parts.drains.onShared = null;
+    this.#rounds.close();
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, REMOVE_WITHIN_MS);
+    const removed = this.#parts.reports.remove(this.#parts.id).catch(() => false);
+    await Promise.race([removed, late]);
+    clearTimeout(timer);
+  }
+
+  /** Gives the pause until the next time. */
+  async #tell(): Promise<number> {
+    const { id, reports } = this.#parts;
+    const isPending = await this.#look();
+    const report: GatewayReport = {
+      id,
+      hostname: hostname(),
+      version: VERSION,
+      startedAt: this.#startedAt,
+      ...this.#parts.revisions(),
+      drains: this.#drains,
+    };
+    const text = reportText(report);
+    const now = performance.now();
+    if (text !== this.#told || now - this.#toldAtMs > RENEW_AFTER_MS) {
+      await reports.put(id, text, REPORT_LIFE_S);
+      this.#told = text;
+      this.#toldAtMs = now;
+    }
+    if (this.#isFailing) this.#parts.log.info("the store takes the report of this gateway again");
+    this.#isFailing = false;
+    if (!this.#hasTidied) await this.#tidy();
+    return isPending ? LOOK_SOON_MS : LOOK_EVERY_MS;
+  }
+
+  /** What was drained once stays so. True: something runs still. */
+  async #look(): Promise<boolean> {
+    const found = await Promise.all(
+      Array.from(this.#parts.drains.listShared(), (each) => this.#lookAt(each)),
+    );
+    this.#drains = Object.fromEntries(found);
+    return found.some(([, { isDrained }]) => !isDrained);
+  }
+
+  async #lookAt({ id, mark, upstream, host, port }: SharedDrain): Promise<[string, DrainReport]> {
+    const known = this.#drains[id];
+    if (known?.mark === mark && known.isDrained) return [id, known];
+    const state = await this.#parts.drains.state(upstream, host, port);
+    return [id, { mark, ...state }];
+  }
+
+  /** A process of this folder that ended without a word told something that nobody takes back. */
+  async #tidy(): Promise<void> {
+    const { id, reports } = this.#parts;
+    for (const other of (await reports.list()).keys())
+      if (isFormerSelf(other, id)) await reports.remove(other);
+    this.#hasTidied = true;
+  }
+
+  #failed(reason: string): void {
+    if (this.#isFailing) return;
+    this.#isFailing = true;
+    const effect = "who takes nodes out on all gateways does not wait for this one, or waits in vain";
+    this.#parts.log.warn(`the store does not take the report of this gateway: ${effect}`, { reason });
+  }
+}
