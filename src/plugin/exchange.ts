@@ -45,6 +45,11 @@ export interface Exchange {
   upstreamHostOverride: string | null;
   /** Where the request goes in the place of its route's upstream, until it goes there. Null: nowhere else. */
   upstreamChoice: UpstreamHandle | null;
+  /**
+   * When the upstream's answer has to be there, as `performance.now()`; Infinity: whenever. Upstreams of gRPC are told
+   * what is left. Whoever makes it earlier ends the exchange himself, if it takes longer.
+   */
+  deadlineAt: number;
 
   /** Value of a variable by its name without `$` (`remote_addr`, `arg_x`, `http_x`, ...); undefined when it has none. */
   variable(name: string): string | undefined;

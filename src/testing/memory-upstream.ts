@@ -32,6 +32,7 @@ export function memoryUpstream(config: PublishedUpstream, answer: UpstreamFuncti
   );
   const upstream = {
     scheme: config.scheme,
+    isHttp2: config.scheme === "grpc" || config.scheme === "grpcs",
     isUnresolved: false,
     pick: () => nodes[0] ?? null,
     hostFor: (node: UpstreamNode, clientHost: string) =>

@@ -7,6 +7,7 @@ export const BAD_REQUEST: Answer = failure(400, "400 Bad Request");
 export const INTERNAL_ERROR: Answer = failure(500, "500 Internal Server Error");
 export const BAD_GATEWAY: Answer = failure(502, "502 Bad Gateway");
 export const GATEWAY_TIMEOUT: Answer = failure(504, "504 Gateway Time-out");
+export const DEADLINE_EXCEEDED: Answer = failure(504, "deadline exceeded");
 export const TOO_LARGE: Answer = failure(413, "413 Request Entity Too Large");
 export const MISDIRECTED: Answer = failure(421, "421 Misdirected Request");
 export const NO_UPSTREAM: Answer = failure(503, "503 Service Temporarily Unavailable");

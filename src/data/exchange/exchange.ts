@@ -88,6 +88,9 @@ export class HttpExchange implements Exchange {
   upstreamHeadAt = 0;
   upstreamEndedAt = 0;
   upstreamTarget: string | null = null;
+  deadlineAt = Infinity;
+  /** Runs while the client of a call waits only so long. */
+  callTimer: NodeJS.Timeout | null = null;
 
   body: RequestBody | null = null;
   /** Set where the configuration names variables of the body. */
@@ -96,6 +99,9 @@ export class HttpExchange implements Exchange {
   responseLength = 0;
   declaredLength: number | null = null;
   filtersBody = false;
+  /** The upstream's answer is one of gRPC, with its status in the trailers; its head has been sent. */
+  isGrpcAnswer = false;
+  isHeadSent = false;
   /** Chunks that arrived while a plugin's header phase waited; null: none waits. */
   held: Buffer[] | null = null;
   heldTrailers: HeaderList | null = null;

@@ -364,6 +364,27 @@ describe("a request over HTTP/2", () => {
     raw.socket.destroy();
   });
 
+  test("of gRPC is told in its words what is wrong with it", async (t) => {
+    const echo = await listening(t, { http: { maxBodyBytes: 10 } });
+    const session = client(t, echo);
+    const ask = async (fields: Record<string, string>, length: number): Promise<unknown[]> => {
+      const stream = session.request({
+        ":method": "POST",
+        "content-type": "application/grpc+proto",
+        ...fields,
+      });
+      stream.on("error", () => undefined);
+      stream.end(Buffer.alloc(length));
+      const { status, headers, body } = await answerOf(stream);
+      return [status, headers["content-type"], headers["grpc-status"], body.length];
+    };
+    const told = (status: string): unknown[] => [200, "application/grpc", status, 0];
+    assert.deepEqual(await ask({ "content-length": "11" }, 11), told("8"));
+    assert.deepEqual(await ask({}, 11), told("8"));
+    assert.deepEqual(await ask({ "content-type": "text/plain" }, 11).then(([status]) => status), 413);
+    assert.deepEqual(await ask({ host: "b.com", ":authority": "a.com" }, 0), told("13"));
+  });
+
   test("with a body beyond the limit gets 413", async (t) => {
     const echo = await listening(t, { http: { maxBodyBytes: 1000 } });
     const session = client(t, echo);

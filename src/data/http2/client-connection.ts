@@ -17,9 +17,10 @@ import { ERRORS, type ProtocolError } from "../http1/errors.ts";
 import type { TlsConnection } from "../tls/tls-connection.ts";
 import type { RequestHead } from "../transport.ts";
 import { Http2ClientTransport, NO_ERROR, type StreamOwner } from "./client-transport.ts";
-import { errorFields, errorText } from "./error-answer.ts";
+import { respondError } from "./error-answer.ts";
 import { FrameBudget } from "./frame-budget.ts";
 import { isProtocolError, readHead } from "./head.ts";
+import { isGrpcType } from "./request-fields.ts";
 
 /** RFC 9113 section 7. */
 const ENHANCE_YOUR_CALM = 11;
@@ -145,9 +146,9 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
     this.deadline = NEVER;
     const hasEnded = (flags & END_STREAM) !== 0;
     const head = readHead(fields!, hasEnded, this.http);
-    if (isProtocolError(head)) this.#refuse(stream, head, hasEnded);
+    if (isProtocolError(head)) this.#refuse(stream, head, hasEnded, isCall(fields!));
     else if (this.http.maxBodyBytes > 0 && head.bodyLength > this.http.maxBodyBytes)
-      this.#refuse(stream, ERRORS.bodyTooLarge, hasEnded);
+      this.#refuse(stream, ERRORS.bodyTooLarge, hasEnded, isCall(fields!));
     else this.#begin(stream, head);
   };
 
@@ -165,11 +166,10 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
     if (this.requests >= this.http.maxRequestsPerConnection) this.drain();
   }
 
-  #refuse(stream: ServerHttp2Stream, error: ProtocolError, hasEnded: boolean): void {
+  #refuse(stream: ServerHttp2Stream, error: ProtocolError, hasEnded: boolean, isCall: boolean): void {
     this.#host.onRefused(error);
     stream.on("close", this.#onRefusedClose);
-    stream.respond(errorFields(error));
-    stream.end(errorText(error));
+    respondError(stream, error, isCall);
     if (hasEnded) stream.resume();
     else stream.close(NO_ERROR);
   }
@@ -217,6 +217,12 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
     if (this.#isClosing) this.destroy();
     else this.drain();
   }
+}
+
+/** The fields may be wrong in every way. */
+function isCall(fields: readonly string[]): boolean {
+  const at = fields.indexOf("content-type");
+  return at !== -1 && at % 2 === 0 && isGrpcType(fields[at + 1] ?? "");
 }
 
 function endWithReason(session: ServerHttp2Session): void {

@@ -22,8 +22,9 @@ import {
   UNKNOWN_LENGTH,
 } from "../transport.ts";
 import { asObject, fieldBytes, headFields, trailerFields } from "./answer-fields.ts";
-import { errorFields, errorText } from "./error-answer.ts";
+import { respondError } from "./error-answer.ts";
 import { isProtocolError, readTrailers } from "./head.ts";
+import { isGrpcType } from "./request-fields.ts";
 
 /** RFC 9113 section 7. */
 export const NO_ERROR = 0;
@@ -62,6 +63,7 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
   isOpen = true;
   readonly #stream: BoundStream;
   readonly #method: string;
+  readonly #headers: HeaderList;
   readonly #bodyLength: number;
   readonly #expectsContinue: boolean;
   readonly #pace = new BodyPace();
@@ -83,6 +85,7 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
     this.#stream = stream as BoundStream;
     this.#stream[TRANSPORT] = this;
     this.#method = head.method;
+    this.#headers = head.headers;
     this.#bodyLength = head.bodyLength;
     this.#isBodyComplete = head.bodyLength === 0;
     this.#expectsContinue = head.expectsContinue;
@@ -191,8 +194,7 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
     this.isOpen = false;
     if (this.#isHeadWritten || this.#stream.closed) this.#reset();
     else {
-      this.#stream.respond(errorFields(error));
-      this.#stream.end(errorText(error));
+      respondError(this.#stream, error, isCall(this.#headers));
       this.#letGo();
     }
     this.handler?.onAbort(abortReason(error));
@@ -378,6 +380,11 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
     }
     this.#arm();
   }
+}
+
+function isCall(headers: HeaderList): boolean {
+  const type = headers.get("content-type");
+  return type !== undefined && isGrpcType(type);
 }
 
 function destroyStream(stream: ServerHttp2Stream): void {

@@ -11,8 +11,10 @@ import type { HttpExchange } from "../exchange/exchange.ts";
 import { httpDate } from "../exchange/http-date.ts";
 import { filterBody, type HeaderHandler } from "../pipeline/handlers.ts";
 import type { Ending } from "./ending.ts";
-import { asGrpcAnswer, isFailedCall } from "./grpc-answer.ts";
+import { asGrpcAnswer, isFailedCall, putGrpcStatus } from "./grpc-answer.ts";
 import type { LifeServices } from "./services.ts";
+
+const NO_BODY = Buffer.alloc(0);
 
 export class Answering {
   readonly #services: LifeServices;
@@ -118,6 +120,12 @@ export class Answering {
     headers.push("content-type", "Content-Type", "application/json");
     x.response.discard();
     x.response.begin(500, reasonPhrase(500), "gateway", headers);
+    if (isFailedCall(x, 500)) {
+      asGrpcAnswer(headers, 500, answers.INTERNAL_ERROR.body);
+      x.transport.writeAnswer(200, "", headers, "");
+      this.#ending.end(x);
+      return;
+    }
     x.transport.writeAnswer(500, x.response.reason, headers, answers.bodyBytes(answers.INTERNAL_ERROR.body));
     this.#ending.end(x);
   }
@@ -147,11 +155,34 @@ export class Answering {
     x.body?.abort();
     this.#ending.abandonAttempt(x, true);
     x.held = null;
-    if (x.answering) {
-      x.transport.abort();
-      this.#ending.end(x);
-    } else {
-      this.respond(x, answer);
+    if (x.answering) this.breakOff(x, answer);
+    else this.respond(x, answer);
+  }
+
+  /** Ends an answer that has begun and cannot be completed: a client of gRPC is told why, any other sees it break off. */
+  breakOff(x: HttpExchange, reason: Answer): void {
+    if (!x.isGrpcAnswer || !x.isHeadSent || !this.#tellInTrailers(x, reason)) x.transport.abort();
+    this.#ending.end(x);
+  }
+
+  /** False: the client would not see them. */
+  #tellInTrailers(x: HttpExchange, reason: Answer): boolean {
+    let trailers: HeaderList | null = new HeaderList();
+    putGrpcStatus(trailers, reason.status, reason.body);
+    try {
+      if (x.filtersBody) {
+        x.response.trailers = trailers;
+        const last = this.filterBody(x, NO_BODY, true);
+        ({ trailers } = x.response);
+        if (last.length > 0) x.transport.writeBody(last);
+      }
+      // Over HTTP/1 nobody looks there: the answer would seem whole.
+      if (trailers !== null && x.head.version !== "2") return false;
+      x.transport.writeEnd(trailers);
+      return true;
+    } catch (error) {
+      this.#reportFault(x, error);
+      return false;
     }
   }
 }

@@ -41,6 +41,10 @@ export class Ending {
     x.ended = true;
     this.inFlight--;
     if (x.limit !== null) x.limit.leave();
+    if (x.callTimer !== null) {
+      clearTimeout(x.callTimer);
+      x.callTimer = null;
+    }
     // An answer may come before the whole body: what is left of it goes nowhere, and copies would wait for it.
     if (x.mirrors !== null) x.body?.abort();
     if (x.globalChain !== null && x.globalChain.log !== null) this.#log(x.globalChain.log, x);

@@ -7,6 +7,7 @@ import type { HttpExchange } from "../exchange/exchange.ts";
 import { clientHeaders } from "../exchange/forwarding.ts";
 import { tunnel } from "../exchange/tunnel.ts";
 import { stripHopByHop } from "../http1/hop-by-hop.ts";
+import { isGrpcType } from "../http2/request-fields.ts";
 import { UNKNOWN_LENGTH, type ResponseHead } from "../transport.ts";
 import type { Answering } from "./answering.ts";
 import type { Ending } from "./ending.ts";
@@ -44,6 +45,7 @@ export class FromUpstream {
       return;
     }
     x.responseLength = head.bodyLength;
+    x.isGrpcAnswer = head.version === "2" && isGrpcAnswer(head.headers);
     x.declaredLength = head.bodyLength === 0 ? declaredLength(head.headers) : null;
     clientHeaders(head.headers, this.#services.serverName);
     x.response.begin(head.status, head.reason, "upstream", head.headers);
@@ -97,6 +99,7 @@ export class FromUpstream {
         // What a plugin would make of the body of a GET is not known here.
         hasNoBody && !x.filtersBody ? x.declaredLength : null,
       );
+      x.isHeadSent = true;
       return true;
     } catch (error) {
       this.#answering.failHead(x, error);
@@ -186,6 +189,11 @@ export class FromUpstream {
 /** The client asks for another protocol and the route permits it. */
 export function isUpgrade(x: HttpExchange): boolean {
   return x.head.upgrade !== null && x.compiled!.allowsUpgrade && x.head.bodyLength === 0;
+}
+
+function isGrpcAnswer(headers: HeaderList): boolean {
+  const type = headers.get("content-type");
+  return type !== undefined && isGrpcType(type);
 }
 
 function declaredLength(headers: HeaderList): number | null {

@@ -21,6 +21,10 @@ export function isFailedCall(x: HttpExchange, status: number): boolean {
 /** Makes the fields of an answer with `status` those of a failed call, in place. */
 export function asGrpcAnswer(headers: HeaderList, status: number, body: AnswerBody | undefined): void {
   headers.put("content-type", "Content-Type", "application/grpc");
+  putGrpcStatus(headers, status, body);
+}
+
+export function putGrpcStatus(headers: HeaderList, status: number, body: AnswerBody | undefined): void {
   headers.put("grpc-status", "grpc-status", String(grpcStatusOf(status)));
   headers.put(
     "grpc-message",

@@ -11,6 +11,7 @@ import { filterBody, runHandlers } from "../pipeline/handlers.ts";
 import { UNKNOWN_LENGTH, type UpstreamFailure } from "../transport.ts";
 import { TriedNodes, type UpstreamNode } from "../upstream/node.ts";
 import type { Answering } from "./answering.ts";
+import { beginCall, tellTimeLeft } from "./call-deadline.ts";
 import type { Ending } from "./ending.ts";
 import { isUpgrade, type FromUpstream } from "./from-upstream.ts";
 import type { LifeServices } from "./services.ts";
@@ -43,6 +44,7 @@ export class ToUpstream {
     const upstream = reference.get();
     if (upstream === null) return answers.BAD_GATEWAY;
     x.upstream = upstream;
+    if (upstream.isHttp2 && !beginCall(x)) return answers.DEADLINE_EXCEEDED;
     if (upstream.limit !== null) return this.#admit(x, upstream.limit);
     this.#filterRequestBody(x);
     return this.#tryNode(x);
@@ -130,6 +132,7 @@ export class ToUpstream {
     x.upstreamHost = host;
     x.upstreamScheme = upstream.scheme;
     const headers = upstreamHeaders(x, x.upstreamHost);
+    if (upstream.isHttp2) tellTimeLeft(x, headers);
     if (isUpgrade(x)) {
       headers.push("connection", "Connection", "Upgrade");
       headers.push("upgrade", "Upgrade", x.head.upgrade!);
@@ -157,12 +160,11 @@ export class ToUpstream {
       node: attempt.node.name,
       route: x.route?.id ?? "",
     });
+    const answer = answerFor(failure);
     if (x.answering) {
-      x.transport.abort();
-      this.#ending.end(x);
+      this.#answering.breakOff(x, answer);
       return;
     }
-    const answer = answerFor(failure);
     const { status } = answer;
     x.upstreamStatuses = x.attempts === 1 ? String(status) : `${x.upstreamStatuses}, ${status}`;
     const isReplayable = x.body === null || x.body.isReplayable;

@@ -73,6 +73,7 @@ export class StreamConnectionExchange implements StreamExchange {
   upstreamTarget = null;
   upstreamHostOverride = null;
   upstreamChoice: UpstreamHandle | null = null;
+  deadlineAt = Infinity;
   /** Of the last attempt. */
   node: UpstreamNode | null = null;
   /** Of all attempts, as `$upstream_addr` has them. */

@@ -53,6 +53,8 @@ const RAW_IDLE_MS = 600_000;
 export class Upstream {
   readonly id: string | undefined;
   readonly scheme: PublishedUpstream["scheme"];
+  /** Its nodes speak HTTP/2. */
+  readonly isHttp2: boolean;
   readonly #config: PublishedUpstream;
   readonly #services: UpstreamServices;
   readonly #names: Set<string>;
@@ -76,6 +78,7 @@ export class Upstream {
   constructor(config: PublishedUpstream, services: UpstreamServices, previous: Upstream | null = null) {
     this.id = config.id;
     this.scheme = config.scheme;
+    this.isHttp2 = config.scheme === "grpc" || config.scheme === "grpcs";
     this.#config = config;
     this.#services = services;
     this.#names = namesOf(config.nodes);

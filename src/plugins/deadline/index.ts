@@ -90,6 +90,7 @@ export default definePlugin({
           late.inc(refused);
           return answerOf(ctx);
         }
+        ctx.deadlineAt = Math.min(ctx.deadlineAt, endsAt - reserveMs);
         running.set(ctx, { endsAt, timer: setTimeout(onOver, leftMs, ctx) });
         return undefined;
       },

@@ -14,6 +14,7 @@ import { wireText } from "../../lib/field-value.ts";
 import { CORS_REFUSED } from "../cors/index.ts";
 import { Base64Stream } from "./base64-stream.ts";
 import { readMediaType } from "./media-types.ts";
+import { MessageBounds } from "./message-bounds.ts";
 import { trailerFrame } from "./trailer-frame.ts";
 
 const NOTHING = Buffer.alloc(0);
@@ -30,6 +31,7 @@ interface Call {
   isToldInHead: boolean;
   /** The answer is not gRPC's: its body would be read as messages. */
   isForeign: boolean;
+  messages: MessageBounds;
 }
 
 export default definePlugin({
@@ -72,6 +74,7 @@ export default definePlugin({
         requestBytes: 0,
         isToldInHead: false,
         isForeign: false,
+        messages: new MessageBounds(),
       });
       headers.put("content-type", "Content-Type", type.grpcType);
       headers.put("te", "TE", "trailers");
@@ -127,8 +130,12 @@ export default definePlugin({
         const call = calls.get(ctx);
         if (call === undefined) return chunk;
         const { response } = ctx;
+        if (!call.isForeign) call.messages.pass(chunk);
         const passed = call.isForeign ? NOTHING : encoded(call, chunk);
         if (!last) return passed;
+        // Behind half a message the frame would be read as the other half.
+        if (!call.messages.isBetween)
+          throw new Error("grpc-web: the answer ended in the middle of a message");
         const { trailers, status } = response;
         // Nobody who speaks gRPC-Web reads them there.
         response.trailers = null;
