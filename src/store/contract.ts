@@ -42,6 +42,11 @@ export interface WriteOptions {
    * was written after it; what was deleted since is then not noticed.
    */
   expectedAt?: number;
+  /**
+   * Refuse with `StoreConflictError` when anything was written or deleted after this revision. A remote store does not
+   * notice what ended by itself or was deleted by other programs.
+   */
+  unchangedSince?: number;
   /** Name of the admin key that writes; kept in the history. */
   author?: string;
 }
@@ -53,6 +58,8 @@ export interface HistoryEntry {
   author: string | null;
   /** Null: deleted at this revision. */
   value: string | null;
+  /** Seconds that it was written to live; absent: without an end, or not known. */
+  ttl?: number;
 }
 
 /** How a store and what it is made of get on, as the last exchange showed; nothing is sent to learn it. */
@@ -96,7 +103,7 @@ export interface Store {
   get(key: string): Promise<StoredItem | null>;
   /**
    * All or nothing, durable before it resolves; gives the new revision. Rejects with `StoreUnavailableError` when the
-   * store does not answer in time.
+   * store does not answer in time, and with `StoreRefusedError` when it is more than the store takes at once.
    */
   write(batch: StoreWrite[], options?: WriteOptions): Promise<number>;
   /** Newest first, at most `limit`; fewer where values are so large that they would not fit into memory. */
@@ -121,6 +128,11 @@ export class StoreConflictError extends Error {
     this.expected = expected;
     this.actual = actual;
   }
+}
+
+/** More than the store takes at once, however often it is asked: the message names the limit. Whoever wrote hears 413. */
+export class StoreRefusedError extends Error {
+  override name = "StoreRefusedError";
 }
 
 /** The store cannot take or give anything now. Whoever wrote hears 503. */

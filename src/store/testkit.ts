@@ -275,6 +275,40 @@ const CASES: Record<string, (subject: StoreUnderTest) => Promise<void>> = {
     assert.equal((await store.history("/a", 1)).length, 1);
   },
 
+  "the history tells how long a version was to live": async ({ store }) => {
+    await store.write([{ type: "put", key: "/a", value: "1", ttl: 3600 }]);
+    await store.write([{ type: "put", key: "/a", value: "2" }]);
+    const entries = await store.history("/a", 10);
+    assert.deepEqual(
+      entries.map(({ value, ttl }) => [value, ttl]),
+      [
+        ["2", undefined],
+        ["1", 3600],
+      ],
+    );
+  },
+
+  "a write that wants everything as it was is refused after any other": async ({ store }) => {
+    const changes = [
+      { type: "put", key: "/other", value: "1" },
+      { type: "delete", key: "/other" },
+    ] as const;
+    const since = await store.write([{ type: "put", key: "/a", value: "1" }]);
+    assert.ok(
+      (await store.write([{ type: "put", key: "/a", value: "2" }], { unchangedSince: since })) > since,
+    );
+    for (const [i, change] of changes.entries()) {
+      const unchangedSince = (await store.get("/a"))!.modRevision;
+      const revision = await store.write([change]);
+      const put = { type: "put", key: "/a", value: `${i}` } as const;
+      await assert.rejects(
+        store.write([put], { unchangedSince, expect: { "/a": unchangedSince } }),
+        (error: unknown) => error instanceof StoreConflictError && error.actual === revision,
+      );
+      await store.write([put], { unchangedSince: revision });
+    }
+  },
+
   "a batch without changes or with a key twice is refused": async ({ store }) => {
     await assert.rejects(store.write([]), TypeError);
     const twice = { type: "put", key: "/a", value: "1" } as const;

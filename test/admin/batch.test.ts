@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { after, beforeEach, before, test } from "node:test";
 import { CERTIFICATE, PRIVATE_KEY } from "../../src/model/certificate-kit.ts";
+import { StoreRefusedError } from "../../src/store/contract.ts";
 import { KEY, TestNode, VIEWER_KEY } from "./node.ts";
 
 const upstream = { nodes: { "127.0.0.1:81": 1 } };
@@ -137,6 +138,33 @@ test("conditions hold for the whole configuration or for one resource, or nothin
   assert.equal((await one(body.revision + 1)).status, 200);
 });
 
+test("a condition on the whole configuration holds until the batch is written", async (t) => {
+  const { body } = await batch({ "/routes/1": { uri: "/a", upstream } });
+  const { store } = node.control;
+  const write = store.write.bind(store);
+  // As another node would, after this one has decided.
+  const raced = t.mock.method(store, "write", async (...args: Parameters<typeof write>) => {
+    raced.mock.restore();
+    await write([
+      { type: "put", key: "/upstreams/of-others", value: JSON.stringify({ ...upstream, id: "u" }) },
+    ]);
+    return await write(...args);
+  });
+  const reply = await batch({ "/routes/1": { uri: "/b", upstream } }, {}, "", {
+    "if-match": `"${body.revision}"`,
+  });
+  assert.equal(reply.status, 412, reply.text);
+  assert.equal((await node.call("GET", "/routes/1")).body.value.uri, "/a");
+});
+
+test("more than the store takes at once is refused with its limit", async (t) => {
+  t.mock.method(node.control.store, "write", () => {
+    throw new StoreRefusedError("given 3 changes, expected at most 2");
+  });
+  const reply = await batch({ "/routes/1": { uri: "/a", upstream } });
+  assert.deepEqual([reply.status, reply.body], [413, { error_msg: "given 3 changes, expected at most 2" }]);
+});
+
 test("prune deletes what its types and labels choose and no write names", async () => {
   const labels = { team: "a" };
   await batch({
@@ -232,6 +260,9 @@ test("a viewer cannot write, the author stands in the history, and the audit has
   await batch({ "/routes/1": { uri: "/a", upstream } });
   const line = node.audited.find(({ path }) => path === "/batch");
   assert.deepEqual([line?.["author"], line?.["status"]], ["admin", 200]);
+  assert.deepEqual(line?.["resources"], ["create /routes/1"]);
+  await batch({ "/routes/1": { uri: "/b", upstream_id: "none" }, "/routes/2": null });
+  assert.deepEqual(node.audited.at(-1)?.["resources"], ["/routes/1", "/routes/2"]);
   const history = (await node.call("GET", "/history?key=/routes/1", undefined, { "x-api-key": KEY })).body;
   assert.equal(history.list[0].author, "admin");
 });

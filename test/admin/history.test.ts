@@ -96,3 +96,32 @@ test("secrets come back plain for workers and encrypted in the store", async () 
   assert.equal(consumer.plugins["key-auth"].key, "first-canary");
   assert.ok(!(await node.control.store.get("/consumers/jack"))!.value.includes("canary"));
 });
+
+test("a version that was to live for a time does so again, or as long as is asked for", async () => {
+  await node.call("PUT", "/routes/4?ttl=600", { uri: "/four", upstream });
+  await node.call("PUT", "/routes/4", { uri: "/four", name: "for good", upstream });
+  const { list } = (await node.call("GET", "/history?key=/routes/4")).body;
+  assert.deepEqual(
+    list.map(({ ttl }: { ttl?: number }) => ttl),
+    [undefined, 600],
+  );
+  const path = `/history/rollback?key=/routes/4&revision=${list[1].revision}`;
+  const newest = async () => (await node.call("GET", "/history?key=/routes/4")).body.list[0].ttl;
+  assert.equal((await node.call("POST", path)).status, 200);
+  assert.equal(await newest(), 600);
+  assert.equal((await node.call("POST", `${path}&ttl=60`)).status, 200);
+  assert.equal(await newest(), 60);
+});
+
+test("the audit log names what was rolled back, and to which revision", async () => {
+  const [, before] = await revisions("/routes/4");
+  await node.call("POST", `/history/rollback?key=/apisix/routes/4&revision=${before}`);
+  assert.partialDeepStrictEqual(node.audited.at(-1), {
+    path: "/history/rollback",
+    resources: ["/routes/4"],
+    to_revision: before,
+    status: 200,
+  });
+  await node.call("POST", "/history/rollback?key=/routes/4&revision=1");
+  assert.partialDeepStrictEqual(node.audited.at(-1), { resources: ["/routes/4"], status: 404 });
+});

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
-import { StoreConflictError, StoreUnavailableError, type StoreWrite } from "../../src/store/contract.ts";
+import { StoreConflictError, StoreRefusedError, type StoreWrite } from "../../src/store/contract.ts";
 import { EtcdClient } from "../../src/store/etcd/client.ts";
 import { EtcdHistory } from "../../src/store/etcd/history.ts";
 import { WatchRecorder } from "../../src/store/testkit.ts";
@@ -71,14 +71,14 @@ describe("a store over etcd", { skip: WITHOUT_ETCD, timeout: 120_000 }, async ()
 
   test("refuses what etcd does not take, and says why", async (t) => {
     const store = openStore(t, newOptions());
-    const unavailable = (text: RegExp) => (error: unknown) =>
-      error instanceof StoreUnavailableError && text.test(error.message);
+    const refused = (text: RegExp) => (error: unknown) =>
+      error instanceof StoreRefusedError && text.test(error.message);
     await assert.rejects(
       store.write(puts(5000)),
-      unavailable(/5000 changes .* more than an etcd takes at once/),
+      refused(/does not take so much at once: given 5000 changes, expected at most 1504/),
     );
     const large = puts(1, "x".repeat(3 * MEBIBYTE));
-    await assert.rejects(store.write(large), unavailable(/the etcd refuses it: .*large/));
+    await assert.rejects(store.write(large), refused(/does not take so much at once: .*large/));
     assert.deepEqual((await store.load()).items, []);
     await store.write(puts(1));
   });

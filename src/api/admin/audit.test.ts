@@ -44,3 +44,17 @@ test("writes with a key have their line, also in a flood of strangers", () => {
   audit.close();
   assert.equal(lines.at(-1)!["suppressed"], ANONYMOUS_LINES);
 });
+
+test("a line names as many resources as leave it whole, and tells of how many", () => {
+  const { lines, trail: audit } = trail();
+  const resources = Array.from({ length: 5000 }, (_, i) => `create /routes/${i}`);
+  audit.write({ ...STRANGER, author: "admin", subject: { resources } }, { status: 200, body: {} }, 1);
+  const { resources: named, resources_total: total } = lines[0] as {
+    resources: string[];
+    resources_total: number;
+  };
+  assert.equal(total, 5000);
+  assert.ok(named.length > 50 && JSON.stringify(lines[0]).length < 4096);
+  audit.write({ ...STRANGER, author: "admin", subject: { resources: ["/routes/1"] } }, { status: 200 });
+  assert.deepEqual([lines[1]["resources"], "resources_total" in lines[1]], [["/routes/1"], false]);
+});

@@ -16,10 +16,21 @@ export interface AuditRecord {
   method: string;
   /** Path behind the prefix, as it was sent; the query, which may hold a key, is not part of it. */
   path: string;
+  /** What the path does not name. */
+  subject?: AuditSubject;
+}
+
+export interface AuditSubject {
+  /** Keys, "/routes/1", or "create /routes/1" where it was done. */
+  resources: readonly string[];
+  /** Revision that was asked for. */
+  toRevision?: number;
 }
 
 const PATH_CHARACTERS = 512;
 const REASON_CHARACTERS = 1024;
+/** Of the resources of a batch: a line has to stay whole. */
+const RESOURCES_CHARACTERS = 2048;
 export const ANONYMOUS_LINES = 60;
 const WINDOW_MS = 10_000;
 
@@ -38,7 +49,7 @@ export class AuditTrail {
 
   write(record: AuditRecord, answer: Answer, revision?: number): void {
     if (record.author === null && !this.#admits()) return;
-    const { author, address, method, path } = record;
+    const { author, address, method, path, subject } = record;
     const line: Record<string, unknown> = {
       author,
       address,
@@ -47,6 +58,7 @@ export class AuditTrail {
       status: answer.status,
     };
     if (revision !== undefined) line["revision"] = revision;
+    if (subject !== undefined) Object.assign(line, told(subject));
     if (answer.status >= 400) line["reason"] = reasonOf(answer);
     this.#log.info("admin write", line);
   }
@@ -73,6 +85,20 @@ export class AuditTrail {
     this.#log.info("admin writes without a key", { author: null, suppressed: this.#suppressed });
     this.#suppressed = 0;
   }
+}
+
+/** As many as fit, and how many there are. */
+function told({ resources, toRevision }: AuditSubject): object {
+  let characters = 0;
+  const named = resources.findIndex((name) => {
+    characters += name.length + 3;
+    return characters > RESOURCES_CHARACTERS;
+  });
+  return {
+    resources: named === -1 ? resources : resources.slice(0, named),
+    ...(named !== -1 && { resources_total: resources.length }),
+    ...(toRevision !== undefined && { to_revision: toRevision }),
+  };
 }
 
 /** What says 400 may repeat a part of the body, which may be a secret: only the place of the fault is told. */

@@ -63,8 +63,8 @@ export async function historyAnswer(
   const list = entries
     .filter((entry) => refusalOf(target, entry, state, scope) === null)
     .map((entry) => {
-      const { revision, time, author } = entry;
-      return { revision, time, author, value: shownValue(target, entry) };
+      const { revision, time, author, ttl } = entry;
+      return { revision, time, author, value: shownValue(target, entry), ...(ttl !== undefined && { ttl }) };
     });
   return { status: 200, body: { key: KEY_PREFIX + storeKey(target), list, total: list.length } };
 }
@@ -99,24 +99,33 @@ export async function diffAnswer(
   return { status: 200, body };
 }
 
-/** The version that the query names; its value is plain, null where the resource was deleted. */
+/** Throws `AnswerError` when the query names none. */
+export function revisionToRestore(query: Query): number {
+  const revision = revisionOf(query, "revision");
+  if (revision !== undefined) return revision;
+  throw new AnswerError(refuse(400, "invalid argument revision: expected a revision of the history"));
+}
+
+export interface RestoredVersion {
+  /** Plain; null where the resource was deleted. */
+  body: JsonObject | null;
+  /** Seconds that it lives anew; undefined: without an end, or as the resource itself says. */
+  ttl: number | undefined;
+}
+
 export async function versionToRestore(
   target: Target,
   { store, state }: HistoryParts,
-  query: Query,
+  revision: number,
   scope: KeyScope | null,
-): Promise<JsonObject | null> {
-  const revision = revisionOf(query, "revision");
-  if (revision === undefined) {
-    throw new AnswerError(refuse(400, "invalid argument revision: expected a revision of the history"));
-  }
+): Promise<RestoredVersion> {
   const entries = await store.history(storeKey(target), LARGEST_LIMIT);
   const entry = entries[versionOf(entries, revision)!];
   const reason = refusalOf(target, entry, state, scope);
   if (reason !== null) throw new AnswerError(refuseScope(reason));
-  if (entry.value === null) return null;
-  const plain = state.plainText(target.type, entry.value);
-  if (plain !== undefined) return plain;
+  if (entry.value === null) return { body: null, ttl: undefined };
+  const body = state.plainText(target.type, entry.value);
+  if (body !== undefined) return { body, ttl: target.type.expiryField === undefined ? entry.ttl : undefined };
   throw new AnswerError(refuse(400, `the version of revision ${revision} is not a JSON object`));
 }
 

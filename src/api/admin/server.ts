@@ -9,22 +9,23 @@
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { AdminConfig, AdminKey, ListenerConfig, RouterConfig } from "../../config/static-config.ts";
 import type { StoreFeed } from "../../control/feed.ts";
+import { keyOf } from "../../control/keys.ts";
 import type { Publisher } from "../../control/publish.ts";
 import type { ConfigurationState } from "../../control/state.ts";
 import type { Log } from "../../lib/log.ts";
-import { type Store, StoreUnavailableError } from "../../store/contract.ts";
+import { type Store, StoreRefusedError, StoreUnavailableError } from "../../store/contract.ts";
 import { AUDIT_SUPPRESSED, type GaugeLanes } from "../../shared/gauge-lanes.ts";
 import { DocumentStore } from "../../store/api/store.ts";
 import type { HostCheck } from "../host-check.ts";
 import { AdminAccess, type Identity } from "./access.ts";
 import { type Answer, AnswerError, plainText, refuse, refuseScope } from "./answer.ts";
-import { AuditTrail } from "./audit.ts";
+import { type AuditSubject, AuditTrail } from "./audit.ts";
 import { MAX_BATCH_BYTES, readBatch } from "./batch/request.ts";
 import { BatchWriter } from "./batch/writing.ts";
 import { readBody } from "./body.ts";
 import { ClusterDrains, drainPath, type TakeDown } from "./drain.ts";
 import { headOfConfigs, LONGEST_DOCUMENT_BYTES, putConfigs, readConfigs } from "./configs.ts";
-import { diffAnswer, historyAnswer, historyTarget, versionToRestore } from "./history.ts";
+import { diffAnswer, historyAnswer, historyTarget, revisionToRestore, versionToRestore } from "./history.ts";
 import { OwnListeners } from "./own-listeners.ts";
 import type { PluginList } from "./plugin-facts.ts";
 import { lastOf, type Query, readTarget } from "./reading.ts";
@@ -132,6 +133,8 @@ interface Outcome {
   /** Revision of the store after a write. */
   revision?: number;
   isWrite?: boolean;
+  /** What a batch wrote. */
+  resources?: readonly string[];
 }
 
 class AdminApi {
@@ -142,6 +145,8 @@ class AdminApi {
   readonly #drains: ClusterDrains | null;
   readonly #trail: AuditTrail;
   readonly #identities = new WeakMap<FastifyRequest, Identity>();
+  /** What requests are about whose path does not say it. */
+  readonly #subjects = new WeakMap<FastifyRequest, AuditSubject>();
 
   constructor(parts: AdminParts) {
     this.#parts = parts;
@@ -227,16 +232,21 @@ class AdminApi {
     }
   }
 
-  #audit(request: FastifyRequest, identity: Identity | null, { answer, revision }: Outcome): void {
+  #audit(request: FastifyRequest, identity: Identity | null, outcome: Outcome): void {
+    const { answer, revision, resources } = outcome;
+    const subject = resources === undefined ? this.#subjects.get(request) : { resources };
     const path = request.url.split("?", 1)[0].slice(PREFIX.length);
     const { method, ip: address } = request;
-    this.#trail.write({ author: identity?.name ?? null, address, method, path }, answer, revision);
+    const author = identity?.name ?? null;
+    const record = { author, address, method, path, ...(subject !== undefined && { subject }) };
+    this.#trail.write(record, answer, revision);
   }
 
   /** What failures look like to the client. */
   answerTo(error: unknown, request: FastifyRequest): Answer {
     if (error instanceof AnswerError) return error.answer;
     if (error instanceof StoreUnavailableError) return refuse(503, error.message);
+    if (error instanceof StoreRefusedError) return refuse(413, error.message);
     const { statusCode, code, message } = error as { statusCode?: number; code?: string; message: string };
     if (code === "FST_ERR_CTP_BODY_TOO_LARGE") {
       const size = request.headers["content-length"] ?? "of the body";
@@ -388,17 +398,23 @@ class AdminApi {
     if (outside !== null) return { answer: refuseScope(outside), isWrite: isRollback };
     if (verb === "diff") return { answer: await diffAnswer(target, parts, query, scope) };
     if (!isRollback) return { answer: await historyAnswer(target, parts, query, scope) };
-    const body = await versionToRestore(target, parts, query, scope);
+    const toRevision = revisionToRestore(query);
+    const key = keyOf(target.type, target.id!, target.parent);
+    this.#subjects.set(request, { resources: [key], toRevision });
+    const version = await versionToRestore(target, parts, toRevision, scope);
+    const { body } = version;
+    const ttl = ttlOf(query) ?? version.ttl;
     const force = lastOf(query["force"]) === "true";
     const method = body === null ? "DELETE" : "RESTORE";
     const ifMatch = ifMatchOf(request);
-    return this.#write({ method, target, body, ttl: undefined, force, ifMatch, author, scope }, query);
+    return this.#write({ method, target, body, ttl, force, ifMatch, author, scope }, query);
   }
 
   async #onBatch(request: FastifyRequest, query: Query, { name: author, scope }: Identity): Promise<Outcome> {
     const waitMs = waitOf(query);
     const batch = readBatch(readBody(request, true), this.#parts.state.types);
     const isDryRun = lastOf(query["dry_run"]) === "true";
+    this.#subjects.set(request, { resources: batch.writes.map(({ key }) => key) });
     // "*": whatever there is.
     const ifMatch = ifMatchOf(request) ?? undefined;
     const outcome = await this.#batches.write(batch, { isDryRun, ifMatch, author, scope });
@@ -411,15 +427,15 @@ class AdminApi {
   }
 
   /** The answer of a write, once it is live if that is waited for. */
-  async #whenLive({ answer, revision }: WriteOutcome, waitMs: number): Promise<Outcome> {
-    if (revision === undefined) return { answer, isWrite: true };
-    if (waitMs === 0) return { answer, revision, isWrite: true };
+  async #whenLive(outcome: WriteOutcome, waitMs: number): Promise<Outcome> {
+    const { revision } = outcome;
+    if (revision === undefined || waitMs === 0) return { ...outcome, isWrite: true };
     const { publisher } = this.#parts;
     const missing = await publisher.whenApplied(publisher.flush(), waitMs);
-    if (missing.length === 0) return { answer, revision, isWrite: true };
+    if (missing.length === 0) return { ...outcome, isWrite: true };
     const workers = missing.map((slot) => `worker ${slot}`).join(", ");
     const message = `the change is stored, but after ${waitMs / 1000} s it is not live on ${workers}`;
-    return { answer: refuse(504, message, { workers: missing, revision }), revision, isWrite: true };
+    return { ...outcome, answer: refuse(504, message, { workers: missing, revision }), isWrite: true };
   }
 }
 

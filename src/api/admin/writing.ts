@@ -50,6 +50,8 @@ export interface WriteOutcome {
   answer: Answer;
   /** Revision of the store; undefined when nothing was written. */
   revision?: number;
+  /** What was written, for the audit log, where the path does not say it. */
+  resources?: readonly string[];
 }
 
 /** What decisions look at; a batch shows it as it will be. */

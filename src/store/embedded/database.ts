@@ -38,7 +38,7 @@ const SCHEMA = `
   CREATE INDEX items_by_expiry ON items (expires) WHERE expires IS NOT NULL;
   CREATE TABLE history (
     revision INTEGER NOT NULL, key TEXT NOT NULL, time INTEGER NOT NULL, author TEXT, value TEXT,
-    create_revision INTEGER NOT NULL, PRIMARY KEY (revision, key)
+    create_revision INTEGER NOT NULL, ttl REAL, PRIMARY KEY (revision, key)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX history_by_key ON history (key, revision);
 `;
@@ -70,6 +70,7 @@ export function openDatabase(file: string): DatabaseSync {
   try {
     database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
     check(file, database);
+    addMissing(database);
     database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
     return database;
   } catch (error) {
@@ -136,6 +137,13 @@ function check(file: string, database: DatabaseSync): void {
   if (result !== "ok") {
     throw new StoreFileError(file, `is damaged (${String(result)})`, RESTORE);
   }
+}
+
+/** Columns that came later. Earlier versions of the program write without them and do not mind. */
+function addMissing(database: DatabaseSync): void {
+  const columns = database.prepare("SELECT name FROM pragma_table_info('history')").all();
+  if (columns.some(({ name }) => name === "ttl")) return;
+  database.exec("ALTER TABLE history ADD COLUMN ttl REAL");
 }
 
 function pragma(database: DatabaseSync, text: string, column = text): unknown {

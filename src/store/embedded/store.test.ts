@@ -38,6 +38,28 @@ testStoreContract("embedded store", async () => {
 });
 
 describe("embedded store", () => {
+  test("takes over a file from before versions knew how long they were to live", async () => {
+    const { file, remove } = newFolder();
+    let store = new EmbeddedStore({ file, ...bounds });
+    await store.write([{ type: "put", key: "/a", value: "1", ttl: 3600 }]);
+    await store.close();
+    const old = new DatabaseSync(file);
+    old.exec("ALTER TABLE history DROP COLUMN ttl");
+    old.close();
+    store = new EmbeddedStore({ file, ...bounds });
+    await store.write([{ type: "put", key: "/a", value: "2", ttl: 60 }]);
+    const entries = await store.history("/a", 10);
+    assert.deepEqual(
+      entries.map(({ value, ttl }) => [value, ttl]),
+      [
+        ["2", 60],
+        ["1", undefined],
+      ],
+    );
+    await store.close();
+    remove();
+  });
+
   test("forgets the past beyond its bound and tells late watchers to load anew", async () => {
     const { file, remove } = newFolder();
     const store = new EmbeddedStore({ file, historyRevisions: 50, historyDays: 30 });

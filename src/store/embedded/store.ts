@@ -82,7 +82,10 @@ interface HistoryRow extends Omit<ItemRow, "mod_revision" | "value"> {
   time: number;
   author: string | null;
   value: string | null;
+  ttl: number | null;
 }
+
+type EventRow = Pick<HistoryRow, "key" | "value" | "create_revision" | "revision">;
 
 export class EmbeddedStore implements Store {
   readonly identity: string;
@@ -187,11 +190,11 @@ export class EmbeddedStore implements Store {
     const entries: HistoryEntry[] = [];
     let characters = 0;
     for (const row of rows as Iterable<unknown> as Iterable<HistoryRow>) {
-      const { revision, time, author, value } = row;
+      const { revision, time, author, value, ttl } = row;
       characters += value?.length ?? 0;
       // The diff of two neighbours is always possible.
       if (characters > HISTORY_CHARACTERS && entries.length >= 2) break;
-      entries.push({ revision, time, author, value });
+      entries.push({ revision, time, author, value, ...(ttl !== null && { ttl }) });
     }
     return entries;
   }
@@ -233,7 +236,7 @@ export class EmbeddedStore implements Store {
       revision = this.#storedRevision();
       const first = revision;
       for (const write of group) {
-        const conflict = this.#conflictOf(write.options.expect);
+        const conflict = this.#conflictOf(write.options, revision);
         const change = conflict === null ? this.#apply(write, revision + 1) : null;
         if (change !== null) revision++;
         outcomes.push(conflict ?? change);
@@ -285,13 +288,17 @@ export class EmbeddedStore implements Store {
       } else {
         this.#statements.remove.run(change.key);
       }
-      this.#statements.record.run(revision, change.key, now, author, value, createRevision);
+      const ttl = change.type === "put" ? (change.ttl ?? null) : null;
+      this.#statements.record.run(revision, change.key, now, author, value, createRevision, ttl);
       events.push(eventOf({ key: change.key, value, create_revision: createRevision, revision }));
     }
     return events.length === 0 ? null : { revision, events };
   }
 
-  #conflictOf(expect: Record<string, number> | undefined): StoreConflictError | null {
+  #conflictOf({ expect, unchangedSince }: WriteOptions, present: number): StoreConflictError | null {
+    if (unchangedSince !== undefined && present > unchangedSince) {
+      return new StoreConflictError("/", unchangedSince, present);
+    }
     if (expect === undefined) return null;
     for (const [key, expected] of Object.entries(expect)) {
       const row = this.#statements.item.get(key) as unknown as ItemRow | undefined;
@@ -386,7 +393,7 @@ type Statements = Record<
 >;
 
 function prepare(database: DatabaseSync): Statements {
-  const history = "revision, key, time, author, value, create_revision";
+  const history = "revision, key, time, author, value, create_revision, ttl";
   return {
     meta: database.prepare("SELECT value FROM meta WHERE name = ?"),
     setRevision: database.prepare("UPDATE meta SET value = ? WHERE name = 'revision'"),
@@ -395,7 +402,7 @@ function prepare(database: DatabaseSync): Statements {
       "INSERT OR REPLACE INTO items (key, value, create_revision, mod_revision, expires) VALUES (?, ?, ?, ?, ?)",
     ),
     remove: database.prepare("DELETE FROM items WHERE key = ?"),
-    record: database.prepare(`INSERT INTO history (${history}) VALUES (?, ?, ?, ?, ?, ?)`),
+    record: database.prepare(`INSERT INTO history (${history}) VALUES (?, ?, ?, ?, ?, ?, ?)`),
     forget: database.prepare("DELETE FROM history WHERE revision = ? AND key = ?"),
     changes: database.prepare(
       `SELECT ${history} FROM history WHERE revision > ? AND revision <= ? ORDER BY revision, key`,
@@ -435,7 +442,7 @@ function storedItem(row: ItemRow): StoredItem {
   };
 }
 
-function eventOf(row: Pick<HistoryRow, "key" | "value" | "create_revision" | "revision">): StoreEvent {
+function eventOf(row: EventRow): StoreEvent {
   if (row.value === null) return { type: "delete", key: row.key, modRevision: row.revision };
   return {
     type: "put",

@@ -13,7 +13,9 @@ test("errors are sorted by what is to be done about them", () => {
     [status.UNAUTHENTICATED, "etcdserver: invalid auth token", "token"],
     [status.INVALID_ARGUMENT, "etcdserver: revision of auth store is old", "token"],
     [status.INVALID_ARGUMENT, "etcdserver: user name is empty", "forbidden"],
-    [status.INVALID_ARGUMENT, "etcdserver: request is too large", "refused"],
+    [status.INVALID_ARGUMENT, "etcdserver: request is too large", "too-much"],
+    [status.INVALID_ARGUMENT, "etcdserver: too many operations in txn request", "too-much"],
+    [status.RESOURCE_EXHAUSTED, "grpc: received message larger than max (3145786 vs. 2097152)", "too-much"],
     [status.INVALID_ARGUMENT, "etcdserver: authentication failed, invalid user ID or password", "refused"],
     [status.FAILED_PRECONDITION, "etcdserver: authentication is not enabled", "no-users"],
     [status.PERMISSION_DENIED, "etcdserver: permission denied", "forbidden"],
@@ -24,8 +26,29 @@ test("errors are sorted by what is to be done about them", () => {
   ];
   for (const [code, details, kind, isUnsent = false] of cases) {
     const fault = faultOf(Object.assign(new Error(`${code} ${details}`), { code, details }));
-    assert.deepEqual([fault.kind, fault.isUnsent, fault.message], [kind, isUnsent, details]);
+    assert.deepEqual([fault.kind, fault.isUnsent], [kind, isUnsent]);
     assert.equal(faultOf(fault), fault);
+  }
+});
+
+test("what operators read is free of what gRPC adds", () => {
+  const refused = "connect ECONNREFUSED 127.0.0.1:2379";
+  const cases: [details: string, message: string][] = [
+    [`No connection established. Last error: Error: ${refused}`, refused],
+    [`No connection established. Last error: ${refused}. Resolution note: none`, `${refused}.`],
+    [
+      "Deadline exceeded after 4.001s,name resolution: 0.001s,remote_addr=127.0.0.1:2379",
+      "no answer in time",
+    ],
+    ["etcdserver: mvcc: database space exceeded", "mvcc: database space exceeded"],
+    ["rpc error: code = Unknown desc = etcdserver: no leader", "no leader"],
+    ["grpc: received message larger than max (3 vs. 2)", "received message larger than max (3 vs. 2)"],
+    ["Connection dropped", "Connection dropped"],
+  ];
+  for (const [details, message] of cases) {
+    const error = Object.assign(new Error(details), { code: status.UNAVAILABLE, details });
+    assert.equal(faultOf(error).message, message);
+    assert.equal(faultOf(error).cause, error);
   }
 });
 

@@ -21,6 +21,9 @@ const status = {
   UNAUTHENTICATED: 16,
 } as const;
 
+/** Of what a server says. */
+const LONGEST_TEXT = 1000;
+
 export type FaultKind =
   /** This member does not answer: another may. What was asked may have been done. */
   | "down"
@@ -34,6 +37,8 @@ export type FaultKind =
   | "revision"
   /** The answer exceeds what we take. */
   | "large-answer"
+  /** What is asked is more than it takes at once. */
+  | "too-much"
   /** No permission for these keys. */
   | "forbidden"
   /** It will not be done, however often it is asked. */
@@ -56,7 +61,18 @@ export function faultOf(error: unknown): EtcdFault {
   if (error instanceof EtcdFault) return error;
   const { code, details, message } = error as Partial<ServiceError>;
   const text = details ?? message ?? String(error);
-  return new EtcdFault(kindOf(code, text), text, isUnsent(code, text), { cause: error });
+  return new EtcdFault(kindOf(code, text), readable(text), isUnsent(code, text), { cause: error });
+}
+
+/** Without what gRPC adds for those who debug it; that stands in the cause. */
+function readable(text: string): string {
+  if (text.startsWith("Deadline exceeded")) return "no answer in time";
+  const unconnected = /^No connection established\. Last error: (.*?)(?: Resolution note: .*)?$/s.exec(text);
+  if (unconnected !== null) return unconnected[1].replace(/^Error: /, "");
+  return text
+    .replace(/^rpc error: code = \w+ desc = /, "")
+    .replace(/^(?:etcdserver|grpc): /, "")
+    .slice(0, LONGEST_TEXT);
 }
 
 /** Reasons for which a watch is cancelled come as text alone. */
@@ -66,7 +82,7 @@ export function faultOfReason(reason: string): EtcdFault {
     : /permission denied|user name is empty/.test(reason)
       ? "forbidden"
       : "later";
-  return new EtcdFault(kind, reason);
+  return new EtcdFault(kind, readable(reason));
 }
 
 function kindOf(code: number | undefined, text: string): FaultKind {
@@ -87,11 +103,14 @@ function kindOf(code: number | undefined, text: string): FaultKind {
       return "forbidden";
     case status.RESOURCE_EXHAUSTED:
       if (text.includes("too many requests")) return "later";
+      // Theirs; ours begins with a capital.
+      if (text.includes("received message larger than max")) return "too-much";
       return text.startsWith("Received message larger than max") ? "large-answer" : "refused";
     case status.FAILED_PRECONDITION:
       return text.includes("authentication is not enabled") ? "no-users" : "later";
     case status.INVALID_ARGUMENT:
       if (text.includes("auth store is old")) return "token";
+      if (/request is too large|too many operations/.test(text)) return "too-much";
       return text.includes("user name is empty") ? "forbidden" : "refused";
     default:
       return "refused";

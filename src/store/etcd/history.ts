@@ -49,7 +49,8 @@ const NEWLINE = 0x0a;
 
 export class EtcdHistory {
   readonly #client: EtcdClient;
-  readonly #prefix: string;
+  /** Keys of records begin with it, and then have that of the resource. */
+  readonly prefix: string;
   readonly #bounds: HistoryBounds;
   readonly #now: () => number;
   #lease: { id: Promise<bigint>; until: number } | null = null;
@@ -60,7 +61,7 @@ export class EtcdHistory {
 
   constructor(client: EtcdClient, prefix: string, bounds: HistoryBounds, now: () => number = Date.now) {
     this.#client = client;
-    this.#prefix = `${ROOT}${prefix}`;
+    this.prefix = `${ROOT}${prefix}`;
     this.#bounds = bounds;
     this.#now = now;
   }
@@ -69,18 +70,24 @@ export class EtcdHistory {
     return this.isPermitted && this.#bounds.historyRevisions > 0 && this.#bounds.historyDays > 0;
   }
 
+  /** Of the resource that a record is about. */
+  keyOfRecord(key: Uint8Array): string {
+    const text = textOf(key).slice(this.prefix.length);
+    return text.slice(0, text.lastIndexOf("//"));
+  }
+
   /** A key that no other record has. */
   newKey(key: string, time: number): Buffer {
     const order = String(time).padStart(TIME_DIGITS, "0");
-    return Buffer.from(`${this.#prefix}${key}//${order}-${randomBytes(8).toString("hex")}`);
+    return Buffer.from(`${this.prefix}${key}//${order}-${randomBytes(8).toString("hex")}`);
   }
 
-  /** `value` null: a deletion. */
-  record(time: number, author: string | null, value: string | null): Buffer {
+  /** `value` null: a deletion. `ttl`: seconds. */
+  record(time: number, author: string | null, value: string | null, ttl?: number): Buffer {
     const bytes = value === null ? null : Buffer.from(value);
     const isCompressed = bytes !== null && bytes.length >= COMPRESS_FROM_BYTES;
-    const told = isCompressed ? { time, author, encoding: "deflate-raw" } : { time, author };
-    const head = Buffer.from(JSON.stringify(told));
+    const encoding = isCompressed ? "deflate-raw" : undefined;
+    const head = Buffer.from(JSON.stringify({ time, author, ttl, encoding }));
     if (bytes === null) return head;
     return Buffer.concat([head, Buffer.from("\n"), isCompressed ? deflateRawSync(bytes) : bytes]);
   }
@@ -133,7 +140,7 @@ export class EtcdHistory {
   /** Newest first. */
   async entriesOf(key: string, limit: number): Promise<HistoryEntry[]> {
     const most = Math.min(limit, RECORDS_GIVEN);
-    const from = `${this.#prefix}${key}//`;
+    const from = `${this.prefix}${key}//`;
     const start = Buffer.from(from);
     let rangeEnd: Uint8Array = endOf(from);
     const entries: HistoryEntry[] = [];
@@ -158,7 +165,7 @@ export class EtcdHistory {
 
   /** Removes the oldest records beyond the bound; gives how many. Public for tests. */
   async trim(): Promise<number> {
-    const from = `${this.#prefix}/`;
+    const from = `${this.prefix}/`;
     const rangeEnd = endOf(from);
     const all = { key: Buffer.from(from), rangeEnd };
     const isRepeatable = true;
@@ -193,6 +200,7 @@ function entryOf(record: Uint8Array, revision: number): HistoryEntry | null {
       time: unknown;
       author: unknown;
       encoding?: unknown;
+      ttl?: unknown;
     };
     const author = typeof head.author === "string" ? head.author : null;
     const time = Number(head.time);
@@ -200,7 +208,8 @@ function entryOf(record: Uint8Array, revision: number): HistoryEntry | null {
     const body = record.subarray(newline + 1);
     const bytes =
       head.encoding === "deflate-raw" ? inflateRawSync(body, { maxOutputLength: LARGEST_VALUE_BYTES }) : body;
-    return { revision, time, author, value: textOf(bytes) };
+    const { ttl } = head;
+    return { revision, time, author, value: textOf(bytes), ...(typeof ttl === "number" && { ttl }) };
   } catch {
     return null;
   }

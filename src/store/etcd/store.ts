@@ -15,6 +15,7 @@ import {
   type StoreContact,
   type StoredItem,
   type StoreListener,
+  StoreRefusedError,
   type StoreState,
   StoreUnavailableError,
   type StoreWrite,
@@ -175,13 +176,18 @@ export class EtcdStore implements Store {
 
   async #commit(
     batch: StoreWrite[],
-    { expect = {}, expectedAt, author }: WriteOptions,
+    { expect = {}, expectedAt, unchangedSince, author }: WriteOptions,
     historyLease: bigint | null,
   ): Promise<number> {
     const { prefix } = this.#options;
     const leases = await this.#leasesFor(batch);
     const history = this.#history;
-    const asked = { expect, expectedAt: expectedAt ?? null, author: author ?? null };
+    const asked = {
+      expect,
+      expectedAt: expectedAt ?? null,
+      unchangedSince: unchangedSince ?? null,
+      author: author ?? null,
+    };
     const parts = { prefix, batch, ...asked, time: Date.now(), leases, history, historyLease };
     const transaction = transactionOf(parts);
     const { request, isRepeatable } = transaction;
@@ -260,6 +266,11 @@ function checkBatch(batch: readonly StoreWrite[]): void {
 
 function unavailable(error: unknown): unknown {
   if (!(error instanceof EtcdFault)) return error;
+  if (error.kind === "too-much") {
+    return new StoreRefusedError(`the etcd does not take so much at once: ${error.message}`, {
+      cause: error,
+    });
+  }
   return new StoreUnavailableError(`the etcd refuses it: ${error.message}`, { cause: error });
 }
 

@@ -14,12 +14,14 @@ function request(
   expect: Record<string, number> = {},
   hasHistory = true,
   expectedAt: number | null = null,
+  unchangedSince: number | null = null,
 ): TxnRequest {
   const parts = {
     prefix: "/apisix",
     batch,
     expect,
     expectedAt,
+    unchangedSince,
     author: null,
     time: 1,
     leases: new Map(),
@@ -45,11 +47,19 @@ test("a transaction stays within what etcd takes, or is refused", () => {
         const expect = Object.fromEntries(Array.from({ length: conditions }, (_, i) => [`/e/${i}`, 0]));
         assert.ok(operations(request(batch, expect)) <= 128, `${count} ${type} on ${conditions}`);
         assert.ok(operations(request(batch, expect, false)) <= 128);
+        assert.ok(operations(request(batch, expect, true, 7, 7)) <= 128);
       }
     }
   }
   const many = Array.from({ length: 3000 }, (_, i) => ({ type: "put", key: `/r/${i}`, value: "" }) as const);
-  assert.throws(() => request(many), EtcdFault);
+  assert.ok(operations(request(many.slice(0, 1504))) <= 128);
+  assert.throws(
+    () => request(many.slice(0, 1505)),
+    (error: unknown) =>
+      error instanceof EtcdFault &&
+      error.kind === "too-much" &&
+      error.message === "given 1505 changes, expected at most 1504",
+  );
 });
 
 test("more conditions than etcd takes are one on everything, where their revision is known", () => {

@@ -25,6 +25,8 @@ const FLAT_WRITES = 60;
 /** More become one, on all keys, where the revision is known. */
 const MOST_CONDITIONS = 64;
 const GROUP_WRITES = 16;
+/** What a transaction of groups holds. */
+const MOST_CHANGES = (MOST_OPERATIONS - 2 * GROUP_WRITES - 2) * GROUP_WRITES;
 const EQUAL = 0;
 const GREATER = 1;
 const LESS = 2;
@@ -36,11 +38,19 @@ export interface Transaction {
   /** It may be sent twice. */
   isRepeatable: boolean;
   expected: readonly (readonly [key: string, revision: number])[];
-  /** Nothing below the prefix may be newer, in the place of `expected`; null: that holds. */
-  expectedAt: number | null;
-  prefix: string;
+  /** Nothing in these ranges may be newer than this revision; null: that is no condition. */
+  since: number | null;
+  ranges: readonly WatchedRange[];
   hasMark: boolean;
   isDeletionOnly: boolean;
+}
+
+/** Keys in which a newer one stands in the way. */
+interface WatchedRange {
+  /** All keys begin with it. */
+  prefix: string;
+  /** Key of the store that the key stands for. */
+  nameOf(key: Uint8Array): string;
 }
 
 export interface TransactionParts {
@@ -49,6 +59,8 @@ export interface TransactionParts {
   expect: Record<string, number>;
   /** Revision at which `expect` was read; null: not known. */
   expectedAt: number | null;
+  /** Nothing may have changed after it; null: that is no condition. */
+  unchangedSince: number | null;
   author: string | null;
   time: number;
   /** By seconds to live. */
@@ -62,13 +74,22 @@ export interface TransactionParts {
 export function transactionOf(parts: TransactionParts): Transaction {
   const { batch, prefix, historyLease, history } = parts;
   const named = Object.entries(parts.expect);
-  const expectedAt = named.length > MOST_CONDITIONS ? parts.expectedAt : null;
-  const expected = expectedAt === null ? named : [];
+  const isMany = named.length > MOST_CONDITIONS;
+  const since = parts.unchangedSince ?? (isMany ? parts.expectedAt : null);
+  const expected = isMany && since !== null ? [] : named;
+  const ranges: WatchedRange[] = [];
+  if (since !== null) {
+    ranges.push({ prefix: `${prefix}/`, nameOf: (key) => storeKeyOf(key, prefix) });
+    // Deletions leave nothing but their record.
+    if (historyLease !== null) {
+      ranges.push({ prefix: `${history.prefix}/`, nameOf: (key) => history.keyOfRecord(key) });
+    }
+  }
   const compare = expected.map(([key, revision]) => modifiedAt(prefix + key, revision));
   const failure = expected.map(([key]) => keyAlone(Buffer.from(prefix + key)));
-  if (expectedAt !== null) {
-    compare.push(nothingAfter(prefix, expectedAt));
-    failure.push(keyAfter(prefix, expectedAt));
+  for (const range of ranges) {
+    compare.push(nothingAfter(range.prefix, since!));
+    failure.push(keyAfter(range.prefix, since!));
   }
   const changes: Operation[][] = [];
   let mark: Buffer | null = null;
@@ -92,9 +113,10 @@ export function transactionOf(parts: TransactionParts): Transaction {
   const deepest = changes.length <= FLAT_WRITES ? 2 : 2 * GROUP_WRITES + 2;
   const widest = Math.max(compare.length, success.length);
   if (widest + deepest > MOST_OPERATIONS) {
+    const conditions = expected.length > MOST_CONDITIONS ? ` on ${expected.length} conditions` : "";
     throw new EtcdFault(
-      "refused",
-      `one write of ${batch.length} changes on ${expected.length} conditions is more than an etcd takes at once`,
+      "too-much",
+      `given ${batch.length} changes${conditions}, expected at most ${MOST_CHANGES}`,
     );
   }
   const isDeletionOnly = batch.every((write) => write.type === "delete");
@@ -102,13 +124,16 @@ export function transactionOf(parts: TransactionParts): Transaction {
     request: { compare, success, failure },
     isRepeatable: mark !== null || (isDeletionOnly && named.length === 0),
     expected,
-    expectedAt,
-    prefix,
+    since,
+    ranges,
     hasMark: mark !== null,
     isDeletionOnly,
   };
   function recordOf({ time, author }: TransactionParts, write: StoreWrite, lease: bigint) {
-    const value = history.record(time, author, write.type === "put" ? write.value : null);
+    const value =
+      write.type === "put"
+        ? history.record(time, author, write.value, write.ttl)
+        : history.record(time, author, null);
     return { key: history.newKey(write.key, time), value, lease };
   }
 }
@@ -118,7 +143,7 @@ export function transactionOf(parts: TransactionParts): Transaction {
  * deleted, so nothing changed.
  */
 export function revisionOf(transaction: Transaction, answer: TxnResponse): number | null {
-  const { expected, expectedAt, prefix, hasMark, isDeletionOnly } = transaction;
+  const { expected, since, ranges, hasMark, isDeletionOnly } = transaction;
   if (answer.succeeded) {
     if (isDeletionOnly && !hasDeleted(answer)) return null;
     return Number(answer.header!.revision);
@@ -132,12 +157,11 @@ export function revisionOf(transaction: Transaction, answer: TxnResponse): numbe
   for (const [i, [key, revision]] of expected.entries()) {
     if (found[i] !== revision) throw new StoreConflictError(key, revision, found[i]);
   }
-  const [first] = answer.responses;
-  if (expectedAt !== null && first?.response.case === "responseRange") {
-    const [newer] = first.response.value.kvs;
-    if (newer !== undefined) {
-      throw new StoreConflictError(storeKeyOf(newer.key, prefix), expectedAt, Number(newer.modRevision));
-    }
+  for (const [i, range] of ranges.entries()) {
+    const { response } = answer.responses[expected.length + i];
+    const newer = response.case === "responseRange" ? response.value.kvs[0] : undefined;
+    if (newer === undefined) continue;
+    throw new StoreConflictError(range.nameOf(newer.key), since!, Number(newer.modRevision));
   }
   throw new EtcdFault("refused", "a transaction failed although its conditions hold");
 }
@@ -196,14 +220,14 @@ function nothingAfter(prefix: string, revision: number): Compare {
   return {
     result: LESS,
     target: MODIFIED,
-    key: Buffer.from(`${prefix}/`),
-    rangeEnd: endOf(`${prefix}/`),
+    key: Buffer.from(prefix),
+    rangeEnd: endOf(prefix),
     targetUnion: { case: "modRevision", value: BigInt(revision) + 1n },
   };
 }
 
 function keyAfter(prefix: string, revision: number): Operation {
-  const range = { key: Buffer.from(`${prefix}/`), rangeEnd: endOf(`${prefix}/`) };
+  const range = { key: Buffer.from(prefix), rangeEnd: endOf(prefix) };
   const value = { ...range, minModRevision: BigInt(revision) + 1n, keysOnly: true, limit: 1n };
   return { request: { case: "requestRange", value } };
 }

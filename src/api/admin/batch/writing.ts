@@ -8,6 +8,7 @@
 
 import { type StoreWrite, StoreConflictError } from "../../../store/contract.ts";
 import { AnswerError, refuse } from "../answer.ts";
+import { KEY_PREFIX } from "../reading.ts";
 import type { KeyScope } from "../scope.ts";
 import type { ResourceWriter, WriteOutcome } from "../writing.ts";
 import type { ImpactSource } from "./impact.ts";
@@ -60,9 +61,12 @@ export class BatchWriter {
       if (plan.batch.length === 0) return { answer: answerOf(plan, feed.revision) };
       try {
         const { expect } = plan;
-        const revision = await store.write(once(plan.batch), { expect, expectedAt, author: options.author });
+        const { author, ifMatch: unchangedSince } = options;
+        const conditions = { expect, expectedAt, ...(unchangedSince !== undefined && { unchangedSince }) };
+        const revision = await store.write(once(plan.batch), { ...conditions, author });
         await feed.whenTaken(revision);
-        return { answer: answerOf(plan, revision), revision };
+        const resources = plan.changes.map(({ action, key }) => `${action} ${key.slice(KEY_PREFIX.length)}`);
+        return { answer: answerOf(plan, revision), revision, resources };
       } catch (error) {
         if (!(error instanceof StoreConflictError)) throw error;
         await feed.whenTaken(error.actual);
