@@ -64,7 +64,8 @@ export async function historyAnswer(
     .filter((entry) => refusalOf(target, entry, state, scope) === null)
     .map((entry) => {
       const { revision, time, author, ttl } = entry;
-      return { revision, time, author, value: shownValue(target, entry), ...(ttl !== undefined && { ttl }) };
+      // JSON leaves out what is undefined.
+      return { revision, time, author, value: shownValue(target, entry), ttl };
     });
   return { status: 200, body: { key: KEY_PREFIX + storeKey(target), list, total: list.length } };
 }
