@@ -8,6 +8,7 @@
  */
 
 import { AdminClient } from "./admin-client.ts";
+import { scrapeOnce } from "./metrics-client.ts";
 import { isSteadyRoute, limitCount, mixedRoutes } from "./routes.ts";
 import { seededRandom } from "./statistics.ts";
 
@@ -58,9 +59,7 @@ function originNode(weight: number): Record<string, unknown> {
 }
 
 async function scrape(): Promise<void> {
-  const answer = await fetch(`http://127.0.0.1:${metricsPort}/apisix/prometheus/metrics`);
-  await answer.arrayBuffer();
-  if (answer.status !== 200) throw new Error(`the metrics page answers ${answer.status}`);
+  await scrapeOnce(metricsPort);
 }
 
 async function makeChange(): Promise<void> {

@@ -6,6 +6,8 @@
  * them alike; a row is the median of its rounds.
  */
 
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -191,9 +193,14 @@ export class Stage {
     }
   }
 
-  async runWrk(peer: Peer, requestsFile: string, seconds: number): Promise<LoadResult> {
+  async runWrk(
+    peer: Peer,
+    requestsFile: string,
+    seconds: number,
+    connections = CONNECTIONS,
+  ): Promise<LoadResult> {
     const { port, isSecure } = peer;
-    const load = { port, isSecure, requestsFile, connections: CONNECTIONS, seconds };
+    const load = { port, isSecure, requestsFile, connections, seconds };
     const command = wrkCommand(this.#tools.wrk, load);
     return parseWrk(
       await runGenerator(this.#tools.taskset, LOAD_CORE, command, seconds * 1000 + GENERATOR_GRACE_MS),
@@ -216,6 +223,17 @@ export class Stage {
     const result = parseH2loadLog(readFileSync(logFile, "latin1"), plan);
     rmSync(folder, { recursive: true });
     return result;
+  }
+
+  /**
+   * A program that acts on a gateway while it is measured. It shares the core of the load and the origin, which must not
+   * wait for it: it has what they leave.
+   */
+  startBystander(name: string, command: string, args: readonly string[]): ChildProcess {
+    return this.processes.start("nice", ["-n", "19", command, ...args], {
+      cores: LOAD_CORE,
+      logFile: join(this.newFolder(name), "output.log"),
+    });
   }
 
   /** Calls `run` for each contender in each round, with the CPU of its gateway around it; medians per contender. */
@@ -317,6 +335,16 @@ export class Stage {
     this.#peers.push(peer);
     return peer;
   }
+}
+
+/** Such a program ends itself on SIGTERM, with 1 when something failed or it fell behind. */
+export async function endBystander(program: ChildProcess): Promise<void> {
+  if (program.exitCode === null) {
+    const ended = once(program, "exit");
+    program.kill("SIGTERM");
+    await ended;
+  }
+  if (program.exitCode !== 0) throw new Error(`failed: ${program.spawnargs.join(" ")}`);
 }
 
 function figuresOf(

@@ -1,20 +1,22 @@
 /**
  * Latency in an open loop at half load: against nginx, and while the configuration changes.
  *
- * Half load is half of what the slower one of nginx and Cardea reached in a closed loop on this machine just
- * before; both then get the same rate.
+ * Half load is half of what the slower one of nginx and Cardea reached just before, in a closed loop on this machine
+ * with the same requests over as many connections as the open loop will have: a request costs more the more connections
+ * take turns (all gateways: each comes back to memory that the caches have forgotten). Both then get the same rate.
  */
 
 import { join } from "node:path";
-import { once } from "node:events";
 import type { ChildProcess } from "node:child_process";
-import { writeRequests } from "../load/request-list.ts";
+import { planOpenLoop } from "../load/h2load.ts";
+import { shuffled, writeRequests } from "../load/request-list.ts";
 import type { Cardea } from "../peers/cardea.ts";
 import type { Peer } from "../peers/peer.ts";
 import { isSteadyRoute } from "../routes.ts";
 import type { RouteSet } from "../routes.ts";
 import type { Row } from "../results.ts";
 import type { Stage } from "../stage.ts";
+import { endBystander } from "../stage.ts";
 import { bareCardea } from "./proxy.ts";
 import { MANY, routeSet, seedName } from "./routes.ts";
 import type { Scenario } from "./scenario.ts";
@@ -36,6 +38,7 @@ export const openLoop: Scenario = {
     const rate = await halfLoad(
       stage,
       contenders.map(({ peer }) => peer),
+      ["/"],
     );
     return stage.inTurns("open-loop", contenders, (i) =>
       stage.runH2load(contenders[i].peer.port, ["/"], rate),
@@ -63,43 +66,49 @@ export const churnOnEtcd: Scenario = {
 
 async function underChurn(name: string, stage: Stage, set: RouteSet, cardea: Cardea): Promise<Row[]> {
   const targets = set.requests.filter((_, i) => isSteadyRoute(i)).map(({ target }) => target);
-  const rate = await halfLoad(stage, [cardea]);
+  const rate = await halfLoad(stage, [cardea], targets);
   const rows = ["at rest", `${CHANGES_PER_SECOND} changes/s`].map((row) => ({ name: row, peer: cardea }));
   return stage.inTurns(name, rows, async (i) => {
     const changes = i === 0 ? null : startChurn(stage, cardea);
     try {
       return await stage.runH2load(cardea.port, targets, rate);
     } finally {
-      if (changes !== null) await endChurn(changes);
+      if (changes !== null) await endBystander(changes);
     }
   });
 }
 
-export async function halfLoad(stage: Stage, peers: readonly Peer[]): Promise<number> {
+/** Requests per second to these targets, half of what the slowest of the peers can serve over that many connections. */
+export async function halfLoad(
+  stage: Stage,
+  peers: readonly Peer[],
+  targets: readonly string[],
+): Promise<number> {
   const file = join(stage.newFolder("calibration"), "requests");
-  writeRequests(file, [{ target: "/api/00001/items/42" }]);
+  writeRequests(
+    file,
+    shuffled(targets).map((target) => ({ target })),
+  );
+  const few = await slowest(stage, peers, file);
+  const { connections } = planOpenLoop(few / 2, CALIBRATION_SECONDS);
+  return Math.round((await slowest(stage, peers, file, connections)) / 2);
+}
+
+async function slowest(
+  stage: Stage,
+  peers: readonly Peer[],
+  file: string,
+  connections?: number,
+): Promise<number> {
   const rates: number[] = [];
   for (const peer of peers) {
-    await stage.runWrk(peer, file, 1);
-    rates.push((await stage.runWrk(peer, file, CALIBRATION_SECONDS)).requestsPerSecond);
+    await stage.runWrk(peer, file, 1, connections);
+    rates.push((await stage.runWrk(peer, file, CALIBRATION_SECONDS, connections)).requestsPerSecond);
   }
-  return Math.round(Math.min(...rates) / 2);
+  return Math.min(...rates);
 }
 
 function startChurn(stage: Stage, { adminPort, metricsPort }: Cardea): ChildProcess {
   const numbers = [adminPort, metricsPort, stage.originPort, MANY, CHANGES_PER_SECOND, SCRAPE_SECONDS];
-  return stage.processes.start(process.execPath, [CHURN_PROGRAM, ...numbers.map(String)], {
-    cores: stage.loadCore,
-    logFile: join(stage.newFolder("churn"), "output.log"),
-  });
-}
-
-/** The program ends itself with 1 when a change failed or when it fell behind. */
-async function endChurn(changes: ChildProcess): Promise<void> {
-  if (changes.exitCode === null) {
-    const ended = once(changes, "exit");
-    changes.kill("SIGTERM");
-    await ended;
-  }
-  if (changes.exitCode !== 0) throw new Error("the churn failed or fell behind: see its output.log");
+  return stage.startBystander("churn", process.execPath, [CHURN_PROGRAM, ...numbers.map(String)]);
 }

@@ -6,8 +6,8 @@
  * them with everything else.
  */
 
-import { once } from "node:events";
-import { get, type IncomingMessage } from "node:http";
+import type { ChildProcess } from "node:child_process";
+import { join } from "node:path";
 import { SCRAPE_ROW } from "../bars.ts";
 import { shuffled } from "../load/request-list.ts";
 import { memoryOf } from "../measure.ts";
@@ -18,6 +18,9 @@ import { ORIGIN_ADDRESSES } from "../peers/nginx.ts";
 import { crowdedRoutes } from "../routes.ts";
 import { median } from "../statistics.ts";
 import { halfLoad } from "./open-loop.ts";
+import { endBystander } from "../stage.ts";
+import type { Stage } from "../stage.ts";
+import { scrapeOnce } from "../metrics-client.ts";
 import type { Scenario } from "./scenario.ts";
 
 const ROUTES = 10_000;
@@ -27,6 +30,7 @@ const SETTLING_MS = 2000;
 const SCRAPES = 7;
 /** In production it is every 15 s; runs are short, and each should see some. */
 const INTERVAL_MS = 1000;
+const SCRAPER_PROGRAM = join(import.meta.dirname, "..", "scraper.ts");
 
 export const scrape: Scenario = {
   name: "scrape",
@@ -38,14 +42,14 @@ export const scrape: Scenario = {
     await pause(SETTLING_MS);
     const alone = await scrapeAlone(cardea);
     const targets = set.requests.map(({ target }) => target);
-    const rate = await halfLoad(stage, [cardea]);
+    const rate = await halfLoad(stage, [cardea], targets);
     const rows = ["at rest", "scraped every second"].map((name) => ({ name, peer: cardea }));
     const traffic = await stage.inTurns("scrape", rows, async (i) => {
-      const scraping = i === 0 ? null : scrapeAgainAndAgain(cardea);
+      const scraping = i === 0 ? null : scrapeAgainAndAgain(stage, cardea);
       try {
         return await stage.runH2load(cardea.port, targets, rate);
       } finally {
-        await scraping?.end();
+        if (scraping !== null) await endBystander(scraping);
       }
     });
     return [alone, ...traffic];
@@ -77,28 +81,7 @@ async function scrapeAlone(cardea: Cardea): Promise<Row> {
   };
 }
 
-/** Bytes of the page, which are thrown away as they come. */
-async function scrapeOnce(port: number): Promise<number> {
-  const request = get({ host: "127.0.0.1", port, path: "/apisix/prometheus/metrics", agent: false });
-  const [response] = (await once(request, "response")) as [IncomingMessage];
-  if (response.statusCode !== 200) throw new Error(`the metrics page answers ${response.statusCode}`);
-  let bytes = 0;
-  for await (const chunk of response) bytes += (chunk as Buffer).length;
-  return bytes;
-}
-
-function scrapeAgainAndAgain(cardea: Cardea): { end(): Promise<void> } {
-  let isOver = false;
-  const running = (async () => {
-    while (!isOver) {
-      await scrapeOnce(cardea.metricsPort);
-      await pause(INTERVAL_MS);
-    }
-  })();
-  return {
-    end() {
-      isOver = true;
-      return running;
-    },
-  };
+function scrapeAgainAndAgain(stage: Stage, { metricsPort }: Cardea): ChildProcess {
+  const args = [SCRAPER_PROGRAM, String(metricsPort), String(INTERVAL_MS)];
+  return stage.startBystander("scraper", process.execPath, args);
 }
