@@ -37,11 +37,23 @@ const BY_TYPE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     plugin_config_id: "A [set of plugins](plugin-configs.md); the route's own come on top",
     service_id: "A [service](services.md) whose hosts, plugins and upstream hold where the route has none",
     enable_websocket: "Whether upgrades (WebSocket) are let through",
+    websocket: "Of upgraded connections; Cardea's own. Absent: that of the service",
+    "websocket.on_change":
+      "What becomes of open ones when the route (or its service) changes or goes; see [WebSocket](../websocket.md)",
+    "websocket.drain_time": "Seconds within which `drain` closes them",
+    "websocket.idle_timeout":
+      "Seconds without a byte in either direction. Default: `cardea.http.tunnel_idle_timeout`",
     status: "0: as if the route were not there",
   },
   services: {
     hosts: "Hosts of those routes of this service that name none",
     enable_websocket: "Whether upgrades (WebSocket) are let through",
+    websocket: "Of upgraded connections of its routes; Cardea's own",
+    "websocket.on_change":
+      "What becomes of open ones when the route (or its service) changes or goes; see [WebSocket](../websocket.md)",
+    "websocket.drain_time": "Seconds within which `drain` closes them",
+    "websocket.idle_timeout":
+      "Seconds without a byte in either direction. Default: `cardea.http.tunnel_idle_timeout`",
   },
   upstreams: {
     nodes:

@@ -120,6 +120,8 @@ export class Gateway {
     this.life = new RequestLife({
       configuration: this.configuration,
       http: config.http,
+      deadlines: this.#deadlines,
+      metrics: shared.metrics,
       pathRules: config.router,
       trusted,
       serverName: config.http.serverTokens ? `cardea/${VERSION}` : "cardea",
@@ -208,6 +210,7 @@ export class Gateway {
 
   /** Takes no new connection, lets requests end, closes idle connections; at the timeout, all of them. */
   async drain(timeoutMs: number): Promise<void> {
+    this.life.drainTunnels(timeoutMs);
     await Promise.all([this.#listeners.drain(timeoutMs), this.#streams.drain(timeoutMs)]);
     await this.close();
   }

@@ -29,6 +29,7 @@ import { Ending } from "./life/ending.ts";
 import { FromUpstream } from "./life/from-upstream.ts";
 import type { LifeServices } from "./life/services.ts";
 import { ToUpstream } from "./life/to-upstream.ts";
+import { Tunnels } from "./life/tunnels.ts";
 import { runHandlers } from "./pipeline/handlers.ts";
 import { RouteMatch } from "./route/route-pattern.ts";
 import type { ClientHandler, ClientTransport, RequestHead } from "./transport.ts";
@@ -69,12 +70,14 @@ export class RequestLife {
   readonly #answering: Answering;
   readonly #answers: FromUpstream;
   readonly #upstream: ToUpstream;
+  readonly #tunnels: Tunnels;
 
   constructor(services: LifeServices) {
     this.#services = services;
     this.#ending = new Ending(services);
     this.#answering = new Answering(services, this.#ending);
-    this.#answers = new FromUpstream(services, this.#answering, this.#ending);
+    this.#tunnels = new Tunnels(services);
+    this.#answers = new FromUpstream(services, this.#answering, this.#ending, this.#tunnels);
     const parts = { answers: this.#answers, answering: this.#answering, ending: this.#ending };
     this.#upstream = new ToUpstream(services, parts, (x, pending) => void this.#resume(x, pending));
   }
@@ -86,7 +89,12 @@ export class RequestLife {
 
   /** A block came: what it is to close of the open tunnels is closed. */
   closeBlocked(): void {
-    this.#answers.closeBlocked();
+    this.#tunnels.closeBlocked();
+  }
+
+  /** The worker ends in so many milliseconds: what would not end by itself is told before. */
+  drainTunnels(timeoutMs: number): void {
+    this.#tunnels.drain(timeoutMs);
   }
 
   /** The last stage. */

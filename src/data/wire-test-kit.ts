@@ -38,6 +38,8 @@ export interface WiredOptions {
   plugins?: readonly PluginDefinition[];
   /** Text of a static file (YAML). */
   config?: string;
+  /** With a clock of the test's own. */
+  deadlines?: Deadlines;
 }
 
 export interface Wired {
@@ -76,7 +78,7 @@ export async function wired(t: TestContext, options: WiredOptions): Promise<Wire
     logged.push(`${message} ${JSON.stringify(fields ?? {})}`);
   };
   const log = { debug() {}, info() {}, warn: note, error: note };
-  const deadlines = new Deadlines();
+  const deadlines = options.deadlines ?? new Deadlines();
   const pools = new ConnectionPools(deadlines, { ...config.upstream, maxHeaders: 256 });
   const addresses = new AddressBook();
   const upstreams: Upstream[] = [];
@@ -123,6 +125,8 @@ export async function wired(t: TestContext, options: WiredOptions): Promise<Wire
   const life = new RequestLife({
     configuration,
     http: config.http,
+    deadlines,
+    metrics: shared.metrics,
     pathRules: config.router,
     trusted: null,
     serverName: "cardea",

@@ -34,6 +34,18 @@ export interface PublishedRoute {
   timeout?: PublishedTimeout;
   /** Absent: the service's value applies. */
   enable_websocket?: boolean;
+  /** Absent: the service's holds. */
+  websocket?: PublishedWebSocket;
+}
+
+/** Of upgraded connections. */
+export interface PublishedWebSocket {
+  /** When their route changes or goes. */
+  on_change: "keep" | "drain" | "close";
+  /** Seconds. */
+  drain_time: number;
+  /** Seconds without a byte in either direction; absent: as the static file says. */
+  idle_timeout?: number;
 }
 
 /** A route of connections. */
@@ -68,6 +80,7 @@ export interface PublishedService {
   upstream?: PublishedUpstream;
   upstream_id?: string;
   enable_websocket?: boolean;
+  websocket?: PublishedWebSocket;
 }
 
 export interface PublishedUpstream {

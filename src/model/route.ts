@@ -27,6 +27,7 @@ import {
   inlineUpstreamReferences,
   UpstreamSchema,
 } from "./upstream.ts";
+import { WebSocketSettings, webSocketOf } from "./websocket.ts";
 
 /** Neither of two fields, or one of them. */
 function atMostOneOf(one: string, many: string): object {
@@ -59,6 +60,7 @@ const RouteSchema = raw({
     service_id: Id,
     upstream_id: Id,
     enable_websocket: Type.Boolean(),
+    websocket: WebSocketSettings,
     status: Status,
   },
   allOf: [
@@ -156,6 +158,8 @@ function normalizeRoute(
   if (value["service_id"] !== undefined) route.service_id = idText(value["service_id"]);
   if (value["timeout"] !== undefined) route.timeout = value["timeout"] as PublishedRoute["timeout"];
   if (value["enable_websocket"] !== undefined) route.enable_websocket = value["enable_websocket"] as boolean;
+  const websocket = webSocketOf(value["websocket"]);
+  if (websocket !== undefined) route.websocket = websocket;
   return route;
 }
 

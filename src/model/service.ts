@@ -14,6 +14,7 @@ import {
   inlineUpstreamReferences,
   UpstreamSchema,
 } from "./upstream.ts";
+import { WebSocketSettings, webSocketOf } from "./websocket.ts";
 
 export const serviceType: ResourceType<PublishedService> = {
   plural: "services",
@@ -26,6 +27,7 @@ export const serviceType: ResourceType<PublishedService> = {
     upstream_id: Type.Optional(Id),
     script: Type.Optional(Type.String({ minLength: 10, maxLength: 102_400 })),
     enable_websocket: Type.Optional(Type.Boolean()),
+    websocket: Type.Optional(WebSocketSettings),
     hosts: Type.Optional(Hosts),
   }),
   id: { field: "id", generated: true },
@@ -50,5 +52,7 @@ function normalizeService(id: string, value: JsonObject, plugins: PluginCatalog)
   if (value["upstream_id"] !== undefined) service.upstream_id = idText(value["upstream_id"]);
   if (value["enable_websocket"] !== undefined)
     service.enable_websocket = value["enable_websocket"] as boolean;
+  const websocket = webSocketOf(value["websocket"]);
+  if (websocket !== undefined) service.websocket = websocket;
   return service;
 }

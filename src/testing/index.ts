@@ -13,6 +13,7 @@ import type { PluginLog } from "../plugin/host.ts";
 import { resourceTypeBySingular } from "../model/resources.ts";
 import { PluginCatalog } from "../plugins/catalog.ts";
 import { Configuration } from "../data/configuration/configuration.ts";
+import { Deadlines } from "../data/deadlines.ts";
 import { Fallback } from "../data/fallback.ts";
 import { RequestLife } from "../data/life.ts";
 import { ConfigurationReader, encodeConfiguration } from "../shared/configuration-bytes.ts";
@@ -85,6 +86,7 @@ export function testGateway(options: TestGatewayOptions = {}): TestGateway {
   const life = new RequestLife({
     configuration,
     http: config.http,
+    deadlines: new Deadlines(undefined, { sweeping: false }),
     pathRules: config.router,
     trusted: config.trustedAddresses.length === 0 ? null : new AddressSet(config.trustedAddresses),
     serverName: "cardea",

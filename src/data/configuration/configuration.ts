@@ -16,6 +16,7 @@ import type {
   PublishedRoute,
   PublishedService,
   PublishedUpstream,
+  PublishedWebSocket,
 } from "../../model/published.ts";
 import type { Catalog, HostServices, MergedPlugin } from "../pipeline/compiler.ts";
 import type { RouterMode } from "../route/route-pattern.ts";
@@ -73,6 +74,9 @@ export interface ConfigurationServices {
   certificates?: { put(id: string, bytes: ItemBytes): void; delete(id: string): void };
 }
 
+/** Kinds that open connections depend on. */
+const TOUCHING: ReadonlySet<Kind> = new Set(["route", "service", "plugin_config", "upstream"]);
+
 export class Configuration {
   readonly router: Router<RouteEntry>;
   readonly consumers: Consumers;
@@ -99,6 +103,8 @@ export class Configuration {
   blocks: Blocks | null = null;
   /** Called after a block came or changed. */
   onBlock: (() => void) | null = null;
+  /** Called after a route, a service, a plugin config or an upstream that was there has changed, or went (null). */
+  onChange: ((kind: Kind, id: string, before: ItemBytes, after: ItemBytes | null) => void) | null = null;
   /** Grows with every change of something that compiled routes are made from. */
   #links = 1;
   /** Grows with every change of a consumer group: consumer chains are made from those too. */
@@ -238,6 +244,26 @@ export class Configuration {
   }
 
   put(kind: Kind, id: string, bytes: ItemBytes): void {
+    const before = this.#bytesOf(kind, id);
+    this.#put(kind, id, bytes);
+    if (before !== undefined && TOUCHING.has(kind)) this.onChange?.(kind, id, before, bytes);
+  }
+
+  remove(kind: Kind, id: string): void {
+    const before = this.#bytesOf(kind, id);
+    this.#remove(kind, id);
+    if (before !== undefined && TOUCHING.has(kind)) this.onChange?.(kind, id, before, null);
+  }
+
+  /** `websocket` of a route, or of its service; undefined: neither says anything. */
+  webSocketOf(routeId: string): PublishedWebSocket | undefined {
+    const entry = this.#routes.get(routeId);
+    if (entry === undefined) return undefined;
+    const service = entry.serviceId === undefined ? undefined : this.#serviceEntries.get(entry.serviceId);
+    return this.#publishedRoute(entry).websocket ?? service?.item.value.websocket;
+  }
+
+  #put(kind: Kind, id: string, bytes: ItemBytes): void {
     if (namesBodyVariable(bytes.text())) this.#namingBody.add(`${kind}/${id}`);
     else if (this.#namingBody.size > 0) this.#namingBody.delete(`${kind}/${id}`);
     switch (kind) {
@@ -287,7 +313,7 @@ export class Configuration {
     this.#bytesById.set(`${kind}/${id}`, bytes);
   }
 
-  remove(kind: Kind, id: string): void {
+  #remove(kind: Kind, id: string): void {
     this.#namingBody.delete(`${kind}/${id}`);
     switch (kind) {
       case "route":

@@ -1,17 +1,16 @@
 /** An upstream's answer on its way to the client: head, body, end, and the switch to another protocol. */
 
-import type { Socket } from "node:net";
 import type { HeaderList } from "../../lib/headers.ts";
 import * as answers from "../exchange/answers.ts";
 import type { HttpExchange } from "../exchange/exchange.ts";
 import { clientHeaders } from "../exchange/forwarding.ts";
-import { tunnel } from "../exchange/tunnel.ts";
 import { stripHopByHop } from "../http1/hop-by-hop.ts";
 import { isGrpcType } from "../http2/request-fields.ts";
 import { UNKNOWN_LENGTH, type ResponseHead } from "../transport.ts";
 import type { Answering } from "./answering.ts";
 import type { Ending } from "./ending.ts";
 import type { LifeServices } from "./services.ts";
+import type { Tunnels } from "./tunnels.ts";
 
 const NO_BODY = Buffer.alloc(0);
 
@@ -19,11 +18,11 @@ export class FromUpstream {
   readonly #services: LifeServices;
   readonly #answering: Answering;
   readonly #ending: Ending;
-  /** Exchanges that switched protocols, and the client's socket of each. */
-  readonly #tunnels = new Map<HttpExchange, Socket>();
+  readonly #tunnels: Tunnels;
 
-  constructor(services: LifeServices, answering: Answering, ending: Ending) {
+  constructor(services: LifeServices, answering: Answering, ending: Ending, tunnels: Tunnels) {
     this.#services = services;
+    this.#tunnels = tunnels;
     this.#answering = answering;
     this.#ending = ending;
   }
@@ -169,20 +168,10 @@ export class FromUpstream {
       return;
     }
     attempt.detach();
-    const client = x.transport.takeSocket();
-    this.#tunnels.set(x, client.socket);
-    tunnel(client, attempt.transport.takeSocket(), this.#services.http.tunnelIdleTimeoutMs, () => {
-      this.#tunnels.delete(x);
+    this.#tunnels.open(x, x.transport.takeSocket(), attempt.transport.takeSocket(), () => {
       this.#ending.finishAttempt(x, true);
       this.#ending.end(x);
     });
-  }
-
-  /** A block came: what it is to close of the open tunnels is closed. */
-  closeBlocked(): void {
-    const { blocks } = this.#services.configuration;
-    if (blocks === null) return;
-    for (const [x, socket] of this.#tunnels) if (blocks.closes(x, Date.now())) socket.destroy();
   }
 }
 

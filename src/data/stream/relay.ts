@@ -7,7 +7,7 @@
  */
 
 import type { Socket } from "node:net";
-import { TLSSocket } from "node:tls";
+import { breakOff } from "../listen/socket-ends.ts";
 
 export interface RelayHost {
   /** So many bytes came from that side. */
@@ -18,8 +18,6 @@ export interface RelayHost {
 }
 
 export type RelaySide = "client" | "node";
-
-const NOTHING = Buffer.alloc(0);
 
 export class Relay {
   readonly #host: RelayHost;
@@ -62,16 +60,4 @@ export class Relay {
     if (from.destroyed) to.destroy();
     from.resume();
   }
-}
-
-/** Closes a socket at once. What it was to send is lost, and its peer must not take the rest for the whole. */
-export function cutOff(socket: Socket): void {
-  if (socket.writableLength > 0 && !(socket instanceof TLSSocket)) socket.resetAndDestroy();
-  else socket.destroy();
-}
-
-/** After what was written. A reset could overtake that; TLS says by a missing close_notify (RFC 8446 6.1) that more was to come. */
-function breakOff(socket: Socket): void {
-  if (!(socket instanceof TLSSocket) || !socket.writable) socket.destroySoon();
-  else socket.write(NOTHING, () => socket.destroy());
 }

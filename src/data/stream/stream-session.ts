@@ -7,11 +7,12 @@
 
 import type { Socket } from "node:net";
 import { NEVER } from "../deadlines.ts";
+import { cutOff } from "../listen/socket-ends.ts";
 import type { UpstreamNode } from "../upstream/node.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import { FirstBytes } from "./first-bytes.ts";
 import { proxyHeader } from "./proxy-header.ts";
-import { cutOff, Relay, type RelayHost, type RelaySide } from "./relay.ts";
+import { Relay, type RelayHost, type RelaySide } from "./relay.ts";
 import type { AcceptedFacts } from "./stream-exchange.ts";
 import { CLIENT_FAULT, CLOSED, NODE_FAULT, StreamLife, type StreamServices } from "./stream-life.ts";
 
