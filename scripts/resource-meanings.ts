@@ -133,7 +133,7 @@ const BY_TYPE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     hash_on: "What `chash` hashes",
     key: "Name of the variable, header or cookie that `chash` hashes, or a combination such as `$uri$remote_addr`",
     scheme:
-      "Protocol towards the nodes. Served now: `http`, `https`, `grpc` and `grpcs`; the others are answered 502",
+      "Protocol towards the nodes. `h2` and `h2c` (Cardea's own) are HTTP/2 with and without TLS. Served now: these, `http`, `https`, `grpc` and `grpcs`; of the others, `tcp`, `tls` and `udp` stand for streams; requests get 502",
     discovery_type:
       "Where the nodes of the service are asked for: a key of `discovery` in the static file (docs/discovery.md)",
     discovery_args: "What the discovery needs besides",

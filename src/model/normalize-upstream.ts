@@ -9,10 +9,10 @@ import { withDefaults } from "./defaults.ts";
 import type { PublishedNode, PublishedUpstream } from "./published.ts";
 import { isObject } from "./resource-type.ts";
 import type { JsonObject } from "./resource-type.ts";
+import { defaultPortOf } from "./schemes.ts";
 import { Checks } from "./upstream-checks.ts";
 import { protectionOf } from "./upstream-protection.ts";
 
-const DEFAULT_PORTS: Readonly<Record<string, number>> = { http: 80, grpc: 80, https: 443, grpcs: 443 };
 const KEEPALIVE = { size: 320, idle_timeout: 60, requests: 1000 };
 
 /** The upstream inside the resource with that store key. */
@@ -37,7 +37,7 @@ export function normalizeHeldUpstream(value: JsonObject): PublishedUpstream {
 export function normalizeUpstream(value: JsonObject): PublishedUpstream {
   const scheme = (value["scheme"] ?? "http") as PublishedUpstream["scheme"];
   const upstream: PublishedUpstream = {
-    nodes: normalizeNodes(value["nodes"], DEFAULT_PORTS[scheme] ?? 0),
+    nodes: normalizeNodes(value["nodes"], defaultPortOf(scheme) ?? 0),
     type: (value["type"] ?? "roundrobin") as PublishedUpstream["type"],
     hash_on: (value["hash_on"] ?? "vars") as PublishedUpstream["hash_on"],
     scheme,

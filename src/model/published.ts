@@ -99,7 +99,7 @@ export interface PublishedUpstream {
   /** Seconds; 0: unlimited. */
   retry_timeout?: number;
   timeout?: PublishedTimeout;
-  scheme: "http" | "https" | "grpc" | "grpcs" | "tcp" | "udp" | "tls" | "kafka";
+  scheme: "http" | "https" | "grpc" | "grpcs" | "h2" | "h2c" | "tcp" | "udp" | "tls" | "kafka";
   pass_host: "pass" | "node" | "rewrite";
   upstream_host?: string;
   keepalive_pool?: { size: number; idle_timeout: number; requests: number };

@@ -63,7 +63,10 @@ export const UpstreamSchema = raw({
     limits: Limits,
     hash_on: oneOf(["vars", "header", "cookie", "consumer", "vars_combinations"], { default: "vars" }),
     key: Type.String(),
-    scheme: raw({ enum: ["grpc", "grpcs", "http", "https", "tcp", "tls", "udp", "kafka"], default: "http" }),
+    scheme: raw({
+      enum: ["grpc", "grpcs", "http", "https", "h2", "h2c", "tcp", "tls", "udp", "kafka"],
+      default: "http",
+    }),
     discovery_type: Type.String(),
     discovery_args: Type.Object({
       namespace_id: Type.Optional(Type.String()),

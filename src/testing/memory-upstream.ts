@@ -2,6 +2,7 @@
 
 import type { Socket } from "node:net";
 import type { PublishedUpstream } from "../model/published.ts";
+import { speaksHttp2 } from "../model/schemes.ts";
 import type { UpstreamHandler, UpstreamTransport } from "../data/transport.ts";
 import type { Upstream } from "../data/upstream/upstream.ts";
 import { HeaderList } from "../lib/headers.ts";
@@ -32,7 +33,7 @@ export function memoryUpstream(config: PublishedUpstream, answer: UpstreamFuncti
   );
   const upstream = {
     scheme: config.scheme,
-    isHttp2: config.scheme === "grpc" || config.scheme === "grpcs",
+    isHttp2: speaksHttp2(config.scheme),
     isUnresolved: false,
     pick: () => nodes[0] ?? null,
     hostFor: (node: UpstreamNode, clientHost: string) =>

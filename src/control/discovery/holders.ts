@@ -5,12 +5,11 @@
  */
 
 import type { PublishedNode, PublishedUpstream } from "../../model/published.ts";
+import { defaultPortOf } from "../../model/schemes.ts";
 import type { ConfigurationItem } from "../../shared/configuration-bytes.ts";
 import { type DiscoveredNode, type Need, needOf } from "./node-source.ts";
 
 const MARK = '"discovery_type":';
-const DEFAULT_PORTS: Readonly<Record<string, number>> = { http: 80, grpc: 80, https: 443, grpcs: 443 };
-
 /** Of the service with that key, as far as they are known. */
 export type NodesOf = (key: string) => readonly DiscoveredNode[];
 
@@ -111,7 +110,7 @@ export class Holders {
 
 function published(node: DiscoveredNode, scheme: PublishedUpstream["scheme"]): PublishedNode {
   const { host, port, weight, priority = 0, metadata } = node;
-  const filled: PublishedNode = { host, port: port || (DEFAULT_PORTS[scheme] ?? 0), weight, priority };
+  const filled: PublishedNode = { host, port: port || (defaultPortOf(scheme) ?? 0), weight, priority };
   if (metadata !== undefined) filled.metadata = metadata;
   return filled;
 }

@@ -18,6 +18,7 @@ import {
   healthResourceOf,
 } from "../../model/health-checks.ts";
 import type { PublishedAddress, PublishedUpstream } from "../../model/published.ts";
+import { isSecure, speaksHttp2 } from "../../model/schemes.ts";
 import type { ConfigurationItem } from "../../shared/configuration-bytes.ts";
 import type { HealthRegistry } from "../../shared/health-registry.ts";
 import { isUp, STATE_NAMES, stateOf } from "../../shared/health-state.ts";
@@ -378,7 +379,7 @@ function begin(
   done: (outcome: ProbeOutcome) => void,
 ): Probe {
   return active.type === "grpc"
-    ? startGrpcProbe(target, active, upstream.scheme === "grpcs", done)
+    ? startGrpcProbe(target, active, speaksHttp2(upstream.scheme) && isSecure(upstream.scheme), done)
     : startProbe(target, active, target.request, certificateOf(upstream), done);
 }
 

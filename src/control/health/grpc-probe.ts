@@ -13,7 +13,7 @@ import type { Target } from "./targets.ts";
 const SERVING = 1;
 const MAX_ANSWER_BYTES = 1024;
 
-/** Calls `done` once. `isSecure`: over TLS, as upstreams with the scheme grpcs speak. */
+/** Calls `done` once. `isSecure`: over TLS, as upstreams with the schemes grpcs and h2 speak. */
 export function startGrpcProbe(
   target: Target,
   checks: ActiveChecks,

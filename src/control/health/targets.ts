@@ -6,6 +6,7 @@
 import { isIP } from "node:net";
 import { type HealthChecks, probedPlace } from "../../model/health-checks.ts";
 import type { PublishedUpstream } from "../../model/published.ts";
+import { defaultPortOf } from "../../model/schemes.ts";
 
 export interface Target {
   /** Where connections go. */
@@ -18,8 +19,6 @@ export interface Target {
   /** For the Control API: the host of the checks, else the address. */
   hostname: string;
 }
-
-const DEFAULT_PORTS: Readonly<Record<string, number>> = { http: 80, https: 443, grpc: 80, grpcs: 443 };
 
 /** By "address|port|host". Names without an address yet have no target. */
 export function targetsOf(
@@ -46,5 +45,5 @@ export function targetsOf(
 
 /** 0 stands for the scheme's own. */
 export function portOf({ scheme }: PublishedUpstream, port: number): number {
-  return port || (DEFAULT_PORTS[scheme] ?? 80);
+  return port || (defaultPortOf(scheme) ?? 80);
 }

@@ -5,15 +5,9 @@
 
 import { isIP } from "node:net";
 import type { PublishedNode, PublishedUpstream } from "../../model/published.ts";
+import { defaultPortOf } from "../../model/schemes.ts";
 import type { AddressBook } from "./address-book.ts";
 import { UpstreamNode } from "./node.ts";
-
-const DEFAULT_PORTS: Readonly<Partial<Record<PublishedUpstream["scheme"], number>>> = {
-  http: 80,
-  https: 443,
-  grpc: 80,
-  grpcs: 443,
-};
 
 /** Names among the hosts of `nodes`. */
 export function namesOf(nodes: readonly PublishedNode[]): Set<string> {
@@ -34,7 +28,7 @@ export function expandNodes(
 ): NodeList {
   const listed = new Map<string, UpstreamNode>();
   for (const { host, port: givenPort, weight, priority } of config.nodes) {
-    const port = givenPort || (DEFAULT_PORTS[config.scheme] ?? 80);
+    const port = givenPort || (defaultPortOf(config.scheme) ?? 80);
     for (const address of isIP(host) === 0 ? (book.get(host) ?? []) : [host]) {
       const key = `${host}|${address}|${port}`;
       const node = known.get(key) ?? new UpstreamNode(host, address, port, weight, priority);
@@ -53,5 +47,5 @@ export function expandNodes(
 /** The host as configured, with the port unless it is the scheme's own. */
 function hostHeader(scheme: PublishedUpstream["scheme"], host: string, port: number): string {
   const name = host.includes(":") ? `[${host}]` : host;
-  return port === DEFAULT_PORTS[scheme] ? name : `${name}:${port}`;
+  return port === defaultPortOf(scheme) ? name : `${name}:${port}`;
 }

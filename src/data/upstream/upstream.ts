@@ -9,6 +9,7 @@
 import type { UpstreamDefaults } from "../../config/static-config.ts";
 import { healthChecksOf, healthResourceOf } from "../../model/health-checks.ts";
 import type { PublishedTimeout, PublishedUpstream } from "../../model/published.ts";
+import { isSecure, speaksHttp2 } from "../../model/schemes.ts";
 import type { HealthTable } from "../../shared/health-table.ts";
 import type { KeepAlive } from "../http1/upstream-connection.ts";
 import { UpstreamAttempt, type UpstreamTimeouts } from "../http1/upstream-attempt.ts";
@@ -78,15 +79,14 @@ export class Upstream {
   constructor(config: PublishedUpstream, services: UpstreamServices, previous: Upstream | null = null) {
     this.id = config.id;
     this.scheme = config.scheme;
-    this.isHttp2 = config.scheme === "grpc" || config.scheme === "grpcs";
+    this.isHttp2 = speaksHttp2(config.scheme);
     this.#config = config;
     this.#services = services;
     this.#names = namesOf(config.nodes);
     this.#timeouts = timeoutsOf(config.timeout, services.defaults);
     this.#keepAlive = keepAliveOf(config, services.defaults);
     this.#secure =
-      (config.scheme === "https" || config.scheme === "grpcs" || config.scheme === "tls") &&
-      services.secure !== undefined
+      isSecure(config.scheme) && services.secure !== undefined
         ? new SecureProfile(config.tls ?? {}, services.secure)
         : null;
     this.#known = previous === null ? new Map() : previous.#known;
@@ -198,7 +198,7 @@ export class Upstream {
     const timeouts = timeout == null ? this.#timeouts : overridden(timeout, defaults);
     if (this.#secure !== null && this.scheme !== "tls")
       return this.#startSecure(this.#secure, node, handler, timeouts, host);
-    if (this.scheme === "grpc") {
+    if (this.isHttp2 && !isSecure(this.scheme)) {
       const { poolIdentity, address, port } = node;
       const target = { node: poolIdentity, identity: poolIdentity, address, port, secure: null };
       return pools.http2.start(target, handler, timeouts, this.#keepAlive);
@@ -222,7 +222,7 @@ export class Upstream {
     const { poolIdentity, address, port } = node;
     try {
       const connector = secure.connectorFor(node, host === "" ? node.hostHeader : host);
-      if (this.scheme === "grpcs") {
+      if (this.isHttp2) {
         const target = { node: poolIdentity, identity: connector.identity, address, port, secure: connector };
         return this.#services.pools.http2.start(target, handler, timeouts, this.#keepAlive);
       }
