@@ -52,13 +52,14 @@ export class TrailerParser extends HeadParser {
     const { names, rawNames, values } = this.fields;
     const kept = new HeaderList();
     for (let i = 0; i < names.length; i++) {
-      if (!isForbidden(names[i])) kept.push(names[i], rawNames[i], values[i]);
+      if (!isForbiddenTrailer(names[i])) kept.push(names[i], rawNames[i], values[i]);
     }
     this.trailers = kept.length > 0 ? kept : null;
     return true;
   }
 }
 
-function isForbidden(name: string): boolean {
+/** Fields whose place is the head, in every version of HTTP. */
+export function isForbiddenTrailer(name: string): boolean {
   return FORBIDDEN.has(name) || FORBIDDEN_PREFIXES.some((prefix) => name.startsWith(prefix));
 }

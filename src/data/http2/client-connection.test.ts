@@ -574,6 +574,33 @@ describe("floods over HTTP/2 end their connection and nothing else:", () => {
     assert.equal(code, CALM);
   });
 
+  test("but not pings that measure the path of an answer", async (t) => {
+    const body = Buffer.alloc(8 * 1024 * 1024);
+    const echo = await listening(
+      t,
+      answering((transport) => transport.writeAnswer(200, "", new HeaderList(), body)),
+    );
+    const raw = await FrameClient.open(echo.port);
+    let pings = 0;
+    let received = 0;
+    raw.onFrame = ({ type, payload }) => {
+      if (type !== DATA || payload.length === 0) return;
+      pings++;
+      received += payload.length;
+      const more = word(payload.length);
+      raw.send(
+        frame(PING, 0, 0, Buffer.alloc(8)),
+        frame(WINDOW_UPDATE, 0, 0, more),
+        frame(WINDOW_UPDATE, 0, 1, more),
+      );
+    };
+    raw.send(get(1));
+    await raw.until(({ type, flags }) => type === GOAWAY || (type === DATA && (flags & END_STREAM) !== 0));
+    assert.ok(pings > 300, `${pings} pings`);
+    assert.equal(received, body.length);
+    raw.socket.destroy();
+  });
+
   test("settings", async (t) => {
     const { code } = await flood(t, 20_000, () => frame(SETTINGS, 0, 0));
     assert.equal(code, CALM);

@@ -16,10 +16,10 @@ import type { ConnectionFacts, ConnectionHost, OpenConnection } from "../http1/c
 import { ERRORS, type ProtocolError } from "../http1/errors.ts";
 import type { TlsConnection } from "../tls/tls-connection.ts";
 import type { RequestHead } from "../transport.ts";
-import { Http2ClientTransport, NO_ERROR, type StreamOwner } from "./client-transport.ts";
-import { respondError } from "./error-answer.ts";
+import { Http2ClientTransport, type StreamOwner } from "./client-transport.ts";
 import { FrameBudget } from "./frame-budget.ts";
 import { isProtocolError, readHead } from "./head.ts";
+import { RefusedStream } from "./refused-stream.ts";
 import { isGrpcType } from "./request-fields.ts";
 
 /** RFC 9113 section 7. */
@@ -33,6 +33,9 @@ const BREAKS_PER_SECOND = 33;
 /** PING and SETTINGS, each of which is answered. */
 const CONTROL_BURST = 100;
 const CONTROLS_PER_SECOND = 10;
+/** Clients of gRPC measure the path with a PING for every flight of an answer: as many bytes of it permit one more. */
+const BYTES_PER_CONTROL = 16 * 1024;
+const MAX_EARNED_CONTROLS = 10_000;
 
 /** What clients may send ahead: on one stream, and on all of a connection together. */
 const STREAM_WINDOW_BYTES = 64 * 1024;
@@ -65,6 +68,7 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
   readonly #session: ServerHttp2Session;
   readonly #breaks: FrameBudget;
   readonly #controls: FrameBudget;
+  #earnedControls = 0;
   #streams = 0;
   #isClosing = false;
   #isCalmed = false;
@@ -168,13 +172,9 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
 
   #refuse(stream: ServerHttp2Stream, error: ProtocolError, hasEnded: boolean, isCall: boolean): void {
     this.#host.onRefused(error);
-    stream.on("close", this.#onRefusedClose);
-    respondError(stream, error, isCall);
-    if (hasEnded) stream.resume();
-    else stream.close(NO_ERROR);
+    // eslint-disable-next-line no-new -- it lives by its listener on the stream
+    new RefusedStream(this, stream, error, { hasEnded, isCall });
   }
-
-  readonly #onRefusedClose = (): void => this.streamClosed();
 
   streamClosed(): void {
     if (--this.#streams > 0) return;
@@ -186,8 +186,14 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
     if (!this.#breaks.take(this.deadlines.now())) this.#calm();
   }
 
+  answerSent(bytes: number): void {
+    const earned = this.#earnedControls + 1 + bytes / BYTES_PER_CONTROL;
+    this.#earnedControls = Math.min(earned, MAX_EARNED_CONTROLS);
+  }
+
   readonly #onControl = (): void => {
-    if (!this.#controls.take(this.deadlines.now())) this.#calm();
+    if (this.#earnedControls >= 1) this.#earnedControls--;
+    else if (!this.#controls.take(this.deadlines.now())) this.#calm();
   };
 
   /** It does too much for nothing: the connection ends, with the reason. */

@@ -27,7 +27,7 @@ import { isProtocolError, readTrailers } from "./head.ts";
 import { isGrpcType } from "./request-fields.ts";
 
 /** RFC 9113 section 7. */
-export const NO_ERROR = 0;
+const NO_ERROR = 0;
 
 const BROKEN_OFF = new Error("the answer was broken off");
 
@@ -43,6 +43,8 @@ export interface StreamOwner extends ClientConnection {
   onFault(fault: unknown): void;
   /** The client, or its faults, ended a request that was under way. */
   requestBroken(): void;
+  /** A part of an answer's body is on its way. */
+  answerSent(bytes: number): void;
   streamClosed(): void;
 }
 
@@ -69,6 +71,8 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
   readonly #pace = new BodyPace();
   readonly #writes: WriteWatch;
   #readDeadline = NEVER;
+  /** When the answer is written: by then the stream has closed. */
+  #closeDeadline = NEVER;
   #isBodyWanted = false;
   #isBodyComplete: boolean;
   #bodyBytes = 0;
@@ -253,6 +257,7 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
   #write(bytes: Buffer): boolean {
     this.bodyBytesSent += bytes.length;
     this.bytesSent += bytes.length;
+    this.connection.answerSent(bytes.length);
     if (this.#stream.write(bytes)) return true;
     this.#watchWrites();
     return false;
@@ -292,18 +297,26 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
 
   onWantTrailers(): void {
     const stream = this.#stream;
-    if (stream.destroyed) return;
+    if (stream.destroyed || stream.closed) return;
     stream.sendTrailers(asObject(this.#answerTrailers));
-    if (!this.#isBodyComplete) stream.close(NO_ERROR);
+    if (!this.#hasClientEnded) stream.close(NO_ERROR);
   }
 
   /** The answer is written: what is left of the body is not read, and its sender is told to stop (RFC 9113 8.1). */
   #letGo(): void {
     const stream = this.#stream;
     this.#readDeadline = NEVER;
-    if (!this.#isBodyComplete && !this.#hasTrailerSection) stream.close(NO_ERROR);
+    if (!this.#hasClientEnded && !this.#hasTrailerSection) closeWhenSent(stream);
+    if (stream.destroyed) return;
+    // Its frames may wait behind others in a socket that nobody reads.
+    this.#closeDeadline = this.connection.deadlines.now() + this.connection.http.sendTimeoutMs;
     if (stream.writableLength > 0) this.#watchWrites();
-    else this.#arm();
+    else this.#watch();
+  }
+
+  /** A length of 0 says that there is no body, and not that the stream has ended. */
+  get #hasClientEnded(): boolean {
+    return this.#isBodyComplete && (this.#bodyLength !== 0 || this.#stream.endAfterHeaders);
   }
 
   abort(): void {
@@ -361,7 +374,7 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
   }
 
   #arm(): void {
-    this.deadline = Math.min(this.#readDeadline, this.#writes.deadline);
+    this.deadline = Math.min(this.#readDeadline, this.#writes.deadline, this.#closeDeadline);
   }
 
   onDeadline(nowMs: number): void {
@@ -378,6 +391,13 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
       }
       this.#readDeadline = this.#pace.nextCheckMs(nowMs, http);
     }
+    if (this.#closeDeadline <= nowMs) {
+      if (this.#stream.writableLength === 0) {
+        this.#reset();
+        return;
+      }
+      this.#closeDeadline = nowMs + http.sendTimeoutMs;
+    }
     this.#arm();
   }
 }
@@ -385,6 +405,16 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
 function isCall(headers: HeaderList): boolean {
   const type = headers.get("content-type");
   return type !== undefined && isGrpcType(type);
+}
+
+/** `close` at once would leave a stream that cannot be reset any more when its client does not take the answer. */
+export function closeWhenSent(stream: ServerHttp2Stream): void {
+  if (stream.writableFinished) stream.close(NO_ERROR);
+  else stream.on("finish", onFinish);
+}
+
+function onFinish(this: ServerHttp2Stream): void {
+  if (!this.closed) this.close(NO_ERROR);
 }
 
 function destroyStream(stream: ServerHttp2Stream): void {

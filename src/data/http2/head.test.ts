@@ -131,7 +131,10 @@ describe("the head of a request over HTTP/2", () => {
 
 describe("trailers over HTTP/2", () => {
   test("are passed on without what routes or frames a message", () => {
-    const trailers = readTrailers(["x-a", "1", "host", "b", "te", "trailers"], HTTP_CONFIG);
+    const deciding =
+      "host te authorization cookie content-type expect x-forwarded-for x-real-ip x-consumer-username";
+    const dropped = deciding.split(" ").flatMap((name) => [name, "trailers"]);
+    const trailers = readTrailers([...dropped, "x-a", "1"], HTTP_CONFIG);
     assert.ok(trailers !== null && !isProtocolError(trailers));
     assert.deepEqual([...trailers], [["x-a", "1"]]);
     assert.equal(readTrailers([], HTTP_CONFIG), null);

@@ -20,6 +20,7 @@ import {
 import { ERRORS, type ProtocolError } from "../http1/errors.ts";
 import { isBodyUnusual, MAX_METHOD_BYTES, type RequestLimits } from "../http1/request-parser.ts";
 import { authorityOf } from "../http1/request-target.ts";
+import { isForbiddenTrailer } from "../http1/trailer-parser.ts";
 import { applyUnderscorePolicy } from "../http1/underscores.ts";
 import { type RequestHead, UNKNOWN_LENGTH } from "../transport.ts";
 
@@ -116,7 +117,7 @@ export function readHead(
   };
 }
 
-/** A trailer section; null: none of it may be passed on. Fields that frame or route a message have no place in it. */
+/** A trailer section; null: none of it may be passed on. What has no place in it is dropped as over HTTP/1.1. */
 export function readTrailers(
   fields: readonly string[],
   limits: RequestLimits,
@@ -128,7 +129,7 @@ export function readTrailers(
     if (!isLowerToken(name)) return ERRORS.fieldName;
     if (!isAll(value, VALUE)) return ERRORS.fieldValue;
     if (name === "content-length" || isConnectionField(name)) return ERRORS.trailerFraming;
-    if (name === "host" || name === "te") continue;
+    if (isForbiddenTrailer(name)) continue;
     if (trailers.length === limits.maxHeaders) return ERRORS.trailersTooLarge;
     trailers.push(name, name, value);
   }
