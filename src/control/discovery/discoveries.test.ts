@@ -45,7 +45,11 @@ interface Bench {
   hosts: string[][];
 }
 
-function open(folder: string, plan: Partial<SourcePlan> = {}): Bench {
+function open(
+  folder: string,
+  plan: Partial<SourcePlan> = {},
+  isOwnListener = (host: string, port: number): boolean => host === "127.0.0.1" && port === 9090,
+): Bench {
   let source: StandInSource | undefined;
   const whole: SourcePlan = {
     type: "consul",
@@ -56,7 +60,6 @@ function open(folder: string, plan: Partial<SourcePlan> = {}): Bench {
     ...plan,
   };
   const config = { trustsEmpty: false };
-  const isOwnListener = (host: string, port: number) => host === "127.0.0.1" && port === 9090;
   const discoveries = new Discoveries({
     config,
     plans: [whole],
@@ -154,15 +157,38 @@ test("items without services pass as they are", (t) => {
   assert.equal(discoveries.take(plain), plain);
 });
 
-test("names among the nodes are told, so that they are resolved", (t) => {
+test("names among the nodes are told, so that they are resolved", async (t) => {
   const { discoveries, source, hosts } = bench(t);
   discoveries.take(item("upstream", "1", upstream("web")));
   source.findings.answer("consul:web", [{ host: "10.0.0.1", port: 80, weight: 1 }]);
+  await turn();
   assert.deepEqual(hosts, []);
   source.findings.answer("consul:web", [{ host: "web.test", port: 80, weight: 1 }]);
+  await turn();
   source.findings.answer("consul:web", [{ host: "web.test", port: 81, weight: 1 }]);
+  await turn();
   discoveries.take(item("upstream", "1", null));
+  await turn();
   assert.deepEqual(hosts, [["web.test"], []]);
+});
+
+test("with many services the work of a change is that of one service", async (t) => {
+  let looks = 0;
+  const folder = temporaryFolder(t);
+  const { discoveries, source } = open(folder, {}, () => {
+    looks++;
+    return false;
+  });
+  t.after(() => discoveries.close());
+  const names = Array.from({ length: 1000 }, (_, i) => `s${i}`);
+  for (const name of names) discoveries.take(item("upstream", name, upstream(name)));
+  await turn();
+  looks = 0;
+  for (const name of names)
+    source.findings.answer(`consul:${name}`, [{ host: "10.0.0.1", port: 80, weight: 1 }]);
+  await turn();
+  // Each once for its upstream, and all once for the names among them.
+  assert.equal(looks, 2 * names.length);
 });
 
 test("a node that starts while its registry is away has the nodes of its last run", (t) => {
@@ -217,6 +243,9 @@ test("the dump is written in APISIX's form and read at a start, unless it is too
   writeFileSync(path, JSON.stringify({ ...written, last_update: written.last_update - 100 }));
   const old = bench(t, { dump }).discoveries;
   assert.equal(places(old.take(item("upstream", "1", upstream("web")))), "");
+  writeFileSync(path, JSON.stringify({ ...written, last_update: "yesterday" }));
+  const dateless = bench(t, { dump }).discoveries;
+  assert.equal(places(dateless.take(item("upstream", "1", upstream("web")))), "");
 });
 
 test("the node is not ready until every service was asked for once, whatever came of it", (t) => {

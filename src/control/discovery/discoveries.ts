@@ -59,6 +59,7 @@ export class Discoveries {
   readonly #toldMissing = new Set<string>();
   #line: DiscoveryLine | null = null;
   #turn: NodeJS.Immediate | null = null;
+  #hostsTurn: NodeJS.Immediate | null = null;
   #hosts = new Set<string>();
   #wasReady = false;
   #isClosed = false;
@@ -183,6 +184,7 @@ export class Discoveries {
   close(): void {
     this.#isClosed = true;
     if (this.#turn !== null) clearImmediate(this.#turn);
+    if (this.#hostsTurn !== null) clearImmediate(this.#hostsTurn);
     for (const { source } of this.#sources.values()) source.close();
     if (this.#sources.size > 0) this.#saved.write(this.#known());
   }
@@ -203,7 +205,7 @@ export class Discoveries {
     }
     this.#table.add(need, this.#saved.take(need.key) ?? opened?.dump?.nodesOf(labelOf(need)) ?? null);
     this.#watchSoon();
-    this.#seeHosts();
+    this.#seeHostsSoon();
   }
 
   #remove({ key }: Need): void {
@@ -211,7 +213,7 @@ export class Discoveries {
     if (nodes != null) this.#saved.keep(key, nodes);
     this.#table.remove(key);
     this.#watchSoon();
-    this.#seeHosts();
+    this.#seeHostsSoon();
   }
 
   /** Many items may come in one turn. */
@@ -230,7 +232,7 @@ export class Discoveries {
   }
 
   #onChange(key: string): void {
-    this.#seeHosts();
+    this.#seeHostsSoon();
     for (const item of this.#holders.itemsOf(key)) this.#line?.publish(item);
     this.#saved.writeSoon(() => this.#known());
     const type = this.#table.get(key)!.need.type;
@@ -243,6 +245,15 @@ export class Discoveries {
 
   *#listed(type: string): IterableIterator<readonly [string, readonly DiscoveredNode[]]> {
     for (const { need, nodes } of this.services(type)) if (nodes !== null) yield [labelOf(need), nodes];
+  }
+
+  /** Once for all services that change in one turn: it looks at every node of all of them. */
+  #seeHostsSoon(): void {
+    if (this.#isClosed) return;
+    this.#hostsTurn ??= setImmediate(() => {
+      this.#hostsTurn = null;
+      this.#seeHosts();
+    });
   }
 
   #seeHosts(): void {

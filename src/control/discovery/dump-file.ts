@@ -57,7 +57,8 @@ export class DumpFile {
     const { path, expireMs } = this.#config;
     try {
       const { services, last_update: at } = JSON.parse(this.text()) as Record<string, unknown>;
-      const isOld = expireMs > 0 && Number(at) * 1000 + expireMs < Date.now();
+      // Of a time that cannot be read nobody knows how old it is.
+      const isOld = expireMs > 0 && !(Number(at) * 1000 + expireMs >= Date.now());
       return isRecord(services) && !isOld ? services : {};
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT")

@@ -71,6 +71,33 @@ test("instances that are UP are nodes, with the port that is enabled and the wei
   );
 });
 
+test("a weight that is none does not take an instance out", async (t) => {
+  const { eureka, findings, source } = await bench(t);
+  const weights = ["heavy", "", null, -1, {}, "1e999"];
+  eureka.answer = () =>
+    applications(...weights.map((weight, i) => instance(`10.0.0.${i}`, 80, { metadata: { weight } })));
+  source.watch([need("eureka", "WEB")]);
+  await findings.until(() => findings.answers.size === 1);
+  assert.deepEqual(
+    findings.answers.get("eureka:WEB")!.map(({ weight }) => weight),
+    weights.map(() => 100),
+  );
+});
+
+test("what was said once is not said anew because another service is needed", async (t) => {
+  const { eureka, findings, source } = await bench(t);
+  eureka.answer = () => applications(instance("10.0.0.1", 80));
+  const web = need("eureka", "WEB");
+  source.watch([web]);
+  await findings.until(() => findings.answers.size === 1);
+  eureka.mode = "500";
+  await source.refresh();
+  findings.answers.clear();
+  // An answer would say that Eureka is well.
+  source.watch([web, need("eureka", "SHOP")]);
+  assert.deepEqual([...findings.answers.keys()], ["eureka:SHOP"]);
+});
+
 test("lists of one may come as the one", async (t) => {
   const { eureka, findings, source } = await bench(t);
   eureka.answer = () => ({

@@ -34,8 +34,11 @@ export class EurekaSource implements NodeSource {
   }
 
   watch(needs: readonly Need[]): void {
+    // Those before them were told what it said when it said it: that is not said anew.
+    const before = new Set(this.#needs);
     this.#needs = needs;
-    if (this.#known !== null) this.#tell(this.#known);
+    const added = needs.filter((need) => !before.has(need));
+    if (this.#known !== null) this.#tell(this.#known, added);
     if (this.#isStarted || needs.length === 0) return;
     this.#isStarted = true;
     void this.#rounds.now();
@@ -59,11 +62,11 @@ export class EurekaSource implements NodeSource {
       return applicationsIn(value, weight);
     });
     this.#known = applications;
-    this.#tell(applications);
+    this.#tell(applications, this.#needs);
   }
 
-  #tell(applications: Applications): void {
-    for (const { key, service } of this.#needs) this.#findings.answer(key, applications.get(service) ?? []);
+  #tell(applications: Applications, needs: readonly Need[]): void {
+    for (const { key, service } of needs) this.#findings.answer(key, applications.get(service) ?? []);
   }
 }
 
@@ -98,10 +101,12 @@ function nodeOf(instance: Record<string, unknown>, defaultWeight: number): Disco
   const port = enabledPort(instance["securePort"]) ?? enabledPort(instance["port"]);
   const host = instance["ipAddr"];
   if (port === null || typeof host !== "string") return null;
-  const given = isRecord(instance["metadata"]) ? instance["metadata"] : null;
-  const { weight: own, ...metadata } = given ?? {};
-  const weight = own === undefined ? defaultWeight : Number(own);
-  return { host, port, weight, ...(given !== null && { metadata }) };
+  const told = isRecord(instance["metadata"]) ? instance["metadata"] : null;
+  const { weight: own, ...metadata } = told ?? {};
+  // People write these: one that is none must not take the instance out.
+  const given = typeof own === "string" && own.trim() !== "" ? Number(own) : own;
+  const weight = typeof given === "number" && given >= 0 && Number.isFinite(given) ? given : defaultWeight;
+  return { host, port, weight, ...(told !== null && { metadata }) };
 }
 
 function enabledPort(value: unknown): number | null {

@@ -71,9 +71,11 @@ test("healthy and enabled instances are nodes, by namespace and group; gRPC has 
 test("with user and password it logs in and shows the token; a login that fails is a failure", async (t) => {
   const { nacos, findings, source } = await bench(t, {}, "jack:secret@");
   let isOpen = true;
-  nacos.answer = ({ pathname, searchParams: query }, { method }) => {
+  const bodies: string[] = [];
+  nacos.answer = ({ pathname, searchParams: query }, request) => {
     if (pathname === "/nacos/v1/auth/login") {
-      assert.deepEqual([method, query.get("username"), query.get("password")], ["POST", "jack", "secret"]);
+      assert.deepEqual([request.method, [...query]], ["POST", []]);
+      request.setEncoding("utf8").on("data", (text: string) => bodies.push(text));
       return isOpen ? { accessToken: "token-1", tokenTtl: 18_000 } : 403;
     }
     return query.get("accessToken") === "token-1" ? { hosts: [host("10.0.0.1", 80)] } : 403;
@@ -81,6 +83,7 @@ test("with user and password it logs in and shows the token; a login that fails 
   source.watch([need("nacos", "web", PUBLIC)]);
   await findings.until(() => findings.answers.size === 1);
   assert.equal(findings.places("nacos:web"), "10.0.0.1:80");
+  assert.deepEqual(bodies, ["username=jack&password=secret"]);
   isOpen = false;
   await source.refresh();
   assert.match(findings.failures.join(), /status 403/);

@@ -85,10 +85,11 @@ export class NacosSource implements NodeSource {
   async #logIn({ base, username, password }: RegistryServer, signal: AbortSignal): Promise<string | null> {
     if (username === "" || password === "") return null;
     const url = new URL(`${base}auth/login`);
-    url.searchParams.set("username", username);
-    url.searchParams.set("password", password);
+    // Not in the query: servers and proxies write those into their logs.
+    const body = Buffer.from(new URLSearchParams({ username, password }).toString());
+    const headers = { "content-type": "application/x-www-form-urlencoded" };
     const { timeouts } = this.#config;
-    const value = await this.#client.askJson({ url, method: "POST", timeouts, signal });
+    const value = await this.#client.askJson({ url, method: "POST", headers, body, timeouts, signal });
     const token = isRecord(value) ? value["accessToken"] : undefined;
     if (typeof token !== "string" || token === "")
       throw new Error(`${url.host}: a login without accessToken`);

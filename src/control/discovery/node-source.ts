@@ -44,7 +44,7 @@ export interface Findings {
 
 export interface NodeSource {
   readonly type: string;
-  /** Exactly these from now on. */
+  /** Exactly these from now on; one that is in use still is the same object. */
   watch(needs: readonly Need[]): void;
   /** Asks anew, now; ends when what was found (or that nothing could be) is told. */
   refresh(): Promise<void>;

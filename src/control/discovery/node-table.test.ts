@@ -24,6 +24,7 @@ function bench(trustsEmpty = false, saved: DiscoveredNode[] | null = null): Benc
     onFailure: (_type, reason) => told.push(`failure ${reason}`),
     onEmpty: (key) => told.push(`empty ${key}`),
     now: () => at.now,
+    elapsed: () => at.now,
   });
   table.add(WEB, saved);
   const places = () => table.get(WEB.key)!.nodes?.map(placeOf).join(", ");
@@ -151,4 +152,69 @@ test("a word that nothing changed makes answers young, but not those of a servic
   at.now += 5000;
   table.confirm("consul");
   assert.equal(table.get(WEB.key)!.answeredAt, 1_005_000);
+});
+
+test("a host that is neither an address nor a name is none, since hosts get into header fields", () => {
+  const { table, places } = bench();
+  // The low bytes of U+010D and U+010A are CR and LF.
+  const hostile = [
+    "web\u010d\u010aX-Admin: 1",
+    "web\r\n",
+    "web\u0000",
+    "a@b",
+    "a#b",
+    "a?b",
+    "a\\b",
+    "[::1",
+    "::1]",
+    "é",
+    "",
+  ];
+  table.answer(WEB.key, nodes(...hostile, "10.0.0.1", "[FD00::1]", "web_1.test.", "A.Test"));
+  assert.equal(places(), "10.0.0.1:80, [fd00::1]:80, web_1.test.:80, a.test:80");
+});
+
+test("what a file says of an earlier run is not believed any more than a registry", () => {
+  const saved = [
+    { host: "web\u010d\u010a", port: 80, weight: 1 },
+    { host: "10.0.0.1", port: 99_999, weight: 1 },
+    { host: "10.0.0.2", port: 80, weight: -1 },
+  ];
+  const { table, places } = bench(false, [...saved, ...nodes("10.0.0.3")]);
+  assert.equal(places(), "10.0.0.3:80");
+  table.add(need("consul", "shop"), saved);
+  assert.equal(table.get("consul:shop")!.nodes, null);
+});
+
+test("metadata is kept as far as it is flat and short", () => {
+  const { table } = bench();
+  let deep: unknown = "x";
+  for (let i = 0; i < 20_000; i++) deep = [deep];
+  const metadata = { zone: "a", weight: 2, spot: true, deep, long: "x".repeat(10_000), none: null };
+  const many = Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`k${i}`, "v"]));
+  table.answer(WEB.key, [
+    { host: "10.0.0.1", port: 80, weight: 1, metadata },
+    { host: "10.0.0.2", port: 80, weight: 1, metadata: many },
+  ]);
+  const [first, second] = table.get(WEB.key)!.nodes!;
+  assert.deepEqual(first.metadata, { zone: "a", weight: 2, spot: true });
+  assert.equal(Object.keys(second.metadata!).length, 100);
+});
+
+test("a clock that is set forward does not bring back what was taken out", () => {
+  let wall = 1_000_000;
+  const table = new NodeTable({
+    trustsEmpty: false,
+    onChange: () => {},
+    onFailure: () => {},
+    onEmpty: () => {},
+    now: () => wall,
+    elapsed: () => 0,
+  });
+  table.add(WEB, null);
+  table.answer(WEB.key, nodes("10.0.0.1", "10.0.0.2"));
+  table.exclude(WEB.key, "10.0.0.1:80");
+  wall += 86_400_000;
+  table.answer(WEB.key, nodes("10.0.0.1", "10.0.0.2"));
+  assert.deepEqual(table.get(WEB.key)!.nodes!.map(placeOf), ["10.0.0.2:80"]);
 });

@@ -5,10 +5,12 @@
  * - A source that fails changes nothing: the last good nodes serve on.
  * - An answer without nodes does not empty a service that had some, unless the setting says that it may: a registry
  *   that has just started again knows nobody.
- * - Nodes that cannot be (no host, a port beyond 65535) are left out; an answer with nothing else is a failure.
+ * - Nodes that cannot be (a host that is neither an address nor a name, a port beyond 65535) are left out, whether a registry
+ *   or a file says so; an answer with nothing else is a failure. Hosts get into header fields, so nothing else may pass.
  * - A node that was taken out by hand (`exclude`) stays out until the source has listed the service without it once.
  */
 
+import { isIP } from "node:net";
 import type { DiscoveredNode, Findings, Need } from "./node-source.ts";
 
 /** Nodes of a service beyond it are left out. */
@@ -17,7 +19,10 @@ export const MAX_NODES = 10_000;
 const EXCLUDED_FOR_MS = 600_000;
 const MAX_HOST_LENGTH = 253;
 const MAX_WEIGHT = 1_000_000;
-const HOST = /^[^\s/|"]+$/;
+const HOST_NAME = /^[0-9a-zA-Z._-]+$/;
+/** Of what instances say of themselves, text, numbers and claims are kept. */
+const MAX_METADATA = 100;
+const MAX_METADATA_LENGTH = 1024;
 
 export interface ServiceNodes {
   readonly need: Need;
@@ -30,7 +35,7 @@ export interface ServiceNodes {
   lastFailure: string | null;
   /** The last answer had no nodes, and those before it serve on. */
   isHeld: boolean;
-  /** "host:port" → milliseconds since 1970 until which it is kept out. */
+  /** "host:port" → until when it is kept out, by a clock that nobody sets. */
   readonly excluded: Map<string, number>;
 }
 
@@ -50,24 +55,30 @@ export interface TableParts {
   onEmpty(key: string): void;
   /** Milliseconds since 1970. */
   now?: () => number;
+  /** Monotonic milliseconds. */
+  elapsed?: () => number;
 }
 
 export class NodeTable implements Findings {
   readonly #parts: TableParts;
   readonly #now: () => number;
+  readonly #elapsed: () => number;
   readonly #services = new Map<string, ServiceNodes>();
   readonly #counts = new Map<string, TableCounts>();
 
   constructor(parts: TableParts) {
     this.#parts = parts;
     this.#now = parts.now ?? Date.now;
+    this.#elapsed = parts.elapsed ?? (() => performance.now());
   }
 
   /** `saved`: what an earlier run knew; serves until the source answers. */
   add(need: Need, saved: readonly DiscoveredNode[] | null): void {
+    const nodes = saved === null ? null : usableNodes(saved);
+    const isNone = nodes === null || (nodes.length === 0 && saved!.length > 0);
     this.#services.set(need.key, {
       need,
-      nodes: saved,
+      nodes: isNone ? null : nodes,
       answeredAt: null,
       failures: 0,
       lastFailure: null,
@@ -149,7 +160,7 @@ export class NodeTable implements Findings {
     if (service?.nodes == null) return false;
     const nodes = service.nodes.filter((node) => placeOf(node) !== place);
     if (nodes.length === service.nodes.length) return false;
-    service.excluded.set(place, this.#now() + EXCLUDED_FOR_MS);
+    service.excluded.set(place, this.#elapsed() + EXCLUDED_FOR_MS);
     this.#set(service, nodes);
     return true;
   }
@@ -159,7 +170,7 @@ export class NodeTable implements Findings {
     if (excluded.size === 0) return;
     const places = new Set(listed.map(placeOf));
     for (const [place, untilMs] of excluded) {
-      if (!places.has(place) || untilMs <= this.#now()) excluded.delete(place);
+      if (!places.has(place) || untilMs <= this.#elapsed()) excluded.delete(place);
     }
   }
 
@@ -190,11 +201,15 @@ export function placeOf({ host, port }: { host: string; port: number }): string 
 function usableNodes(listed: readonly DiscoveredNode[]): DiscoveredNode[] {
   const nodes = new Map<string, DiscoveredNode>();
   for (const node of listed) {
-    const { host, port, weight } = node;
-    if (typeof host !== "string" || host.length > MAX_HOST_LENGTH || !HOST.test(host)) continue;
+    const { port, weight } = node;
+    const host = plainHost(node.host);
+    if (host === null) continue;
     if (!Number.isInteger(port) || port < 0 || port > 65535) continue;
     if (!Number.isFinite(weight) || weight < 0 || weight > MAX_WEIGHT) continue;
-    const usable = { ...node, host: plainHost(host) };
+    const usable: DiscoveredNode = { host, port, weight };
+    if (node.priority !== undefined) usable.priority = node.priority;
+    const metadata = plainMetadata(node.metadata);
+    if (metadata !== undefined) usable.metadata = metadata;
     const place = placeOf(usable);
     if (nodes.has(place)) continue;
     nodes.set(place, usable);
@@ -209,7 +224,22 @@ function withWholeWeights(nodes: DiscoveredNode[]): DiscoveredNode[] {
   return nodes.map((node) => ({ ...node, weight: Math.ceil(node.weight * 100) }));
 }
 
-function plainHost(host: string): string {
+/** Null: neither an address nor a name. */
+function plainHost(host: unknown): string | null {
+  if (typeof host !== "string" || host.length > MAX_HOST_LENGTH) return null;
   const bare = host.startsWith("[") && host.endsWith("]") ? host.slice(1, -1) : host;
-  return bare.toLowerCase();
+  return HOST_NAME.test(bare) || isIP(bare) !== 0 ? bare.toLowerCase() : null;
+}
+
+/** Flat and bounded: it goes to every worker, and what is nested too deeply could not even be written as JSON. */
+function plainMetadata(metadata: unknown): Record<string, unknown> | undefined {
+  if (typeof metadata !== "object" || metadata === null) return undefined;
+  const kept: [string, unknown][] = [];
+  for (const [name, value] of Object.entries(metadata)) {
+    const isPlain = typeof value === "string" || typeof value === "number" || typeof value === "boolean";
+    if (!isPlain || name.length > MAX_METADATA_LENGTH || String(value).length > MAX_METADATA_LENGTH) continue;
+    kept.push([name, value]);
+    if (kept.length === MAX_METADATA) break;
+  }
+  return Object.fromEntries(kept);
 }

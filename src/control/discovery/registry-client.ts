@@ -22,6 +22,8 @@ export interface RegistryQuestion {
   method?: "GET" | "POST";
   headers?: Record<string, string>;
   timeouts: RegistryTimeouts;
+  /** Until the head of the answer; default: `timeouts.readMs`. */
+  headMs?: number;
   /** Whether the certificate of the server is verified. Default: true. */
   isVerified?: boolean;
   /** PEM of who signs it; default: the authorities that Node.js knows. */
@@ -99,14 +101,20 @@ export class RegistryClient {
   /** Hands over the lines of an answer as they come, until it ends. A line that was cut off is dropped. */
   async readLines(question: RegistryQuestion, onLine: (line: string) => void): Promise<void> {
     const decoder = new TextDecoder();
-    let rest = "";
+    let pieces: string[] = [];
+    let length = 0;
     await this.#request(question, null, (chunk) => {
-      rest += decoder.decode(chunk, { stream: true });
-      for (let end = rest.indexOf("\n"); end !== -1; end = rest.indexOf("\n")) {
-        onLine(rest.slice(0, end));
-        rest = rest.slice(end + 1);
+      const lines = decoder.decode(chunk, { stream: true }).split("\n");
+      // Not one text that grows: each piece would have to look through all before it.
+      for (let i = 0; i < lines.length; i++) {
+        pieces.push(lines[i]);
+        length += lines[i].length;
+        if (i === lines.length - 1) break;
+        onLine(pieces.length === 1 ? pieces[0] : pieces.join(""));
+        pieces = [];
+        length = 0;
       }
-      return rest.length > MAX_LINE_LENGTH ? "a line without end" : null;
+      return length > MAX_LINE_LENGTH ? "a line without end" : null;
     });
   }
 
@@ -133,6 +141,7 @@ export class RegistryClient {
     onChunk: (chunk: Buffer) => string | null,
   ): Promise<{ status: number; headers: IncomingMessage["headers"] }> {
     const { url, method = "GET", headers, timeouts, isVerified = true, ca, accepted, signal } = question;
+    const { headMs = timeouts.readMs } = question;
     const { client, body } = question;
     const isTls = url.protocol === "https:";
     const options: RequestOptions & TlsOptions = {
@@ -160,16 +169,16 @@ export class RegistryClient {
       };
       const failWith = (reason: string): void => fail(new Error(`${url.host}: ${reason}`));
       let timer = setTimeout(() => failWith("no connection in time"), timeouts.connectMs);
-      const waitForMore = (): void => {
+      const waitForMore = (ms: number): void => {
         clearTimeout(timer);
         if (isOver) return;
-        timer = setTimeout(() => failWith("no answer in time"), timeouts.readMs);
+        timer = setTimeout(() => failWith("no answer in time"), ms);
       };
       request.once("socket", (socket) => {
         const begin = (): void => {
           if (wholeMs !== null && !isOver)
             whole = setTimeout(() => failWith("the answer takes too long"), wholeMs);
-          waitForMore();
+          waitForMore(headMs);
         };
         if (socket.connecting) socket.once(isTls ? "secureConnect" : "connect", begin);
         else begin();
@@ -181,8 +190,9 @@ export class RegistryClient {
           fail(new RegistryStatusError(url.host, status));
           return;
         }
+        waitForMore(timeouts.readMs);
         response.on("data", (chunk: Buffer) => {
-          waitForMore();
+          waitForMore(timeouts.readMs);
           const fault = onChunk(chunk);
           if (fault !== null) failWith(fault);
         });

@@ -13,7 +13,7 @@ export type ConsulMode = "well" | "500" | "garbage" | "truncated" | "silent" | "
 
 export interface ConsulInstance {
   address: string;
-  port: number;
+  port: unknown;
   isPassing?: boolean;
 }
 

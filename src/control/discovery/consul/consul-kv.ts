@@ -8,9 +8,9 @@
 
 import type { ConsulDiscoveryConfig } from "../../../config/discovery.ts";
 import type { DiscoveredNode, Findings, Need, NodeSource } from "../node-source.ts";
-import { isRecord, RegistryClient } from "../registry-client.ts";
-import { ServerLists } from "./server-lists.ts";
-import { ConsulServer } from "./server.ts";
+import { isRecord } from "../registry-client.ts";
+import type { ConsulServer } from "./server.ts";
+import { ConsulServers } from "./servers.ts";
 
 /** In a key below the prefix: what is before the last slash, and the node. */
 const NODE_KEY = /^(.*\/)([a-zA-Z0-9.-]+|\[[0-9a-fA-F:.]+\]):(\d{1,5})$/;
@@ -18,48 +18,30 @@ const NODE_KEY = /^(.*\/)([a-zA-Z0-9.-]+|\[[0-9a-fA-F:.]+\]):(\d{1,5})$/;
 export class ConsulKvSource implements NodeSource {
   readonly type = "consul_kv";
   readonly #config: ConsulDiscoveryConfig;
-  readonly #findings: Findings;
-  readonly #client = new RegistryClient();
-  readonly #servers: ConsulServer[];
-  readonly #lists = new ServerLists();
+  readonly #servers: ConsulServers;
   #needs: readonly Need[] = [];
-  #isStarted = false;
 
   constructor(config: ConsulDiscoveryConfig, findings: Findings) {
     this.#config = config;
-    this.#findings = findings;
-    this.#servers = config.servers.map(
-      (server) =>
-        new ConsulServer({
-          server,
-          watched: [keysPath(config.prefix)],
-          config,
-          client: this.#client,
-          fetch: (each, signal) => this.#fetch(each, signal),
-          onFailure: (failed, reason) => this.#fail(failed, reason),
-          onQuiet: () => this.#findings.confirm(this.type),
-        }),
-    );
+    const watched = [keysPath(config.prefix)];
+    const fetch = (server: ConsulServer, signal: AbortSignal) => this.#fetch(server, signal);
+    this.#servers = new ConsulServers({ type: this.type, config, findings, watched, fetch });
   }
 
   watch(needs: readonly Need[]): void {
+    // Those before them were told what it said when it said it: that is not said anew.
+    const before = new Set(this.#needs);
     this.#needs = needs;
-    if (this.#isStarted) {
-      this.#tell();
-      return;
-    }
-    if (needs.length === 0) return;
-    this.#isStarted = true;
-    for (const server of this.#servers) server.start();
+    if (this.#servers.isStarted) this.#servers.tell(needs.filter((need) => !before.has(need)));
+    else if (needs.length > 0) this.#servers.start();
   }
 
-  async refresh(): Promise<void> {
-    await Promise.all(this.#servers.map((server) => server.refresh()));
+  refresh(): Promise<void> {
+    return this.#servers.refresh();
   }
 
   close(): void {
-    for (const server of this.#servers) server.close();
-    this.#client.close();
+    this.#servers.close();
   }
 
   async #fetch(server: ConsulServer, signal: AbortSignal): Promise<void> {
@@ -67,8 +49,8 @@ export class ConsulKvSource implements NodeSource {
     if (!Array.isArray(value)) throw new Error("an answer that is no list of keys");
     const services = new Map<string, DiscoveredNode[]>();
     for (const entry of value) this.#take(entry, server.server, services);
-    this.#lists.answered(server.server, services);
-    this.#tell();
+    this.#servers.lists.answered(server.server, services);
+    this.#servers.tell(this.#needs);
   }
 
   #take(entry: unknown, server: string, services: Map<string, DiscoveredNode[]>): void {
@@ -88,19 +70,6 @@ export class ConsulKvSource implements NodeSource {
       const nodes = services.get(name);
       if (nodes === undefined) services.set(name, [node]);
       else nodes.push(node);
-    }
-  }
-
-  #fail(server: string, reason: string): void {
-    const isNew = this.#lists.failed(server);
-    if (!this.#lists.isFresh) this.#findings.fail(this.type, reason);
-    else if (isNew) this.#findings.failPartly(this.type, reason);
-  }
-
-  #tell(): void {
-    for (const { key, service } of this.#needs) {
-      const nodes = this.#lists.nodesOf(service, this.#config.sort);
-      if (nodes !== null) this.#findings.answer(key, nodes);
     }
   }
 }

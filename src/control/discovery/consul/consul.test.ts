@@ -64,6 +64,45 @@ test("instances that pass their checks are nodes, and changes come without being
   await findings.until(() => findings.places(WEB) === "10.0.0.4:8080");
 });
 
+test("a port that is no number is no port", async (t) => {
+  const b = await bench(t);
+  b.consul.services.set("web", [
+    { address: "10.0.0.1", port: "8080" },
+    { address: "10.0.0.2", port: null },
+    { address: "10.0.0.3", port: 8080 },
+  ]);
+  watchWeb(t, b);
+  await b.findings.until(() => b.findings.answers.size === 1);
+  assert.equal(b.findings.places(WEB), "10.0.0.1:NaN, 10.0.0.2:80, 10.0.0.3:8080");
+});
+
+test("a service whose name is a step of a path is never asked for", async (t) => {
+  const { consul, findings, config } = await bench(t);
+  const source = new ConsulSource(config, findings);
+  t.after(() => source.close());
+  source.watch(["..", ".", "web"].map((name) => need("consul", name)));
+  await findings.until(() => findings.answers.size === 3);
+  assert.deepEqual(
+    [...new Set(consul.asked.filter((path) => path.includes("passing")))],
+    ["/v1/health/service/web?passing=true"],
+  );
+});
+
+test("a service that only a server knows that has still to answer is not told as empty", async (t) => {
+  const b = await bench(t);
+  const second = new ConsulKit();
+  t.after(() => second.stop());
+  b.config.servers = [b.server, await second.listen()];
+  second.mode = "silent";
+  b.config.timeouts = { connectMs: 60_000, readMs: 60_000 };
+  b.consul.services.set("shop", [{ address: "10.0.0.1", port: 80 }]);
+  const source = new ConsulSource(b.config, b.findings);
+  t.after(() => source.close());
+  source.watch(["web", "shop"].map((name) => need("consul", name)));
+  await b.findings.until(() => b.findings.answers.size > 0);
+  assert.deepEqual([...b.findings.answers.keys()], ["consul:shop"]);
+});
+
 test("only services in use are fetched, with the token, and `consul` and skipped ones never", async (t) => {
   const b = await bench(t);
   const { consul, findings, config } = b;

@@ -7,9 +7,9 @@
 
 import type { ConsulDiscoveryConfig } from "../../../config/discovery.ts";
 import type { DiscoveredNode, Findings, Need, NodeSource } from "../node-source.ts";
-import { isRecord, RegistryClient } from "../registry-client.ts";
-import { ServerLists } from "./server-lists.ts";
-import { ConsulServer } from "./server.ts";
+import { isRecord } from "../registry-client.ts";
+import type { ConsulServer } from "./server.ts";
+import { ConsulServers } from "./servers.ts";
 
 /** One moves when services or instances come and go, the other when checks pass or fail. */
 const WATCHED = ["catalog/services", "health/state/any"];
@@ -18,51 +18,35 @@ const CONCURRENCY = 8;
 const DEFAULT_PORT = 80;
 /** Consul itself, as in APISIX. */
 const ALWAYS_SKIPPED = "consul";
+/** In a path these are steps, and another one would be asked for. */
+const DOTS = /^\.\.?$/;
 
 export class ConsulSource implements NodeSource {
   readonly type = "consul";
   readonly #config: ConsulDiscoveryConfig;
   readonly #findings: Findings;
-  readonly #client = new RegistryClient();
-  readonly #servers: ConsulServer[];
-  readonly #lists = new ServerLists();
+  readonly #servers: ConsulServers;
   #needs: readonly Need[] = [];
-  #isStarted = false;
 
   constructor(config: ConsulDiscoveryConfig, findings: Findings) {
     this.#config = config;
     this.#findings = findings;
-    this.#servers = config.servers.map(
-      (server) =>
-        new ConsulServer({
-          server,
-          watched: WATCHED,
-          config,
-          client: this.#client,
-          fetch: (each, signal) => this.#fetch(each, signal),
-          onFailure: (failed, reason) => this.#fail(failed, reason),
-          onQuiet: () => this.#findings.confirm(this.type),
-        }),
-    );
+    const fetch = (server: ConsulServer, signal: AbortSignal) => this.#fetch(server, signal);
+    this.#servers = new ConsulServers({ type: this.type, config, findings, watched: WATCHED, fetch });
   }
 
   watch(needs: readonly Need[]): void {
     this.#needs = needs;
-    if (needs.length === 0 && !this.#isStarted) return;
-    for (const server of this.#servers) {
-      if (this.#isStarted) void server.refresh();
-      else server.start();
-    }
-    this.#isStarted = true;
+    if (this.#servers.isStarted) void this.#servers.refresh();
+    else if (needs.length > 0) this.#servers.start();
   }
 
-  async refresh(): Promise<void> {
-    await Promise.all(this.#servers.map((server) => server.refresh()));
+  refresh(): Promise<void> {
+    return this.#servers.refresh();
   }
 
   close(): void {
-    for (const server of this.#servers) server.close();
-    this.#client.close();
+    this.#servers.close();
   }
 
   /** A service that cannot be read keeps what this server listed before; throws when none can. */
@@ -80,36 +64,23 @@ export class ConsulSource implements NodeSource {
           services.set(service, nodesIn(await server.get(path, signal), this.#config.weight));
         } catch (error) {
           failed.set(service, error as Error);
-          services.set(service, this.#lists.of(server.server, service));
+          services.set(service, this.#servers.lists.of(server.server, service));
         }
       }
     };
     await Promise.all(Array.from({ length: CONCURRENCY }, work));
     if (signal.aborted) return;
     if (failed.size > 0 && failed.size === asked) throw failed.values().next().value!;
-    this.#lists.answered(server.server, services);
+    this.#servers.lists.answered(server.server, services);
     for (const { key, service } of needs) {
       const error = failed.get(service);
       if (error !== undefined) this.#findings.fail(this.type, error.message, key);
     }
-    this.#tell(needs.filter(({ service }) => !failed.has(service)));
+    this.#servers.tell(needs.filter(({ service }) => !failed.has(service)));
   }
 
   #isSkipped(service: string): boolean {
-    return service === ALWAYS_SKIPPED || this.#config.skipped.includes(service);
-  }
-
-  #fail(server: string, reason: string): void {
-    const isNew = this.#lists.failed(server);
-    if (!this.#lists.isFresh) this.#findings.fail(this.type, reason);
-    else if (isNew) this.#findings.failPartly(this.type, reason);
-  }
-
-  #tell(needs: readonly Need[]): void {
-    for (const { key, service } of needs) {
-      const nodes = this.#lists.nodesOf(service, this.#config.sort);
-      if (nodes !== null) this.#findings.answer(key, nodes);
-    }
+    return service === ALWAYS_SKIPPED || DOTS.test(service) || this.#config.skipped.includes(service);
   }
 }
 
@@ -126,7 +97,9 @@ function nodesIn(value: unknown, weight: number): DiscoveredNode[] {
     const host = typeof own === "string" && own !== "" ? own : isRecord(node) ? node["Address"] : undefined;
     const port = service["Port"];
     if (typeof host !== "string") continue;
-    nodes.push({ host, port: typeof port === "number" && port !== 0 ? port : DEFAULT_PORT, weight });
+    // 0 is Consul's word for none. What is no number is no port, and not that one either.
+    const isNone = port === undefined || port === null || port === 0;
+    nodes.push({ host, port: isNone ? DEFAULT_PORT : typeof port === "number" ? port : Number.NaN, weight });
   }
   if (nodes.length === 0 && value.length > 0) throw new Error("instances without addresses");
   return nodes;

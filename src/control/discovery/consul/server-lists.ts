@@ -10,9 +10,14 @@ import type { DiscoveredNode } from "../node-source.ts";
 type Lists = ReadonlyMap<string, readonly DiscoveredNode[]>;
 
 export class ServerLists {
+  readonly #servers: readonly string[];
   readonly #lists = new Map<string, { services: Lists; isFailing: boolean }>();
   /** Servers that fail and have never told anything. */
   readonly #silent = new Set<string>();
+
+  constructor(servers: readonly string[]) {
+    this.#servers = servers;
+  }
 
   answered(server: string, services: Lists): void {
     this.#silent.delete(server);
@@ -39,7 +44,7 @@ export class ServerLists {
     return this.#lists.get(server)?.services.get(service) ?? [];
   }
 
-  /** Null: no server has told anything yet. */
+  /** Null: no server has told anything yet, or none of them knows a node and one has still to say. */
   nodesOf(service: string, sort: ConsulDiscoveryConfig["sort"]): DiscoveredNode[] | null {
     if (this.#lists.size === 0) return null;
     const all = [...this.#lists.values()];
@@ -48,6 +53,8 @@ export class ServerLists {
       service,
     );
     const nodes = fresh.length > 0 ? fresh : merged(all, service);
+    const isOpen = this.#servers.some((server) => !this.#lists.has(server) && !this.#silent.has(server));
+    if (nodes.length === 0 && isOpen) return null;
     switch (sort) {
       case "host_sort":
         return nodes.sort(byHost);

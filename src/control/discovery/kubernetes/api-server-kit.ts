@@ -22,6 +22,10 @@ export class ApiServerKit {
   listStatus = 200;
   /** Watches from before it are refused with 410. */
   oldest = 0;
+  /** Answer to watches; 200: as it should be. */
+  watchStatus = 200;
+  /** Lists go on for ever. */
+  isEndless = false;
   token = "token-1";
   readonly lists: URL[] = [];
   readonly watches: URL[] = [];
@@ -97,7 +101,8 @@ export class ApiServerKit {
     }
     if (query.get("watch") === "true") {
       this.watches.push(url);
-      if (Number(query.get("resourceVersion")) < this.oldest) response.writeHead(410).end("{}");
+      if (this.watchStatus !== 200) response.writeHead(this.watchStatus).end("{}");
+      else if (Number(query.get("resourceVersion")) < this.oldest) response.writeHead(410).end("{}");
       else {
         this.#watching.add(response);
         response.on("close", () => this.#watching.delete(response));
@@ -113,7 +118,7 @@ export class ApiServerKit {
     }
     const from = Number(query.get("continue") ?? 0);
     const items = [...this.objects.values()].slice(from, from + this.pageSize);
-    const isLast = from + this.pageSize >= this.objects.size;
+    const isLast = !this.isEndless && from + this.pageSize >= this.objects.size;
     const metadata = {
       resourceVersion: String(this.#version),
       continue: isLast ? "" : String(from + this.pageSize),

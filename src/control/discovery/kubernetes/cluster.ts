@@ -19,6 +19,8 @@ import { retryMs } from "../rounds.ts";
 import { listedService, type NodesByPort } from "./endpoints.ts";
 
 const PAGE = 500;
+/** What lists more, or never comes to an end, is not believed. */
+const MAX_OBJECTS = 200_000;
 /** The server ends a watch after it; a part of it by chance, so that not all clients come again at once. */
 const WATCH_S = 1800;
 const WATCH_SPREAD_S = 600;
@@ -26,8 +28,10 @@ const WATCH_SPREAD_S = 600;
 const SILENCE_MS = 300_000;
 const CONNECT_MS = 5000;
 const READ_MS = 10_000;
-/** Least time between two watches or lists. */
+/** Least time between two watches or lists, more of it with each watch that ends at once. */
 const PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 5000;
+const SHORT_WATCH_MS = 1000;
 const GONE = 410;
 const AUTHORITY = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
@@ -94,16 +98,22 @@ export class Cluster {
   async #follow(): Promise<void> {
     const end = this.#end.signal;
     let failures = 0;
+    let short = 0;
     while (!end.aborted) {
       let pauseMs = PAUSE_MS;
       try {
         if (this.#version === null || this.#listWaiters.length > 0) await this.#list();
+        const begun = performance.now();
         await this.#watchOn();
         failures = 0;
+        short = performance.now() - begun < SHORT_WATCH_MS ? short + 1 : 0;
+        pauseMs = Math.min(PAUSE_MS * 2 ** Math.max(0, Math.min(short, 10) - 1), LONGEST_PAUSE_MS);
       } catch (error) {
         if (end.aborted) return;
-        const isGone = error instanceof RegistryStatusError && error.status === GONE;
-        if (isGone) this.#version = null;
+        const isRefused = error instanceof RegistryStatusError;
+        const isGone = isRefused && error.status === GONE;
+        // A server that refuses the watch may never take this version again: one that was set up anew has others.
+        if (isRefused) this.#version = null;
         if (isGone && failures === 0) failures++;
         // A watch that ends since somebody wants a new list did not fail.
         else if (this.#listWaiters.length === 0) {
@@ -121,6 +131,7 @@ export class Cluster {
       const services: Services = new Map();
       let version = "";
       let next = "";
+      let objects = 0;
       do {
         const url = this.#url();
         url.searchParams.set("limit", String(PAGE));
@@ -133,6 +144,9 @@ export class Cluster {
         if (!isRecord(metadata) || typeof found !== "string" || (!Array.isArray(items) && items !== null)) {
           throw new Error(`${url.host}: an answer that is no list`);
         }
+        // Pages without an object have an end, too.
+        objects += Math.max(PAGE, items?.length ?? 0);
+        if (objects > MAX_OBJECTS) throw new Error(`${url.host}: a list of more than ${MAX_OBJECTS} objects`);
         for (const item of items ?? []) this.#put(services, item);
         version = found;
         next = typeof metadata["continue"] === "string" ? metadata["continue"] : "";
@@ -166,7 +180,8 @@ export class Cluster {
       this.#watch.abort();
     };
     try {
-      await this.#parts.client.readLines(this.#question(url, SILENCE_MS, signal), onLine);
+      const question = { ...this.#question(url, SILENCE_MS, signal), headMs: READ_MS };
+      await this.#parts.client.readLines(question, onLine);
     } catch (error) {
       throw faults[0] ?? error;
     }
@@ -187,7 +202,7 @@ export class Cluster {
       this.#version = null;
       return new Error(`${host}: a watch with what is no event`);
     }
-    if (event["type"] === "ERROR") return new RegistryStatusError(host, Number(object["code"] ?? GONE));
+    if (event["type"] === "ERROR") return new RegistryStatusError(host, Number(object["code"]) || GONE);
     const metadata = object["metadata"];
     const version = isRecord(metadata) ? metadata["resourceVersion"] : undefined;
     if (typeof version === "string" && this.#version !== null) this.#version = version;

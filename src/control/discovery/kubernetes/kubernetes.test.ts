@@ -166,6 +166,50 @@ test("a list that fails, and a watch with what is no event, are failures; it is 
   assert.equal(findings.places(WEB), "10.0.0.2:8080");
 });
 
+test("a list without end is a failure, and takes nothing away", async (t) => {
+  const b = await bench(t);
+  const { server, findings, source } = b;
+  server.put(endpoints("default", "web", "10.0.0.1"));
+  watchWeb(b);
+  await server.untilWatched(1);
+  server.isEndless = true;
+  server.objects.clear();
+  findings.answers.clear();
+  const before = server.lists.length;
+  await source.refresh();
+  assert.match(findings.failures.at(-1) ?? "", /more than 200000 objects/);
+  assert.equal(findings.answers.size, 0);
+  assert.ok(server.lists.length - before <= 401, `${server.lists.length - before} pages`);
+});
+
+test("a server that does not take the version of a watch is asked for a list, whatever it answers", async (t) => {
+  const b = await bench(t);
+  const { server, findings, source } = b;
+  server.put(endpoints("default", "web", "10.0.0.1"));
+  watchWeb(b);
+  await server.untilWatched(1);
+  // As a cluster that was set up anew says of versions that it has not reached yet.
+  server.watchStatus = 504;
+  server.objects.set("default/web", endpoints("default", "web", "10.0.0.2"));
+  server.endWatches();
+  await server.untilWatched(2);
+  server.watchStatus = 200;
+  await server.untilWatched(3);
+  assert.deepEqual([findings.places(WEB), server.lists.length], ["10.0.0.2:8080", 2]);
+  source.close();
+});
+
+test("an error without a code leads to a new list", async (t) => {
+  const b = await bench(t);
+  const { server, findings } = b;
+  server.put(endpoints("default", "web", "10.0.0.1"));
+  watchWeb(b);
+  await server.untilWatched(1);
+  server.objects.set("default/web", endpoints("default", "web", "10.0.0.2"));
+  server.send(JSON.stringify({ type: "ERROR", object: { kind: "Status", code: "gone" } }));
+  await findings.until(() => findings.places(WEB) === "10.0.0.2:8080");
+});
+
 test("the token is read from its file each time", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "cardea-kubernetes-"));
   t.after(() => rmSync(folder, { recursive: true }));

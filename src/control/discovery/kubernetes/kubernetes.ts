@@ -38,8 +38,11 @@ export class KubernetesSource implements NodeSource {
   }
 
   watch(needs: readonly Need[]): void {
+    // Those before them were told what the cluster said when it said it: that is not said anew.
+    const before = new Set(this.#needs);
     this.#needs = needs;
     for (const need of needs) {
+      if (before.has(need)) continue;
       const place = this.#placeOf(need);
       if (place === null) {
         this.#findings.fail(this.type, `${need.service}: expected namespace/service:port`, need.key);
