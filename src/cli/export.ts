@@ -22,7 +22,7 @@ interface Listed {
 }
 
 /** Those that stand below others are asked for with these. */
-const BELOW: ReadonlySet<string> = new Set(["credentials", "graphql_cost_decorations"]);
+const BELOW: ReadonlySet<string> = new Set(["credentials", "graphql_cost_decorations", "progress"]);
 /** What operators do for a time is no configuration. */
 const OPERATIONS: ReadonlySet<string> = new Set(["drains"]);
 const NOT_FOUND = 404;

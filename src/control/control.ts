@@ -18,6 +18,7 @@ import { CertificateSupply } from "./certificates/supply.ts";
 import type { Discoveries } from "./discovery/discoveries.ts";
 import { type Fallback, StoreFeed } from "./feed.ts";
 import { Publisher } from "./publish.ts";
+import { RolloutItems } from "./rollouts/items.ts";
 import { ConfigurationState } from "./state.ts";
 
 export interface ControlParts {
@@ -59,6 +60,7 @@ export class Control {
   readonly feed: StoreFeed;
   readonly publisher: Publisher;
   readonly certificates: CertificateSupply;
+  readonly rollouts: RolloutItems;
   readonly #addresses: AddressItems;
   readonly #discoveries: Discoveries | null;
   readonly #threads: Threads;
@@ -89,7 +91,8 @@ export class Control {
     const { isOwnListener } = parts;
     this.certificates = new CertificateSupply({ log, ...(isOwnListener && { isOwnListener }) });
     this.certificates.connect(publish);
-    this.state = new ConfigurationState(types, plugins, fields, (item) => {
+    this.state = new ConfigurationState(types, plugins, fields, (item) => this.rollouts.take(item));
+    this.rollouts = new RolloutItems(this.state, (item) => {
       const taken = this.certificates.take(item);
       publish(discoveries === null ? taken : discoveries.take(taken));
     });
@@ -146,7 +149,7 @@ export class Control {
   *#everything() {
     yield* this.#addresses.published();
     const discoveries = this.#discoveries;
-    for (const item of this.state.published()) {
+    for (const item of this.rollouts.published(this.state.published())) {
       const filled = this.certificates.filled(item);
       yield discoveries === null ? filled : discoveries.filled(filled);
     }

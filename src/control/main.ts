@@ -34,6 +34,7 @@ import { yieldToWorkers } from "./low-priority.ts";
 import { metricsFacts } from "./metrics-facts.ts";
 import { openStore, snapshotPlace } from "./open-store.ts";
 import { Resolver } from "./resolver/resolver.ts";
+import { openRollouts } from "./rollouts/open.ts";
 import { reserveRevisions } from "./revision-reserve.ts";
 import { warmUp } from "./warm-up.ts";
 
@@ -57,6 +58,7 @@ let isDraining = false;
 let stopWarmUp: () => void = () => {};
 let stopHealth: () => void = () => {};
 let leaveGateways: () => Promise<void> = () => Promise.resolve();
+let stopRollouts: () => void = () => {};
 
 parentPort!.on("message", (message: ToThread) => {
   if (message.type === "store-link") storeLink?.attach(message.port);
@@ -108,6 +110,8 @@ async function run(): Promise<void> {
   takeMessage = (message) => onMessage(message, control);
   for (const message of early.splice(0)) takeMessage(message);
   health.drains.connect(control.publisher);
+  const rollouts = openRollouts(control, shared.metricReader, dataFolder, log);
+  stopRollouts = () => rollouts.stop();
   const loading = control.start();
 
   const { store, state, feed, publisher } = control;
@@ -129,7 +133,7 @@ async function run(): Promise<void> {
   }
   const { threads, counters } = shared;
   const controlParts = { state, publisher, plugins, threads, counters, hosts, loaded: loading };
-  const watching = { health: health.report, drains: health.drains, discoveries };
+  const watching = { health: health.report, drains: health.drains, discoveries, rollouts: rollouts.report };
   const controlApi = createControlServer({ ...controlParts, ...watching });
   await controlApi.ready();
   await listen("control", controlApi.routing);
@@ -142,7 +146,8 @@ async function run(): Promise<void> {
   await listen("status", requestListenerOf(status));
   const page = new MetricsPage(shared, () => {
     const facts = metricsFacts(control, config.metrics.prefix);
-    const families = [...(facts.families ?? []), ...health.families(), ...discoveries.families()];
+    const own = [...health.families(), ...discoveries.families(), ...rollouts.report.families()];
+    const families = [...(facts.families ?? []), ...own];
     return { ...facts, labels: owner, families };
   });
   publisher.renderMetrics = (accept) => page.render(accept);
@@ -152,6 +157,7 @@ async function run(): Promise<void> {
   await loading;
   health.start();
   gateways.start(config.admin.enabled);
+  if (!isDraining) rollouts.start();
   stopWarmUp = warmUp(state.types.values(), plugins.list());
   log.info("configuration loaded", { revision: feed.revision, published: publisher.revision });
 }
@@ -182,6 +188,7 @@ function onMessage(message: ToThread, control: Control): void {
 async function drain(control: Control, timeoutMs: number): Promise<void> {
   isDraining = true;
   stopWarmUp();
+  stopRollouts();
   stopHealth();
   const closed = servers.map((server) => new Promise((resolve) => server.close(resolve)));
   const forced = setTimeout(() => {

@@ -64,6 +64,8 @@ export interface Reference {
   title: string;
   /** How a target that does not exist is told, where APISIX has other words. */
   missing?(id: string): string;
+  /** What is written changes how the target acts: who may not write the target may not write this. */
+  isActedOn?: boolean;
   /** Why `target` will not do for `value`; null: it will. */
   unfit?(target: JsonObject, value: JsonObject, id: string): string | null;
 }

@@ -9,6 +9,7 @@ import { protoType, secretType } from "./later-resources.ts";
 import { pluginMetadataType } from "./plugin-metadata.ts";
 import { consumerGroupType, globalRuleType, pluginConfigType } from "./plugin-sets.ts";
 import type { ResourceType } from "./resource-type.ts";
+import { progressType, rolloutType } from "./rollout.ts";
 import { routeType } from "./route.ts";
 import { serviceType } from "./service.ts";
 import { sslType } from "./ssl.ts";
@@ -33,6 +34,8 @@ export const RESOURCE_TYPES: readonly ResourceType[] = [
   credentialType,
   blockType,
   drainType,
+  rolloutType,
+  progressType,
 ];
 
 const byPlural = new Map(RESOURCE_TYPES.map((type) => [type.plural, type]));

@@ -35,6 +35,8 @@ const GOOD: Record<string, [id: string, value: JsonObject]> = {
   ssls: ["1", { sni: "a.com", ...pair }],
   stream_routes: ["1", { server_port: 9100 }],
   blocks: ["1", { addresses: ["10.0.0.0/8"] }],
+  rollouts: ["1", { route_id: "1", canary: { upstream_id: "1" }, steps: [{ weight: 5, duration: 60 }] }],
+  progress: ["1", { run: "a", phase: "running", step: 0, elapsed: 0, requests: 0, holder: "b", since: 1 }],
   drains: ["1", { upstream_id: "1", host: "10.0.0.1", port: 80, mark: "a" }],
 };
 

@@ -29,6 +29,7 @@ import requestId from "./request-id/index.ts";
 import responseRewrite from "./response-rewrite/index.ts";
 import trafficLabel from "./traffic-label/index.ts";
 import trafficSplit from "./traffic-split/index.ts";
+import rollout from "./rollout/index.ts";
 import tlsFingerprint from "./tls-fingerprint/index.ts";
 import uaRestriction from "./ua-restriction/index.ts";
 import uriBlocker from "./uri-blocker/index.ts";
@@ -61,6 +62,7 @@ const BUILT_IN = [
   refererRestriction,
   requestId,
   responseRewrite,
+  rollout,
   trafficLabel,
   trafficSplit,
   tlsFingerprint,
@@ -69,13 +71,17 @@ const BUILT_IN = [
   workflow,
 ] as unknown as readonly PluginDefinition[];
 
+/** Parts of resources, which the static file cannot take away: without it a rollout would stop its route. */
+const ALWAYS: ReadonlySet<string> = new Set(["rollout"]);
+
 export class PluginCatalog {
   readonly #plugins = new Map<string, PluginDefinition>();
 
   /** `enabled`: names of built-in plugins that may be used; null: all. `others` come besides. */
   constructor(enabled: readonly string[] | null, others: readonly PluginDefinition[] = []) {
     for (const plugin of BUILT_IN) {
-      if (enabled === null || enabled.includes(plugin.name)) this.#plugins.set(plugin.name, plugin);
+      if (enabled === null || enabled.includes(plugin.name) || ALWAYS.has(plugin.name))
+        this.#plugins.set(plugin.name, plugin);
     }
     for (const plugin of others) this.#plugins.set(plugin.name, plugin);
   }

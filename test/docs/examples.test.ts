@@ -15,6 +15,7 @@ const TYPES = [
   "stream_routes",
   "blocks",
   "drains",
+  "rollouts",
   "routes",
   "services",
   "upstreams",

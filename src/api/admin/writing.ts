@@ -74,6 +74,7 @@ const DISTINCT_AMONG_THEMSELVES: ReadonlySet<string> = new Set([
   "credentials",
   "global_rules",
   "graphql_cost_decorations",
+  "rollouts",
 ]);
 const POST_ID_DIGITS = 20;
 const SERVER_SET = ["create_time", "update_time"];
@@ -321,8 +322,26 @@ export class ResourceWriter {
     const reason =
       (previous === undefined ? null : scope.refusalOf(type, this.#state.plain(previous) ?? {})) ??
       (value === null ? null : (scope.refusalOf(type, value) ?? this.#own.refusalOf(value))) ??
-      (owner === undefined ? null : scope.refusalOfParent(owner.type, this.#state.plain(owner) ?? {}));
+      (owner === undefined ? null : scope.refusalOfParent(owner.type, this.#state.plain(owner) ?? {})) ??
+      this.#refusalOfTargets(scope, type, previous === undefined ? null : this.#state.plain(previous)) ??
+      this.#refusalOfTargets(scope, type, value);
     if (reason !== null) throw new AnswerError(refuseScope(reason));
+  }
+
+  /** A rollout, say, changes where the requests of its route go. */
+  #refusalOfTargets(
+    scope: KeyScope,
+    type: Target["type"],
+    value: JsonObject | null | undefined,
+  ): string | null {
+    if (value === null || value === undefined) return null;
+    for (const { to, id, reference } of referencesOf(type, value)) {
+      const target = reference.isActedOn === true ? this.#state.get(to, id) : undefined;
+      if (target === undefined) continue;
+      const reason = scope.refusalOfParent(target.type, this.#state.plain(target) ?? {});
+      if (reason !== null) return reason;
+    }
+    return null;
   }
 
   #refuseOrphan({ type, parent }: Target): void {

@@ -8,6 +8,7 @@ import type { Discoveries } from "../../control/discovery/discoveries.ts";
 import type { Drains } from "../../control/health/drains.ts";
 import { Explanations } from "../../control/explanations.ts";
 import type { Publisher } from "../../control/publish.ts";
+import type { RolloutReport } from "../../control/rollouts/report.ts";
 import type { ConfigurationState, StateEntry } from "../../control/state.ts";
 import { runsFor } from "../../model/plugin-check.ts";
 import type { PluginUse } from "../../model/resource-type.ts";
@@ -21,6 +22,7 @@ import { addDrain } from "./drain.ts";
 import { addExplain } from "./explain.ts";
 import { checker, checkers, healthPage, type HealthReport } from "./health.ts";
 import { heldText } from "./held.ts";
+import { addRollouts } from "./rollouts.ts";
 
 export interface ControlApiParts {
   state: ConfigurationState;
@@ -37,6 +39,8 @@ export interface ControlApiParts {
   drains?: Drains;
   /** Absent: nothing is discovered. */
   discoveries?: Discoveries;
+  /** Absent: nothing is rolled out. */
+  rollouts?: RolloutReport;
 }
 
 const NOTHING_CHECKED: HealthReport = { nodesOf: () => [] };
@@ -124,7 +128,8 @@ export function createControlServer(parts: ControlApiParts): FastifyInstance {
     return wantsHtml(request) ? reply.type("text/html").send(healthPage([info])) : reply.send(info);
   });
   addExplain(server, new Explanations(publisher));
-  const { drains, discoveries } = parts;
+  const { drains, discoveries, rollouts } = parts;
+  if (rollouts !== undefined) addRollouts(server, rollouts);
   if (drains !== undefined) addDrain(server, state, drains, discoveries);
   if (discoveries !== undefined) addDiscovery(server, { discoveries, drains: drains ?? null, publisher });
   server.post("/v1/counters/reset", () => ({ reset: parts.counters.reset() }));

@@ -7,7 +7,7 @@ import type { Expression } from "../../lib/expression.ts";
 /** A token (RFC 9110 5.6.2), as names of cookies and fields are. */
 const TOKEN = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
 
-const Sticky = Type.Object(
+export const Sticky = Type.Object(
   {
     cookie: Type.Optional(
       Type.String({ pattern: TOKEN, maxLength: 128, description: "Name of a cookie that the gateway sets" }),

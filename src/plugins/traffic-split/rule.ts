@@ -75,9 +75,11 @@ export class SplitRule {
     return false;
   }
 
-  choose(ctx: Exchange, owner: string): void {
+  /** Gives the number of the entry; -1: none has a weight. */
+  choose(ctx: Exchange, owner: string): number {
     const index = this.#indexFor(ctx, owner);
     ctx.upstreamChoice = index === NO_CHOICE ? null : this.#upstreams[index];
+    return index;
   }
 
   #indexFor(ctx: Exchange, owner: string): number {

@@ -1,0 +1,70 @@
+/**
+ * What became of the requests of both upstreams of a rollout, in the metric lane of this worker: how many, how many of
+ * them ended with an error, and how long they took. Control adds the lanes up.
+ *
+ * Series stay when the share changes, and when the rollout ends: they are eight for each id.
+ */
+
+import type { Exchange, MetricFamily, MetricLane } from "../../plugin/index.ts";
+
+/** The names and labels by which control finds them. */
+export const REQUESTS = "rollout_requests_total";
+export const LATENCY = "rollout_latency";
+export const LABELS = ["rollout", "variant"] as const;
+export const OUTCOME_LABELS = [...LABELS, "outcome"] as const;
+
+const FIRST_ERROR = 500;
+const SWITCHING_PROTOCOLS = 101;
+const FIRST_BOUND_MS = 1;
+const STEP = 1.25;
+const BOUNDS = 55;
+
+/** 1 ms to 170 s, each a quarter above the one before: a percentile is right to within that. */
+export const BUCKETS_MS: readonly number[] = Array.from(
+  { length: BOUNDS },
+  (_, i) => Math.round(FIRST_BOUND_MS * STEP ** i * 1000) / 1000,
+);
+
+interface Series {
+  ok: number;
+  error: number;
+  latency: number;
+}
+
+export class VariantCounts {
+  readonly #requests: MetricFamily;
+  readonly #latency: MetricFamily;
+  readonly #canary: Series;
+  readonly #stable: Series;
+
+  constructor(lane: MetricLane, rollout: string) {
+    this.#requests = lane.counter(REQUESTS, OUTCOME_LABELS, "Requests of the upstreams of a rollout");
+    this.#latency = lane.histogram(
+      LATENCY,
+      LABELS,
+      BUCKETS_MS,
+      "Milliseconds that the upstreams of a rollout took",
+    );
+    this.#canary = this.#seriesOf(rollout, "canary");
+    this.#stable = this.#seriesOf(rollout, "stable");
+  }
+
+  count(ctx: Exchange, isCanary: boolean): void {
+    const { status } = ctx.response;
+    // Who left before there was an answer says nothing about the upstream.
+    if (status === 0) return;
+    const series = isCanary ? this.#canary : this.#stable;
+    this.#requests.inc(status >= FIRST_ERROR ? series.error : series.ok);
+    // How long a WebSocket is open is its users' business.
+    if (status !== SWITCHING_PROTOCOLS)
+      this.#latency.observe(series.latency, ctx.upstreamLatencyMs ?? ctx.latencyMs);
+  }
+
+  #seriesOf(rollout: string, variant: string): Series {
+    return {
+      ok: this.#requests.series([rollout, variant, "ok"]),
+      error: this.#requests.series([rollout, variant, "error"]),
+      latency: this.#latency.series([rollout, variant]),
+    };
+  }
+}
