@@ -5,7 +5,7 @@
 
 import type { Log } from "../lib/log.ts";
 import { EncryptedFields, type FieldCipher } from "../model/encrypted-fields.ts";
-import type { PluginCatalog } from "../model/resource-type.ts";
+import type { JsonObject, PluginCatalog } from "../model/resource-type.ts";
 import { RESOURCE_TYPES } from "../model/resources.ts";
 import type { Threads } from "../shared/threads.ts";
 import type { Store } from "../store/contract.ts";
@@ -14,7 +14,7 @@ import { SnapshotKeeper } from "../store/snapshot/keeper.ts";
 import type { Snapshot } from "../store/snapshot/snapshot.ts";
 import type { ConfigurationItem } from "../shared/configuration-bytes.ts";
 import { AddressItems, type HostResolver } from "./addresses.ts";
-import { CertificateSupply } from "./certificates/supply.ts";
+import { CertificateSupply, type CertificateSupplyParts } from "./certificates/supply.ts";
 import type { Discoveries } from "./discovery/discoveries.ts";
 import { type Fallback, StoreFeed } from "./feed.ts";
 import { Publisher } from "./publish.ts";
@@ -30,8 +30,8 @@ export interface ControlParts {
   resolver: HostResolver;
   /** Knows the nodes of upstreams that name a service; absent: nobody does. */
   discoveries?: Discoveries;
-  /** A listener of this node that is none for traffic, which no resource opens. Absent: there is none. */
-  isOwnListener?: (url: URL) => boolean;
+  /** How certificates are got from elsewhere. */
+  sources?: Pick<CertificateSupplyParts, "authorities" | "isOwnListener">;
   /** The first published revision is greater. */
   startRevision: number;
   /** Is told of every item before workers are; absent: nobody is. */
@@ -66,6 +66,7 @@ export class Control {
   readonly #threads: Threads;
   readonly #log: Log;
   #waiting: NodeJS.Timeout | null = null;
+  #secretsVersion = "0 0";
   /** Published revision of the snapshot that the node began with. */
   #begunAt = 0;
   readonly #keeper: SnapshotKeeper | null = null;
@@ -88,13 +89,16 @@ export class Control {
     const types = new Map(RESOURCE_TYPES.map((type) => [type.plural, type]));
     const discoveries = parts.discoveries ?? null;
     this.#discoveries = discoveries;
-    const { isOwnListener } = parts;
-    this.certificates = new CertificateSupply({ log, ...(isOwnListener && { isOwnListener }) });
+    this.certificates = new CertificateSupply({
+      ...parts.sources,
+      secretOf: (id) => this.#secretOf(id),
+      log,
+    });
     this.certificates.connect(publish);
     this.state = new ConfigurationState(types, plugins, fields, (item) => this.rollouts.take(item));
     this.rollouts = new RolloutItems(this.state, (item) => {
       const taken = this.certificates.take(item);
-      publish(discoveries === null ? taken : discoveries.take(taken));
+      if (taken !== null) publish(discoveries === null ? taken : discoveries.take(taken));
     });
     this.#addresses = new AddressItems(resolver, publish);
     discoveries?.connect({ publish, onHosts: () => this.#watchHostsSoon() });
@@ -190,7 +194,20 @@ export class Control {
 
   #onSlice(): void {
     this.#watchHosts();
+    this.#watchSecrets();
     this.#keeper?.changed();
+  }
+
+  #secretOf(id: string): JsonObject | undefined {
+    const entry = this.state.get("secrets", id);
+    return entry === undefined || entry.fault !== null ? undefined : this.state.plain(entry);
+  }
+
+  #watchSecrets(): void {
+    const version = `${this.state.newestRevision("secrets")} ${this.state.count("secrets")}`;
+    if (version === this.#secretsVersion) return;
+    this.#secretsVersion = version;
+    void this.certificates.secretsChanged();
   }
 
   #watchHosts(): void {

@@ -100,7 +100,10 @@ async function run(): Promise<void> {
         log.warn("a host name is not resolved", { host, reason, pauseMs }),
     }),
     discoveries,
-    isOwnListener: (url) => own.refusalOf(url.href) !== null,
+    sources: {
+      authorities: config.tls.upstreamAuthorities,
+      isOwnListener: (url) => own.refusalOf(url.href) !== null,
+    },
     startRevision: reserveRevisions(dataFolder),
     onItem: (item) => health.take(item),
     snapshot: snapshotPlace(config, dataFolder),
@@ -141,7 +144,10 @@ async function run(): Promise<void> {
     threads,
     isDraining: () => isDraining || areWorkersDraining(),
     objection: () =>
-      documentObjection(store) ?? ageObjection(control, config.survival.maxAgeMs) ?? discoveries.objection(),
+      documentObjection(store) ??
+      ageObjection(control, config.survival.maxAgeMs) ??
+      discoveries.objection() ??
+      control.certificates.objection(),
   });
   await listen("status", requestListenerOf(status));
   const page = new MetricsPage(shared, () => {

@@ -22,7 +22,7 @@ const INDEXED = [
 const expiry = new CertificateExpiry();
 
 export function metricsFacts(control: Control, prefix: string): MetricsFacts {
-  const { store, state, feed, publisher } = control;
+  const { store, state, feed, publisher, certificates } = control;
   const isReachable = store.contact().isReachable ? 1 : 0;
   const ageMs = control.ageMs();
   const families = [
@@ -41,8 +41,8 @@ export function metricsFacts(control: Control, prefix: string): MetricsFacts {
     gauge("store_reachable", "Whether the configuration store answers", isReachable),
     gauge("etcd_reachable", "Whether the configuration store answers", isReachable),
     indexes((plural) => state.newestRevision(plural), feed.revision),
-    ...expiry.families(state, Date.now()),
-    ...control.certificates.families(),
+    ...expiry.families(state, Date.now(), (id) => certificates.shownOf(id)),
+    ...certificates.families(),
   ];
   if (ageMs !== null) {
     const help = "Time for which the store has not confirmed that the configuration in service is its newest";

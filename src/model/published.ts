@@ -196,6 +196,13 @@ export interface PublishedSsl {
   client?: { ca: string; depth: number; skip_mtls_uri_regex?: string[] };
   /** Absent: those of the static file. */
   versions?: ("TLSv1.1" | "TLSv1.2" | "TLSv1.3")[];
+  /** For control: where the pair comes from instead of `pairs`. Workers get them there. */
+  source?: { url: string; client_cert?: string; client_key?: string; ca?: string; refresh_s: number };
+  /**
+   * Of pairs that come from elsewhere: where from, as a digest, and whether there are none. A worker that has some from there
+   * keeps them then.
+   */
+  supply?: { origin: string; isMissing: boolean };
   /** For control: OCSP answers are wanted. `cache_ttl` in seconds. Workers get `staples` instead. */
   ocsp?: { skip_verify: boolean; cache_ttl: number };
   /** One for each of the pairs; null: there is none now. */

@@ -63,4 +63,37 @@ test("workers get names, pairs and versions in one spelling", () => {
   assert.deepEqual(names, ["a.com", "*.b.com"]);
   assert.deepEqual(pairs, [pair, { cert: "$env://CERT", key: "$env://KEY" }]);
   assert.deepEqual(versions, ["TLSv1.2", "TLSv1.3"]);
+
+  test("may stand on a server instead, which is named whole and safely", () => {
+    const url = "https://keys.example:8443/a.com?x=1";
+    const { pairs, source } = published({ sni: "a.com", source: { url } });
+    assert.deepEqual(pairs, [{ cert: "$source://1", key: "$source://1" }]);
+    assert.deepEqual(source, { url, refresh_s: 300 });
+    const own = { client_cert: CERTIFICATE, client_key: PRIVATE_KEY, ca: CERTIFICATE };
+    assert.equal(fault({ listen: [{ port: 1 }], source: { url, ...own, refresh_s: 10 } }), null);
+    assert.equal(
+      fault({ sni: "a.com", source: { url, client_cert: "$env://A", client_key: "$env://B" } }),
+      null,
+    );
+    for (const [value, expected] of [
+      [{ sni: "a.com", source: { url: "http://keys.example/" } }, /^\/source\/url: /],
+      [{ sni: "a.com", source: { url: "https://user:password@keys.example/" } }, /^\/source\/url: /],
+      [{ sni: "a.com", source: { url: "https://keys.example:99999/" } }, /^\/source\/url: /],
+      [{ sni: "a.com", ...pair, source: { url } }, /^\/source: either source or cert/],
+      [{ source: { url } }, /./],
+      [{ type: "client", ...pair, source: { url } }, /^\/source: .*type server/],
+      [{ sni: "a.com", source: { url, client_cert: CERTIFICATE } }, /^\/source: .*belong together/],
+      [
+        { sni: "a.com", source: { url, client_cert: "$secret://vault/1/a/b", client_key: "$env://A" } },
+        /not$/,
+      ],
+      [
+        { sni: "a.com", source: { url, ...own, client_key: "x".repeat(64) } },
+        /^\/source\/client_key: source: /,
+      ],
+      [{ sni: "a.com", source: { url, ca: "x".repeat(128) } }, /^\/source\/ca: source\.ca: /],
+      [{ sni: "a.com", source: { url, refresh_s: 1 } }, /^\/source\/refresh_s: /],
+    ] as const)
+      assert.match(fault(value) ?? "", expected, JSON.stringify(value).slice(0, 80));
+  });
 });

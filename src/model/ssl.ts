@@ -1,6 +1,6 @@
 /**
  * Certificates and their private keys: those that clients are shown (`server`), chosen by server name or by port,
- * and those that upstreams are shown (`client`). APISIX's fields, that of its plugin ocsp-stapling, and `listen`.
+ * and those that upstreams are shown (`client`). APISIX's fields, that of its plugin ocsp-stapling, `listen` and `source`.
  *
  * Promises that pairs which do not belong together, or cannot be read, are refused when they are written.
  * References to secrets are read where the certificate is used.
@@ -17,6 +17,8 @@ import { common, Description, HOST_PATTERN, Labels, oneOf, Port, raw, Status } f
 const Certificate = Type.String({ minLength: 128, maxLength: 65_536 });
 const PrivateKey = Type.String({ minLength: 64, maxLength: 65_536 });
 const ServerName = Type.String({ pattern: HOST_PATTERN });
+
+const REFRESH_S = 300;
 
 /** APISIX has none; far more than kinds of keys. */
 const MAX_LISTEN = 64;
@@ -45,6 +47,16 @@ export const sslType: ResourceType<PublishedSsl> = {
         }),
         { minItems: 1, maxItems: MAX_LISTEN },
       ),
+      source: Type.Object(
+        {
+          url: Type.String({ pattern: "^https://[^/?#@]+(?:[/?][^#]*)?$", maxLength: 2048 }),
+          client_cert: Type.Optional(Certificate),
+          client_key: Type.Optional(PrivateKey),
+          ca: Type.Optional(Certificate),
+          refresh_s: Type.Optional(Type.Integer({ minimum: 10, maximum: 86_400, default: REFRESH_S })),
+        },
+        { additionalProperties: false },
+      ),
       certs: Type.Array(Certificate),
       keys: Type.Array(PrivateKey),
       client: Type.Object({
@@ -72,22 +84,51 @@ export const sslType: ResourceType<PublishedSsl> = {
           required: ["listen", "key", "cert"],
           not: { anyOf: [{ required: ["sni"] }, { required: ["snis"] }] },
         },
+        {
+          required: ["source"],
+          anyOf: [{ required: ["sni"] }, { required: ["snis"] }, { required: ["listen"] }],
+          not: { anyOf: [{ required: ["cert"] }, { required: ["key"] }] },
+        },
       ],
     },
     else: { required: ["key", "cert"] },
     additionalProperties: false,
   }),
   secretReferences: true,
-  privateKeys: [["key"], ["keys"]],
+  privateKeys: [["key"], ["keys"], ["source", "client_key"]],
   id: { field: "id", generated: true },
   methods: ["GET", "PUT", "POST", "PATCH", "DELETE"],
   references: [],
   inUse: (title, id) => `can not delete this ssl, ${title} [${id}] is still using it now`,
-  check: (value) => checkPairs(value) ?? checkClient(value),
+  check: (value) => checkSource(value) ?? checkPairs(value) ?? checkClient(value),
   normalize: normalizeSsl,
 };
 
+function checkSource({ type, source, cert, certs, keys }: JsonObject): ValidationError | null {
+  if (!isObject(source)) return null;
+  if (type === "client") return refused("source is for certificates of type server", "/source");
+  if ([cert, certs, keys].some((other) => other !== undefined))
+    return refused("either source or cert, key, certs and keys", "/source");
+  if (URL.parse(source["url"] as string) === null) return refused("url cannot be read", "/source/url");
+  const { client_cert: own, client_key: key, ca } = source;
+  if ((own === undefined) !== (key === undefined))
+    return refused("client_cert and client_key belong together", "/source");
+  const references = [own, key, ca].filter((text) => typeof text === "string" && text.startsWith("$secret:"));
+  if (references.length > 0) return refused("$env:// may stand in source, $secret:// not", "/source");
+  if (own !== undefined) {
+    const fault = unreadablePair(own, key);
+    if (fault !== null)
+      return refused(
+        `source: ${fault}`,
+        fault.includes("key") ? "/source/client_key" : "/source/client_cert",
+      );
+  }
+  const reason = ca === undefined ? null : unreadableCertificate(ca);
+  return reason === null ? null : refused(`source.ca: ${reason}`, "/source/ca");
+}
+
 function checkPairs(value: JsonObject): ValidationError | null {
+  if (value["source"] !== undefined) return null;
   const fault = unreadablePair(value["cert"], value["key"]);
   if (fault !== null) return refused(fault, fault.includes("key") ? "/key" : "/cert");
   if (value["type"] === "client") return null;
@@ -142,7 +183,12 @@ function normalizeSsl(id: string, value: JsonObject, _plugins: PluginCatalog, cr
     ssl.client = { ca: ca as string, depth: typeof depth === "number" ? depth : 1 };
     if (Array.isArray(skip)) ssl.client.skip_mtls_uri_regex = skip as string[];
   }
-  const { ocsp_stapling: stapling } = value;
+  const { ocsp_stapling: stapling, source } = value;
+  if (isObject(source)) {
+    ssl.source = { refresh_s: REFRESH_S, ...(source as unknown as { url: string }) };
+    // What a worker tells that has none: no text that it could take for a certificate.
+    ssl.pairs = [{ cert: `$source://${id}`, key: `$source://${id}` }];
+  }
   if (isObject(stapling) && stapling["enabled"] === true && ssl.type === "server") {
     const { skip_verify: trusts, cache_ttl: ttl } = stapling;
     ssl.ocsp = { skip_verify: trusts === true, cache_ttl: typeof ttl === "number" ? ttl : 3600 };

@@ -1,6 +1,6 @@
 /**
  * When certificates expire, for the metrics page: seconds from now, of the pair of each resource that ends first. What
- * is a reference to a secret is not known here and left out.
+ * stands elsewhere counts as it was got last; without that it is left out.
  *
  * Certificates are parsed once per version of the resource.
  */
@@ -22,12 +22,17 @@ interface Known {
 export class CertificateExpiry {
   #known = new Map<string, Known>();
 
-  /** Empty when there is no certificate. */
-  families(state: Pick<ConfigurationState, "list">, nowMs: number): FactFamily[] {
+  /** Empty when there is no certificate. `suppliedOf`: what workers have of a resource that needs more than its text. */
+  families(
+    state: Pick<ConfigurationState, "list">,
+    nowMs: number,
+    suppliedOf: (id: string) => string | undefined = () => undefined,
+  ): FactFamily[] {
     const known = new Map<string, Known>();
     const samples: FactSample[] = [];
-    for (const { id, published } of state.list("ssls")) {
-      if (published === null || samples.length === MAX_SAMPLES) continue;
+    for (const { id, published: own } of state.list("ssls")) {
+      if (own === null || samples.length === MAX_SAMPLES) continue;
+      const published = suppliedOf(id) ?? own;
       const before = this.#known.get(id);
       const facts = before?.published === published ? before : read(published);
       known.set(id, facts);

@@ -36,7 +36,7 @@ export interface FetchedReport {
 }
 
 export interface FetchedValuesParts {
-  /** Users whose values changed, or were asked for in vain for the first time. */
+  /** Users whose values changed. */
   onAnswer(users: ReadonlySet<string>): void;
   onFailure(plan: FetchPlan, reason: string): void;
   now?: () => number;
@@ -77,12 +77,6 @@ export class FetchedValues {
     return this.#held.get(key)?.value ?? null;
   }
 
-  /** It was answered, or failed, once. */
-  isAnswered(key: string): boolean {
-    const held = this.#held.get(key);
-    return held !== undefined && (held.value !== null || held.failures > 0);
-  }
-
   /** Asks again for all of a type. */
   async refresh(type: FetchedType): Promise<void> {
     const rounds: Promise<void>[] = [];
@@ -112,10 +106,8 @@ export class FetchedValues {
         return pauseMs;
       },
       onFailure: (reason) => {
-        const isFirst = !this.isAnswered(plan.key);
         held.failures++;
         this.#parts.onFailure(plan, reason);
-        if (isFirst) this.#parts.onAnswer(held.users);
       },
     });
     const held: Held = {
@@ -128,7 +120,8 @@ export class FetchedValues {
       rounds,
     };
     this.#held.set(plan.key, held);
-    void rounds.now();
+    // What it needs may come a moment later, in the same batch.
+    setImmediate(() => void rounds.now());
     return held;
   }
 

@@ -1,52 +1,88 @@
 /**
- * What `ssls` need beside their own text: OCSP answers for stapling. Taken in control for all workers, kept in memory
- * alone, and published with the resource whenever it changes.
+ * What `ssls` need beside their own text: values of references (`$env://`, `$secret://`), certificates and keys on other
+ * servers (`source`), OCSP answers. Taken in control for all workers, kept in memory alone, published with the resource
+ * whenever it changes, and asked for again before it is too old.
  *
- * An item waits for nothing: it is published at once with what is there.
+ * What was got last serves on while a source is down. What a source gives and cannot be used (a key of another
+ * certificate, say) is as if it were down. A resource that is changed to something that has to be asked for
+ * first stays as it was until there is a good answer, unless it now asks other things of clients.
  */
 
+import { createHash } from "node:crypto";
 import type { FactFamily, FactSample } from "../../api/metrics/exposition.ts";
+import { readAuthorities } from "../../lib/authorities.ts";
+import { resolveReference } from "../../lib/environment-reference.ts";
 import type { Log } from "../../lib/log.ts";
 import type { PublishedSsl, Staple } from "../../model/published.ts";
+import type { JsonObject } from "../../model/resource-type.ts";
 import type { ConfigurationItem } from "../../shared/configuration-bytes.ts";
 import { RegistryClient } from "../discovery/registry-client.ts";
 import { type FetchPlan, FetchedValues } from "./fetched-values.ts";
 import { ocspPlan } from "./ocsp/plan.ts";
+import { isPair, remotePlan } from "./remote.ts";
+import { secretPlan, secretReference } from "./vault.ts";
 
 export interface CertificateSupplyParts {
+  /** The plain `secrets` resource with this id; undefined: there is none that can be used. */
+  secretOf: (id: string) => JsonObject | undefined;
+  /** Who signs the certificates of sources: "system", and paths of PEM files. */
+  authorities?: readonly string[];
   /** A listener of this node that is none for traffic: certificates and resources open no way there. */
   isOwnListener?: (url: URL) => boolean;
   log: Log;
 }
 
+type Pair = PublishedSsl["pairs"][number];
+
 interface Holder {
   /** As the state has it. */
   readonly ssl: PublishedSsl;
+  /** Says where the pairs come from. */
+  readonly origin: string;
+  /** What was got last and could be used. */
+  pairs: Pair[] | null;
   /** As workers have it, JSON. */
   shown: string;
+  /** That is what was there before the resource came to need anything. */
+  stays: boolean;
+}
+
+interface Filling {
+  shown: string;
+  /** There are no pairs that can be used. */
+  isMissing: boolean;
 }
 
 /** Samples of one family. */
 const MAX_SAMPLES = 1000;
 
 export class CertificateSupply {
-  readonly #log: Log;
-  readonly #isOwnListener: (url: URL) => boolean;
+  readonly #parts: CertificateSupplyParts;
   readonly #client = new RegistryClient();
   readonly #values: FetchedValues;
   /** Those that need anything, by id. */
   readonly #holders = new Map<string, Holder>();
+  /** What workers have of the others: the state's own texts. */
+  readonly #plain = new Map<string, string>();
+  readonly #sources;
+  #authorities: string[] | null = null;
   #publish: (item: ConfigurationItem) => void = () => {};
 
-  constructor({ isOwnListener = () => false, log }: CertificateSupplyParts) {
-    this.#log = log;
-    this.#isOwnListener = isOwnListener;
+  constructor(parts: CertificateSupplyParts) {
+    const { secretOf, isOwnListener = () => false, log } = parts;
+    this.#parts = parts;
+    this.#sources = {
+      secretOf,
+      client: this.#client,
+      authorities: () => (this.#authorities ??= readAuthorities(parts.authorities ?? ["system"])),
+      isOwn: isOwnListener,
+    };
     this.#values = new FetchedValues({
       onAnswer: (users) => {
         for (const id of users) this.#refill(id);
       },
       onFailure: ({ type, shown }, reason) =>
-        this.#log.warn("a source of certificates fails; what it gave last serves on", {
+        log.warn("a source of certificates fails; what it gave last serves on", {
           type,
           source: shown,
           reason,
@@ -59,25 +95,54 @@ export class CertificateSupply {
     this.#publish = publish;
   }
 
-  /** An item as the state has it; gives it as it is published. */
-  take(item: ConfigurationItem): ConfigurationItem {
+  /** An item as the state has it; gives it as it is published. Null: not yet, what workers have stays. */
+  take(item: ConfigurationItem): ConfigurationItem | null {
     const { kind, id, value } = item;
     if (kind !== "ssl") return item;
+    const before = this.#holders.get(id);
+    const shownBefore = before?.shown ?? this.#plain.get(id);
     const ssl = value === null ? null : (JSON.parse(value) as PublishedSsl);
     if (ssl === null || !isInNeed(ssl)) {
       this.#holders.delete(id);
       this.#values.use(id, []);
+      if (value === null) this.#plain.delete(id);
+      else this.#plain.set(id, value);
       return item;
     }
-    const shown = this.#filled(id, ssl);
-    this.#holders.set(id, { ssl, shown });
-    return { kind, id, value: shown };
+    this.#plain.delete(id);
+    const origin = originOf(ssl);
+    const pairs = before?.origin === origin ? before.pairs : null;
+    const holder: Holder = { ssl, origin, pairs, shown: "", stays: false };
+    this.#holders.set(id, holder);
+    const { shown, isMissing } = this.#fill(id, holder);
+    holder.stays = isMissing && shownBefore !== undefined && asksTheSame(ssl, shownBefore);
+    holder.shown = holder.stays ? shownBefore! : shown;
+    return holder.stays ? null : { kind, id, value: shown };
   }
 
   /** The same for an item that was taken before. */
   filled(item: ConfigurationItem): ConfigurationItem {
     const holder = item.kind === "ssl" ? this.#holders.get(item.id) : undefined;
     return holder === undefined ? item : { ...item, value: holder.shown };
+  }
+
+  /** What workers have of a resource that needs anything; undefined: it needs nothing. */
+  shownOf(id: string): string | undefined {
+    return this.#holders.get(id)?.shown;
+  }
+
+  /** Resources of secrets are others than before. Ends when all were asked. */
+  async secretsChanged(): Promise<void> {
+    await this.#values.refresh("secret");
+  }
+
+  /** Why the node must get no traffic yet; null: every source was asked once. */
+  objection(): string | null {
+    for (const { type, shown, fetchedAt, failures } of this.#values.list()) {
+      if (type !== "ocsp" && fetchedAt === null && failures === 0)
+        return `certificates: ${shown} has not answered yet`;
+    }
+    return null;
   }
 
   families(nowMs: number = Date.now()): FactFamily[] {
@@ -114,28 +179,96 @@ export class CertificateSupply {
   #refill(id: string): void {
     const holder = this.#holders.get(id);
     if (holder === undefined) return;
-    const shown = this.#filled(id, holder.ssl);
-    if (shown === holder.shown) return;
+    const { shown, isMissing } = this.#fill(id, holder);
+    if ((holder.stays && isMissing) || shown === holder.shown) return;
+    holder.stays = false;
     holder.shown = shown;
     this.#publish({ kind: "ssl", id, value: shown });
   }
 
-  #filled(id: string, { ocsp, ...ssl }: PublishedSsl): string {
-    if (ocsp === undefined || !ssl.enabled) {
-      this.#values.use(id, []);
-      return JSON.stringify(ssl);
+  #fill(id: string, holder: Holder): Filling {
+    const { ocsp, source, ...ssl } = holder.ssl;
+    const plans: FetchPlan[] = [];
+    if (!ssl.enabled) {
+      this.#values.use(id, plans);
+      return { shown: JSON.stringify(ssl), isMissing: false };
     }
-    const plans = ssl.pairs.map(({ cert }) => ocspPlan(cert, ocsp, this.#client, this.#isOwnListener));
+    const got = source === undefined ? this.#pairs(ssl.pairs, plans) : this.#remotePair(source, plans);
+    const ca = ssl.client === undefined ? undefined : this.#value(ssl.client.ca, plans);
+    if (got?.every(({ cert, key }) => isPair(cert, key)) === true) holder.pairs = got;
+    else if (got !== null)
+      this.#parts.log.warn("a certificate and a key from elsewhere cannot be used together", { ssl: id });
+    const { pairs } = holder;
+    // References that lead nowhere stay: the worker that needs them says so.
+    const published: PublishedSsl = { ...ssl, pairs: pairs ?? ssl.pairs };
+    if (ssl.client !== undefined && ca != null) published.client = { ...ssl.client, ca };
+    published.supply = { origin: holder.origin, isMissing: pairs === null };
+    if (ocsp !== undefined && pairs !== null) {
+      const { client, isOwn } = this.#sources;
+      const answers = pairs.map(({ cert }) => ocspPlan(cert, ocsp, client, isOwn));
+      plans.push(...answers);
+      published.staples = answers.map((plan) => this.#staple(plan));
+    }
     this.#values.use(id, plans);
-    return JSON.stringify({ ...ssl, staples: plans.map((plan) => this.#staple(plan)) });
+    return { shown: JSON.stringify(published), isMissing: pairs === null };
   }
 
   #staple({ key }: FetchPlan): Staple | null {
     const value = this.#values.value(key);
     return value === null ? null : (JSON.parse(value) as Staple);
   }
+
+  /** Null: something is missing. */
+  #pairs(pairs: readonly Pair[], plans: FetchPlan[]): Pair[] | null {
+    const values = pairs.map(({ cert, key }) => ({
+      cert: this.#value(cert, plans),
+      key: this.#value(key, plans),
+    }));
+    const isWhole = values.every(({ cert, key }) => cert !== null && key !== null);
+    return isWhole ? (values as Pair[]) : null;
+  }
+
+  #remotePair(source: NonNullable<PublishedSsl["source"]>, plans: FetchPlan[]): Pair[] | null {
+    const plan = remotePlan(source, this.#sources);
+    plans.push(plan);
+    const value = this.#values.value(plan.key);
+    return value === null ? null : [JSON.parse(value) as Pair];
+  }
+
+  /** The text itself when it is no reference; null: there is no value (yet). */
+  #value(text: string, plans: FetchPlan[]): string | null {
+    const reference = secretReference(text);
+    if (reference === null) return resolveReference(text) ?? null;
+    const plan = secretPlan(reference, this.#sources);
+    plans.push(plan);
+    const value = this.#values.value(plan.key);
+    const field = value === null ? null : (JSON.parse(value) as JsonObject)[reference.field];
+    return typeof field === "string" ? field : null;
+  }
 }
 
-function isInNeed({ ocsp }: PublishedSsl): boolean {
-  return ocsp !== undefined;
+function isInNeed({ pairs, client, ocsp, source }: PublishedSsl): boolean {
+  return (
+    ocsp !== undefined ||
+    source !== undefined ||
+    pairs.some(({ cert, key }) => cert.startsWith("$") || key.startsWith("$")) ||
+    client?.ca.startsWith("$") === true
+  );
+}
+
+/** A digest: a URL may have a secret in it. */
+function originOf({ pairs, source, client }: PublishedSsl): string {
+  const ca = client?.ca.startsWith("$") === true ? client.ca : null;
+  return createHash("sha256")
+    .update(JSON.stringify([pairs, source?.url, ca]))
+    .digest("base64url");
+}
+
+/** Of clients: to keep the former state must not guard less than what is wanted now. */
+function asksTheSame(ssl: PublishedSsl, shown: string): boolean {
+  const former = JSON.parse(shown) as PublishedSsl;
+  const isReference = ssl.client?.ca.startsWith("$") === true;
+  const guard = ({ client, enabled, names }: PublishedSsl): string =>
+    JSON.stringify([client && (isReference ? { ...client, ca: "" } : client), enabled, names]);
+  return guard(ssl) === guard(former);
 }

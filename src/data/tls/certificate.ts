@@ -42,19 +42,29 @@ export class Certificate {
   readonly mutual: MutualRules | null;
   readonly #stapled: StapledPairs | null;
   readonly #bytes: ItemBytes;
+  /** Where the pairs stand: its own bytes, or earlier ones when their source does not answer control. */
+  readonly #pairBytes: ItemBytes;
+  readonly #origin: string | null;
   #fresh: readonly X509Certificate[] = [];
   readonly #contexts = new Map<string, SecureContext>();
 
-  constructor(bytes: ItemBytes) {
+  /** `former`: what it takes the place of. */
+  constructor(bytes: ItemBytes, former: Certificate | null) {
     const ssl = bytes.parse<PublishedSsl>();
+    const { supply } = ssl;
     this.#bytes = bytes;
+    this.#origin = supply?.origin ?? null;
+    this.#pairBytes =
+      former !== null && supply?.isMissing === true && supply.origin === former.#origin
+        ? former.#pairBytes
+        : bytes;
     this.id = ssl.id;
     this.created = ssl.created;
     this.isServer = ssl.type === "server" && ssl.enabled;
     this.names = ssl.names;
     this.listen = ssl.listen;
     this.versions = ssl.versions ?? null;
-    this.mutual = ssl.client === undefined ? null : mutualRules(ssl.client);
+    this.mutual = ssl.client === undefined ? null : mutualRules(ssl.client, this.#authority(ssl));
     this.#stapled = StapledPairs.of(ssl);
   }
 
@@ -110,17 +120,24 @@ export class Certificate {
     this.#contexts.clear();
   }
 
+  /** PEM, or a reference to it. */
+  #authority({ client }: PublishedSsl): string | undefined {
+    const isMissing = this.#pairBytes !== this.#bytes && client?.ca.startsWith("$") === true;
+    return isMissing ? this.#pairBytes.parse<PublishedSsl>().client?.ca : client?.ca;
+  }
+
   #make(
     versions: readonly TlsVersion[],
     pair: number,
     config: TlsConfig,
     ticketKeys: Buffer | null,
   ): SecureContext {
-    const { pairs: all, client } = this.#bytes.parse<PublishedSsl>();
+    const authority = this.#authority(this.#bytes.parse<PublishedSsl>());
+    const { pairs: all } = this.#pairBytes.parse<PublishedSsl>();
     const pairs = pair === -1 ? all : [all[pair]];
     const certs = pairs.map(({ cert }) => resolved(cert, "cert"));
     this.#fresh = certs.map((cert) => new X509Certificate(cert));
-    const ca = client === undefined ? undefined : resolved(client.ca, "client.ca");
+    const ca = authority === undefined ? undefined : resolved(authority, "client.ca");
     let options = ticketKeys === null ? constants.SSL_OP_NO_TICKET : 0;
     for (const version of Object.keys(FORBIDDING) as TlsVersion[])
       if (!versions.includes(version)) options |= FORBIDDING[version];
@@ -154,12 +171,11 @@ function resolved(text: string, field: string): string {
 
 const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
-function mutualRules({
-  ca,
-  depth,
-  skip_mtls_uri_regex: skip,
-}: NonNullable<PublishedSsl["client"]>): MutualRules {
-  const bundle = depth === 0 ? (resolveReference(ca)?.match(PEM) ?? []) : null;
+function mutualRules(
+  { depth, skip_mtls_uri_regex: skip }: NonNullable<PublishedSsl["client"]>,
+  authority: string | undefined,
+): MutualRules {
+  const bundle = depth === 0 ? (resolveReference(authority ?? "")?.match(PEM) ?? []) : null;
   return {
     issuers: bundle === null ? null : bundle.flatMap(readable),
     openPaths: skip === undefined ? null : skip.map((pattern) => compilePattern(pattern)),

@@ -40,7 +40,7 @@ export class Certificates {
 
   put(id: string, bytes: ItemBytes): void {
     // Before the one that was goes: of what cannot be read nothing may be left less guarded.
-    const certificate = new Certificate(bytes);
+    const certificate = new Certificate(bytes, this.#byId.get(id) ?? null);
     this.delete(id);
     this.#byId.set(id, certificate);
     if (!certificate.isServer) return;

@@ -6,8 +6,8 @@
  */
 
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
 import type { SecureContext } from "node:tls";
+import { readAuthorities } from "../../../lib/authorities.ts";
 import { LruMap } from "../../../lib/lru.ts";
 import type { ItemBytes } from "../../../shared/configuration-bytes.ts";
 import { resolveReference } from "../../../lib/environment-reference.ts";
@@ -74,23 +74,4 @@ function resolved(text: string, field: string): string {
   if (value === undefined)
     throw new Error(`client certificate: ${field} is given as ${text}, which leads nowhere`);
   return value;
-}
-
-function readAuthorities(sources: readonly string[]): string[] {
-  return sources.flatMap((source) => (source === "system" ? systemAuthorities() : [readAuthority(source)]));
-}
-
-/** Those of the machine; of Node.js, where the machine has none. */
-function systemAuthorities(): string[] {
-  const { getCACertificates } = process.getBuiltinModule("node:tls");
-  const own = getCACertificates("system");
-  return own.length > 0 ? own : getCACertificates("bundled");
-}
-
-function readAuthority(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    throw new Error(`apisix.ssl.ssl_trusted_certificate: ${(error as Error).message}`, { cause: error });
-  }
 }

@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parseStaticConfig } from "../../config/load.ts";
+import { CERTIFICATE, PRIVATE_KEY } from "../../model/certificate-kit.ts";
+import type { PublishedSsl } from "../../model/published.ts";
+import {
+  ConfigurationReader,
+  encodeConfiguration,
+  type ItemBytes,
+} from "../../shared/configuration-bytes.ts";
+import { Certificates } from "./certificates.ts";
+
+const REFERENCE = { cert: "$secret://vault/1/a/cert", key: "$secret://vault/1/a/key" };
+
+function bytesOf(more: Partial<PublishedSsl>): ItemBytes {
+  const ssl = { id: "1", type: "server", created: 1, enabled: true, names: ["a.com"], listen: [], ...more };
+  const shared = encodeConfiguration([{ kind: "ssl", id: "1", value: JSON.stringify(ssl) }]);
+  return new ConfigurationReader(shared).item(0).bytes!;
+}
+
+test("a pair that control no longer has serves on, with all that is new beside it", () => {
+  const { config } = parseStaticConfig("(test)", "", {});
+  const log = { debug() {}, info() {}, warn() {}, error() {} };
+  const certificates = new Certificates(config.tls, null, log);
+  const pairs = [{ cert: CERTIFICATE, key: PRIVATE_KEY }];
+  const canServe = (name: string): boolean =>
+    certificates.contextOf(certificates.byName(name)!, ["TLSv1.3"], -1) !== null;
+  const client = { ca: CERTIFICATE, depth: 0 };
+  certificates.put("1", bytesOf({ pairs, client, supply: { origin: "x", isMissing: false } }));
+  assert.ok(canServe("a.com"));
+  for (let i = 0; i < 2; i++) {
+    certificates.put(
+      "1",
+      bytesOf({
+        pairs: [REFERENCE],
+        names: ["b.com"],
+        client: { ca: "$secret://vault/1/a/ca", depth: 0 },
+        supply: { origin: "x", isMissing: true },
+      }),
+    );
+    assert.equal(certificates.byName("a.com"), null);
+    assert.ok(canServe("b.com"));
+    assert.equal(certificates.byName("b.com")!.mutual!.issuers!.length, 1);
+  }
+  // From elsewhere, it is another.
+  certificates.put("1", bytesOf({ pairs: [REFERENCE], supply: { origin: "y", isMissing: true } }));
+  assert.ok(!canServe("a.com"));
+});
