@@ -218,14 +218,16 @@ const BY_TYPE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   blocks: {
     route_id: "Requests that this [route](routes.md) matches",
-    service_id: "Requests of routes of this [service](services.md)",
+    stream_route_id: "Connections and datagrams that this [stream route](stream-routes.md) matches",
+    service_id: "Requests of routes of this [service](services.md), and connections of its stream routes",
     consumer: "Requests of this [consumer](consumers.md)",
-    addresses: "Requests from these client addresses and ranges",
+    addresses: "Requests and connections from these client addresses and ranges",
     status: "Of the answer",
     body: "Of the answer, as plain text. Default: an `error_msg`",
     reason: "For people: why. Clients do not see it",
     expiry: "Seconds since 1970 from which on it holds no more and is forgotten; `?ttl=` sets it from now",
-    close_connections: "Whether open WebSockets that it is about are closed, too",
+    close_connections:
+      "Whether open WebSockets and connections of stream routes that it is about are closed, too",
   },
   drains: {
     upstream_id: "The [upstream](upstreams.md)",

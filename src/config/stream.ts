@@ -1,8 +1,10 @@
 /** From `apisix.stream_proxy` and its like to listeners and settings of stream routes. */
 
 import { isIP } from "node:net";
+import type { Static } from "@sinclair/typebox";
 import type { ResolveInput } from "./resolve.ts";
 import type { ListenerConfig, StreamConfig } from "./static-config.ts";
+import type { streamProxySection } from "./schema-stream.ts";
 import type { PlacedListener } from "./tenants.ts";
 
 /** Each is a socket per worker: ranges are bounded, all of them together. */
@@ -27,12 +29,23 @@ export function parsePlace(place: number | string): PortRange | null {
 }
 
 export function streamListeners(input: ResolveInput, group: string): PlacedListener[] {
-  const { stream_proxy: section, proxy_mode: mode, proxy_protocol: proxy } = input.filled.apisix;
+  const { stream_proxy: section, proxy_mode: mode } = input.filled.apisix;
   if (section === undefined) return [];
   if (mode === "http") {
     input.addWarning("apisix.stream_proxy is not used: apisix.proxy_mode is http, not stream or http&stream");
     return [];
   }
+  return streamListenersOf(input, section, ["apisix", "stream_proxy"], group);
+}
+
+/** `at`: where the section stands. */
+export function streamListenersOf(
+  input: ResolveInput,
+  section: Static<typeof streamProxySection>,
+  at: PlacedListener["path"],
+  group: string,
+): PlacedListener[] {
+  const proxy = input.filled.apisix.proxy_protocol;
   const all: PlacedListener[] = [];
   section.tcp?.forEach((entry, i) => {
     const isPlain = typeof entry !== "object";
@@ -40,12 +53,12 @@ export function streamListeners(input: ResolveInput, group: string): PlacedListe
     const proxyProtocol = given.proxy_protocol ?? proxy?.enable_tcp_pp ?? false;
     const proxyProtocolToUpstream =
       given.proxy_protocol_to_upstream ?? proxy?.enable_tcp_pp_to_upstream ?? false;
-    const path = ["apisix", "stream_proxy", "tcp", i, ...(isPlain ? [] : ["addr"])];
+    const path = [...at, "tcp", i, ...(isPlain ? [] : ["addr"])];
     const stream = { tls: given.tls, proxyProtocolToUpstream };
     addRange(input, all, given.addr, path, { purpose: "stream-tcp", proxyProtocol, group, stream });
   });
   section.udp?.forEach((place, i) => {
-    const path = ["apisix", "stream_proxy", "udp", i];
+    const path = [...at, "udp", i];
     addRange(input, all, place, path, { purpose: "stream-udp", proxyProtocol: false, group });
   });
   return all;

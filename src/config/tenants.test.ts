@@ -135,3 +135,30 @@ test("names that begin with the same letters are apart", () => {
   const { config } = parse(`${ETCD}cardea: { tenants: [${one("shop", 9081)}, ${one("shop2", 9082)}] }`);
   assert.equal(config.tenants.length, 2);
 });
+
+test("a tenant may have ports for streams, whatever the node proxies", () => {
+  const { config, warnings } = parse(`
+cardea:
+  tenants:
+    - { name: shop, listen: [{ port: 9081 }], stream_proxy: { tcp: [9100, { addr: "127.0.0.1:9101", tls: true }], udp: [9200] } }
+    - { name: blog, listen: [{ port: 9082 }] }
+`);
+  assert.deepEqual(warnings, []);
+  const [shop, blog] = config.tenants;
+  assert.deepEqual(
+    shop.listeners.map(({ purpose, address, port, stream }) => [purpose, address, port, stream?.tls]),
+    [
+      ["http", "0.0.0.0", 9081, undefined],
+      ["stream-tcp", "0.0.0.0", 9100, false],
+      ["stream-tcp", "127.0.0.1", 9101, true],
+      ["stream-udp", "0.0.0.0", 9200, undefined],
+    ],
+  );
+  assert.equal(shop.admin.streamRoutes, true);
+  assert.equal(blog.admin.streamRoutes, false);
+  assert.throws(
+    () =>
+      parse("cardea: { tenants: [{ name: a, listen: [{ port: 9081 }], stream_proxy: { tcp: [9081] } }] }"),
+    /9081/,
+  );
+});

@@ -7,6 +7,8 @@ import { Type } from "../lib/schema.ts";
 import { address, port, size } from "./kinds.ts";
 import type { ResolveInput } from "./resolve.ts";
 import { hasAdmin, hasTraffic } from "./roles.ts";
+import { streamProxySection } from "./schema-stream.ts";
+import { streamListenersOf } from "./stream.ts";
 import { keyFault } from "./well-known-keys.ts";
 import type { ListenerConfig, StaticConfig, StoreConfig } from "./static-config.ts";
 
@@ -40,6 +42,10 @@ export function tenantSchema<T extends ReturnType<typeof Type.Object>>(listen: T
       ),
       workers: Type.Integer({ default: 1, minimum: 1, maximum: 256, description: "Its own workers." }),
       listen: Type.Array(listen, { minItems: 1, maxItems: 256, description: "Its own ports for traffic." }),
+      stream_proxy: Type.Optional({
+        ...streamProxySection,
+        description: "Its own ports for stream routes, as `apisix.stream_proxy`. Default: there are none.",
+      }),
       admin_listen: place("Its Admin API. Default: there is none."),
       admin_key: Type.Optional(
         Type.String({
@@ -74,7 +80,8 @@ export interface PlacedListener {
 }
 
 /** Listeners of all tenants, by tenant. */
-export function tenantListeners({ filled }: ResolveInput): PlacedListener[][] {
+export function tenantListeners(input: ResolveInput): PlacedListener[][] {
+  const { filled } = input;
   return filled.cardea.tenants.map((tenant, i) => {
     const path = ["cardea", "tenants", i];
     const placed: PlacedListener[] = [];
@@ -86,6 +93,8 @@ export function tenantListeners({ filled }: ResolveInput): PlacedListener[][] {
       const purpose = tls ? "https" : "http";
       add({ purpose, address: ip ?? "0.0.0.0", port: number, proxyProtocol }, "listen", j);
     }
+    if (tenant.stream_proxy !== undefined && hasTraffic(filled))
+      placed.push(...streamListenersOf(input, tenant.stream_proxy, [...path, "stream_proxy"], GROUP));
     for (const purpose of ["admin", "control", "metrics", "status"] as const) {
       const key = `${purpose}_listen` as const;
       const given = tenant[key];
@@ -143,7 +152,12 @@ function tenantConfig(
     http: { ...node.http, maxConnectionsPerWorker: connections ?? node.http.maxConnectionsPerWorker },
     // That of the node is another's traffic.
     fallback: null,
-    admin: { ...node.admin, enabled: has("admin"), keys: keysOf(input, i) },
+    admin: {
+      ...node.admin,
+      enabled: has("admin"),
+      keys: keysOf(input, i),
+      streamRoutes: node.admin.streamRoutes === true || given[i].stream_proxy !== undefined,
+    },
     store: storeOf(input, i, node.store, taken),
     metrics: { ...node.metrics, enabled: has("metrics") },
     supervision:

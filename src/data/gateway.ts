@@ -147,7 +147,10 @@ export class Gateway {
       },
       onEnd: () => gauges.add(IN_FLIGHT, -1),
     });
-    this.configuration.onBlock = () => this.life.closeBlocked();
+    this.configuration.onBlock = () => {
+      this.life.closeBlocked();
+      this.#streams.closeBlocked();
+    };
     const tls: TlsServices = {
       certificates,
       deadlines: this.#deadlines,
@@ -179,6 +182,7 @@ export class Gateway {
       maxUdpSessions: stream.maxUdpSessions,
       services: {
         routes: this.configuration.streams,
+        blocks: () => this.configuration.blocks,
         deadlines: this.#deadlines,
         log: new LimitedLog(log),
         accessLog: this.#streamLog,

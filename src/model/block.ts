@@ -1,5 +1,5 @@
 /**
- * Who is refused, whatever routes and plugins say: a route, a service, a consumer, addresses, or what several of these
+ * Who is refused, whatever routes and plugins say: a route, a stream route, a service, a consumer, addresses, or what several of these
  * have in common. Made for the moment in which something must stop: live on all workers of the node before it is answered,
  * and gone without a trace when it is deleted or its time is over.
  *
@@ -17,11 +17,12 @@ const MAX_BODY_LENGTH = 65_536;
 const MAX_ADDRESSES = 10_000;
 
 /** Fields that say who is meant; a request must fit all that are there. */
-const TARGETS = ["route_id", "service_id", "consumer", "addresses"] as const;
+const TARGETS = ["route_id", "stream_route_id", "service_id", "consumer", "addresses"] as const;
 
 /** Things that a block may name and that should be there. */
 const NAMED = [
   ["route_id", "routes", "route"],
+  ["stream_route_id", "stream_routes", "stream route"],
   ["service_id", "services", "service"],
   ["consumer", "consumers", "consumer"],
 ] as const;
@@ -35,6 +36,7 @@ export const blockType: ResourceType<PublishedBlock> = {
     {
       ...described,
       route_id: Type.Optional(Id),
+      stream_route_id: Type.Optional(Id),
       service_id: Type.Optional(Id),
       consumer: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
       addresses: Type.Optional(
@@ -61,6 +63,9 @@ export const blockType: ResourceType<PublishedBlock> = {
 
 /** A block of something that is not there is a slip: nothing would be blocked. */
 function checkNamed(value: JsonObject, context: ModelContext): ValidationError | null {
+  const [route, streamRoute] = [value["route_id"], value["stream_route_id"]];
+  if (route !== undefined && streamRoute !== undefined)
+    return refused("stream_route_id: nothing comes by a route and by a stream route", "/stream_route_id");
   if (context.get === undefined) return null;
   for (const [field, plural, title] of NAMED) {
     const id = idText(value[field]);
@@ -77,6 +82,7 @@ function normalizeBlock(id: string, value: JsonObject): PublishedBlock {
     close_connections: value["close_connections"] === true,
   };
   if (value["route_id"] !== undefined) block.route_id = idText(value["route_id"]);
+  if (value["stream_route_id"] !== undefined) block.stream_route_id = idText(value["stream_route_id"]);
   if (value["service_id"] !== undefined) block.service_id = idText(value["service_id"]);
   if (value["consumer"] !== undefined) block.consumer = value["consumer"] as string;
   if (value["addresses"] !== undefined) block.addresses = value["addresses"] as string[];

@@ -156,6 +156,7 @@ export interface PublishedPluginSet {
 export interface PublishedBlock {
   id: string;
   route_id?: string;
+  stream_route_id?: string;
   service_id?: string;
   consumer?: string;
   /** Addresses and CIDRs; absent: any. */

@@ -10,11 +10,16 @@ import type { Answer } from "../../plugin/exchange.ts";
 import type { PublishedBlock } from "../../model/published.ts";
 import { AddressSet } from "../../lib/address.ts";
 
-/** What a block is compared with; an exchange is one. */
+/** What a block is compared with; an exchange is one. Connections have `streamRouteKey` as the id of their route. */
 export interface Blockable {
   readonly route: { readonly id: string; readonly serviceId: string | undefined } | null;
   readonly consumer: { readonly username: string } | null;
   readonly client: { readonly address: string };
+}
+
+/** Routes and stream routes may have the same id. */
+export function streamRouteKey(id: string): string {
+  return `stream_route#${id}`;
 }
 
 interface Block {
@@ -63,7 +68,7 @@ export class Blocks {
     return this.#find(x, nowMs, false)?.answer;
   }
 
-  /** Whether what the exchange has open (a WebSocket) is to be closed. */
+  /** Whether what the exchange has open (a WebSocket, a connection) is to be closed. */
   closes(x: Blockable, nowMs: number): boolean {
     return this.#find(x, nowMs, true) !== undefined;
   }
@@ -146,7 +151,10 @@ function compileBlock(id: string, published: PublishedBlock): Block {
   return {
     id,
     serviceId: published.service_id,
-    routeId: published.route_id,
+    routeId:
+      published.stream_route_id === undefined
+        ? published.route_id
+        : streamRouteKey(published.stream_route_id),
     consumer: published.consumer,
     addresses: addresses === undefined ? null : new AddressSet(addresses),
     ranges: addresses ?? [],

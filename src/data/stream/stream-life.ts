@@ -14,10 +14,12 @@
 import type { PhaseResult } from "../../plugin/definition.ts";
 import type { PluginLog } from "../../plugin/host.ts";
 import type { AccessLog } from "../access-log.ts";
+import { type Blockable, type Blocks, streamRouteKey } from "../configuration/blocks.ts";
 import type { UpstreamReference } from "../configuration/upstream-reference.ts";
 import { type Deadlined, type Deadlines, NEVER } from "../deadlines.ts";
 import { type Handler, runHandlers } from "../pipeline/handlers.ts";
 import { TriedNodes, type UpstreamNode } from "../upstream/node.ts";
+import type { RequestLimit } from "../upstream/request-limit.ts";
 import type { RetryFacts } from "../upstream/retry-policy.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import { type AcceptedFacts, type ExchangeOwner, StreamConnectionExchange } from "./stream-exchange.ts";
@@ -26,6 +28,8 @@ import type { CompiledStreamRoute, StreamRoutes } from "./stream-routes.ts";
 /** What all connections of a worker share. */
 export interface StreamServices {
   routes: StreamRoutes;
+  /** Connections that are refused whatever their route says; null: there are none. */
+  blocks(): Blocks | null;
   deadlines: Deadlines;
   log: PluginLog;
   /** Null: none is written. */
@@ -35,6 +39,7 @@ export interface StreamServices {
 // Ends, in the words of nginx.
 export const CLOSED = 200;
 export const CLIENT_FAULT = 400;
+export const FORBIDDEN = 403;
 export const INTERNAL_FAULT = 500;
 export const NODE_FAULT = 502;
 export const UNAVAILABLE = 503;
@@ -49,6 +54,8 @@ export abstract class StreamLife implements Deadlined, ExchangeOwner {
   readonly #tried = new TriedNodes();
   #route: CompiledStreamRoute | null = null;
   #upstream: Upstream | null = null;
+  /** Counted there. */
+  #limit: RequestLimit | null = null;
   #attempts = 0;
   /** Counted as busy with this connection. */
   #busy: UpstreamNode | null = null;
@@ -86,8 +93,25 @@ export abstract class StreamLife implements Deadlined, ExchangeOwner {
     if (route === null) return this.#refuse(INTERNAL_FAULT, "no stream route takes the connection");
     this.#route = route;
     exchange.route = route.facts;
+    const blocks = this.services.blocks();
+    if (blocks !== null && blocks.answerFor(this.#blockable(), Date.now()) !== undefined)
+      return this.#refuse(FORBIDDEN, "the connection is blocked");
     if (route.refusal !== null) return this.#refuse(INTERNAL_FAULT, route.refusal);
     this.#run(route.chain.preread, this.#choose);
+  }
+
+  /** A block came: it ends with one that is about it and closes connections. Datagrams are refused as requests are. */
+  obey(blocks: Blocks): void {
+    if (this.#route === null) return;
+    const x = this.#blockable();
+    const isUdp = this.exchange.stream.protocol === "UDP";
+    if (isUdp ? blocks.answerFor(x, Date.now()) !== undefined : blocks.closes(x, Date.now()))
+      this.end(FORBIDDEN);
+  }
+
+  #blockable(): Blockable {
+    const { id, serviceId } = this.#route!.facts;
+    return { route: { id: streamRouteKey(id), serviceId }, consumer: null, client: this.exchange.client };
   }
 
   cutOff(status: number): void {
@@ -144,6 +168,7 @@ export abstract class StreamLife implements Deadlined, ExchangeOwner {
       this.#upstream!.finished(this.#busy, connectMs, this.#connectedAt !== 0);
       this.#busy = null;
     }
+    if (this.#limit !== null) this.#limit.leave();
     if (this.#connectedAt !== 0) exchange.upstreamLatencyMs = endedAt - this.#connectedAt;
     this.release();
     exchange.stream.status = status;
@@ -189,11 +214,30 @@ export abstract class StreamLife implements Deadlined, ExchangeOwner {
     const upstream = reference === null ? null : reference.get();
     if (upstream === null) return this.#refuse(UNAVAILABLE, "the stream route leads to no upstream");
     this.#upstream = upstream;
+    if (upstream.limit === null) return this.#resolve();
+    const isIn = upstream.limit.enter(this.exchange);
+    if (isIn instanceof Promise) void isIn.then((isLate) => this.#entered(upstream.limit!, isLate));
+    else this.#entered(upstream.limit, isIn);
+  };
+
+  /** As many connections run on the upstream as its limits say; others wait, or are turned away. */
+  #entered(limit: RequestLimit, isIn: boolean): void {
+    if (!isIn) {
+      if (!this.isOver) this.#refuse(UNAVAILABLE, "the upstream has as many connections as it may");
+      return;
+    }
+    if (this.isOver) return limit.leave();
+    this.#limit = limit;
+    this.#resolve();
+  }
+
+  #resolve(): void {
+    const upstream = this.#upstream!;
     if (!upstream.isUnresolved) return this.#attempt();
     void upstream.whenResolved().then(() => {
       if (!this.isOver) this.#attempt();
     });
-  };
+  }
 
   #attempt(): void {
     const { exchange } = this;
@@ -245,6 +289,6 @@ export abstract class StreamLife implements Deadlined, ExchangeOwner {
 
 /** Whatever a plugin answers, as one of the ends that nginx knows; never as a good one. */
 function endOf(status: number): number {
-  if (status === 403 || status === NODE_FAULT || status === UNAVAILABLE) return status;
+  if (status === FORBIDDEN || status === NODE_FAULT || status === UNAVAILABLE) return status;
   return status >= 400 && status < 500 ? CLIENT_FAULT : INTERNAL_FAULT;
 }

@@ -20,6 +20,7 @@ import {
   type TlsServices,
 } from "../tls/handshake.ts";
 import type { TlsConnection } from "../tls/tls-connection.ts";
+import type { Blocks } from "../configuration/blocks.ts";
 import type { RelaySide } from "./relay.ts";
 import type { StreamServices } from "./stream-life.ts";
 import { type SessionHost, StreamSession } from "./stream-session.ts";
@@ -83,6 +84,11 @@ export class StreamListener implements HandshakeHost, SessionHost {
         resolve(typeof address === "object" && address !== null ? address.port : 0);
       });
     });
+  }
+
+  /** A block came. */
+  obey(blocks: Blocks): void {
+    for (const session of this.#sessions) session.obey(blocks);
   }
 
   drain(): Promise<void> {

@@ -102,6 +102,14 @@ export class StreamListeners {
     return listener.bind(port);
   }
 
+  /** A block came: what it is to close is closed. */
+  closeBlocked(): void {
+    const blocks = this.#options.services.blocks();
+    if (blocks === null) return;
+    for (const listener of this.#listeners) listener.obey(blocks);
+    for (const listener of this.#udp) listener.obey(blocks);
+  }
+
   /** Resolves when the last connection has ended, or at the timeout, when those that remain are cut off. */
   async drain(timeoutMs: number): Promise<void> {
     for (const listener of this.#udp) listener.close();

@@ -45,7 +45,13 @@ export async function streamKit(t: TestContext, options: StreamKitOptions = {}):
     udp: [],
     http: wire.config.http,
     maxUdpSessions: wire.config.stream.maxUdpSessions,
-    services: { routes: wire.configuration.streams, deadlines, log: wire.log, accessLog },
+    services: {
+      routes: wire.configuration.streams,
+      blocks: () => wire.configuration.blocks,
+      deadlines,
+      log: wire.log,
+      accessLog,
+    },
     realIpFrom: realIpFrom === undefined ? null : new AddressSet(realIpFrom),
     tls: { ...wire.tls, alpn: null },
     count: wire.listeners.count,
@@ -53,6 +59,7 @@ export async function streamKit(t: TestContext, options: StreamKitOptions = {}):
     metrics: wire.shared.metrics,
     log: wire.log,
   });
+  wire.configuration.onBlock = () => listeners.closeBlocked();
   const { proxyProtocol = false, tls = false, proxyProtocolToUpstream = false } = options.listener ?? {};
   const target = { host: "127.0.0.1", port: 0 };
   const port = await listeners.add(target, "127.0.0.1:9100", proxyProtocol, { tls, proxyProtocolToUpstream });

@@ -10,6 +10,7 @@
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { isIPv6 } from "node:net";
 import type { ConnectionCount, ListenerMeters } from "../listen/listener.ts";
+import type { Blocks } from "../configuration/blocks.ts";
 import type { RelaySide } from "./relay.ts";
 import type { StreamServices } from "./stream-life.ts";
 import { UdpSession, type UdpSessionHost } from "./udp-session.ts";
@@ -87,6 +88,11 @@ export class UdpListener implements UdpSessionHost {
     socket.on("error", (fault) => this.#options.meters.fault(fault));
     this.#port = socket.address().port;
     return this.#port;
+  }
+
+  /** A block came. */
+  obey(blocks: Blocks): void {
+    for (const session of this.#sessions.values()) session.obey(blocks);
   }
 
   /** Ends everything at once. */
