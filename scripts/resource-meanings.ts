@@ -152,7 +152,7 @@ const BY_TYPE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   global_rules: {
     plugins: `Run for every request, before those of its route. A plugin may stand in one global rule only. ${PLUGINS}`,
   },
-  protos: { content: "Text of a `.proto` file" },
+  protos: { content: "Text of a `.proto` file, or a descriptor set in base64" },
   ssls: {
     type: "`server`: shown to clients. `client`: shown to upstreams",
     cert: "Certificate chain, PEM",

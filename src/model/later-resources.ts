@@ -1,26 +1,11 @@
 /**
- * Resources that are stored and checked, and that no worker uses yet: protos, secrets. Their bounds are APISIX's.
+ * Resources that are stored and checked, and that no worker uses yet: secrets. Their bounds are APISIX's.
  */
 
 import { Type } from "../lib/schema.ts";
 import { refused } from "./resource-type.ts";
 import type { ResourceType } from "./resource-type.ts";
-import { common, described, raw, strictObject } from "./schema-parts.ts";
-
-const MEBIBYTE = 1024 ** 2;
-
-export const protoType: ResourceType = {
-  plural: "protos",
-  singular: "proto",
-  title: "proto",
-  schema: strictObject({ ...described, content: Type.String({ minLength: 1, maxLength: MEBIBYTE }) }),
-  id: { field: "id", generated: true },
-  methods: ["GET", "PUT", "POST", "DELETE"],
-  references: [],
-  inUse: (title, id) =>
-    `can not delete this proto, ${title.replace("plugin in ", "")} [${id}] is still using it now`,
-  normalize: null,
-};
+import { common, raw } from "./schema-parts.ts";
 
 const Url = Type.String({ pattern: "^[^/]+://([\\da-zA-Z.-]+|\\[[\\da-fA-F:]+\\])(:\\d+)?" });
 

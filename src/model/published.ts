@@ -218,6 +218,13 @@ export interface Staple {
   untilMs: number;
 }
 
+/** Descriptions of gRPC services. */
+export interface PublishedProto {
+  id: string;
+  /** A `google.protobuf.FileDescriptorSet` in base64: complete, each file after those that it needs. */
+  descriptors: string;
+}
+
 /** A host name as control resolved it. */
 export interface PublishedAddress {
   host: string;

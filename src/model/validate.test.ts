@@ -30,7 +30,7 @@ const GOOD: Record<string, [id: string, value: JsonObject]> = {
   plugin_configs: ["1", { id: "1", plugins: {} }],
   global_rules: ["1", { id: 1, plugins: {} }],
   plugin_metadata: ["logger", {}],
-  protos: ["1", { content: "syntax" }],
+  protos: ["1", { content: 'syntax = "proto3"; message A {}' }],
   secrets: ["vault/1", { uri: "http://127.0.0.1:8200", prefix: "kv", token: "t" }],
   ssls: ["1", { sni: "a.com", ...pair }],
   stream_routes: ["1", { server_port: 9100 }],

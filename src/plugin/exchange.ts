@@ -61,6 +61,13 @@ export interface Exchange {
   setConsumer(consumer: ConsumerFacts): void;
   /** Whole request body, up to `limitBytes`: null when it is longer. Waits; the body stays to be forwarded. */
   readBody(limitBytes: number): Promise<Buffer | null>;
+  /** This body goes upstream in the place of the request's, which should have been read. Not after the access phase. */
+  replaceBody(body: Buffer): void;
+  /**
+   * The whole of an upstream's answer, for a handler of `responseHeaders` that waits for it: its head is held back until then,
+   * so status and fields may follow from the body and the trailers. The body goes on to the body phase all the same.
+   */
+  readAnswer(limitBytes: number): Promise<WholeAnswer>;
   /** A request body that proves longer than this is cut off: 413, or the end of an answer that has begun. */
   limitBody(limitBytes: number): void;
   /**
@@ -74,6 +81,14 @@ export interface Exchange {
   /** From now on the plugin of this name does nothing for this request, if it is one that can be skipped. */
   skipPlugin(name: string): void;
   isSkipped(name: string): boolean;
+}
+
+/** An upstream's answer without its head. */
+export interface WholeAnswer {
+  /** Null: it is longer than was asked for, and not complete. */
+  readonly body: Buffer | null;
+  /** What goes to the client; may be changed. Null: there are none. */
+  readonly trailers: HeaderList | null;
 }
 
 /** "dropped": it was too much to send, or there was nowhere to send it to. */

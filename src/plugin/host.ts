@@ -3,12 +3,14 @@
  * compiled it; only `counters`, `dictionary` and `metrics` reach shared memory.
  */
 
-import type { PublishedUpstream } from "../model/published.ts";
+import type { PublishedProto, PublishedUpstream } from "../model/published.ts";
 import type { PluginApi, PluginDefinition } from "./definition.ts";
 import type { ConsumerFacts, Exchange } from "./exchange.ts";
 import type { Dictionary } from "../shared/dictionary.ts";
 import type { LimitCounters } from "../shared/limit-counters.ts";
 import type { MetricLane } from "../shared/metric-lane.ts";
+
+export type { PublishedProto } from "../model/published.ts";
 
 export interface PluginHost<Metadata = unknown> {
   /**
@@ -34,6 +36,8 @@ export interface PluginHost<Metadata = unknown> {
   publicApi(method: string, path: string): PluginApi | null;
   /** The upstream resource of this id, now and whatever it will be; `exists` tells whether there is one. */
   upstreamOf(id: string): UpstreamHandle;
+  /** The proto resource of this id as it is now, another object after every change; null: there is none. */
+  protoOf(id: string): PublishedProto | null;
   /** An upstream of the plugin's own; the handler `dispose` gives it back. Names of nodes: see `hostNames`. */
   inlineUpstream(config: PublishedUpstream): OwnUpstream;
   /** The host of another plugin, for a configuration of it that this one runs in its place. */

@@ -22,6 +22,7 @@ export type {
   LateText,
   MirrorOutcome,
   RouteFacts,
+  WholeAnswer,
 } from "./exchange.ts";
 export type {
   ConsumerIndex,
@@ -29,6 +30,7 @@ export type {
   OwnUpstream,
   PluginHost,
   PluginLog,
+  PublishedProto,
   UpstreamHandle,
 } from "./host.ts";
 export type { StreamExchange, StreamFacts } from "./stream.ts";

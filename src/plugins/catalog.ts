@@ -10,6 +10,7 @@ import deadline from "./deadline/index.ts";
 import echo from "./echo/index.ts";
 import examplePlugin from "./example-plugin/index.ts";
 import faultInjection from "./fault-injection/index.ts";
+import grpcTranscode from "./grpc-transcode/index.ts";
 import grpcWeb from "./grpc-web/index.ts";
 import ipRestriction from "./ip-restriction/index.ts";
 import keyAuth from "./key-auth/index.ts";
@@ -45,6 +46,7 @@ const BUILT_IN = [
   echo,
   examplePlugin,
   faultInjection,
+  grpcTranscode,
   grpcWeb,
   ipRestriction,
   keyAuth,

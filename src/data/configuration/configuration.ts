@@ -13,6 +13,7 @@ import type {
   PublishedBlock,
   PublishedGlobalRule,
   PublishedPluginSet,
+  PublishedProto,
   PublishedRoute,
   PublishedService,
   PublishedUpstream,
@@ -65,7 +66,7 @@ interface ServiceEntry {
 
 export interface ConfigurationServices {
   catalog: Catalog;
-  host: Omit<HostServices, "consumers" | "onRouteRemoved" | "upstreamOf" | "inlineUpstream">;
+  host: Omit<HostServices, "consumers" | "onRouteRemoved" | "upstreamOf" | "protoOf" | "inlineUpstream">;
   routerMode: RouterMode;
   createUpstream: (config: PublishedUpstream, previous: Upstream | null) => Upstream;
   /** Address items of the resolver. */
@@ -92,6 +93,7 @@ export class Configuration {
   readonly #consumerGroups = new Map<string, Lazy<PublishedPluginSet>>();
   readonly #globalRules = new Map<string, Lazy<PublishedGlobalRule>>();
   readonly #metadata = new Map<string, Lazy<unknown>>();
+  readonly #protos = new Map<string, Lazy<PublishedProto>>();
   /** "kind/id" of everything that is neither route nor service. */
   readonly #bytesById = new Map<string, ItemBytes>();
   /** "kind/id" of resources that name variables of the body. */
@@ -122,6 +124,7 @@ export class Configuration {
         consumers: this.consumers,
         onRouteRemoved: (listener) => this.#onRouteRemoved(listener),
         upstreamOf: (id) => this.#upstream(id),
+        protoOf: (id) => this.#protos.get(id)?.value ?? null,
         inlineUpstream: (config) => UpstreamReference.inline(this.#createUpstream, config),
       },
       (plugin) => this.#metadata.get(plugin)?.value,
@@ -307,8 +310,11 @@ export class Configuration {
       case "stream_route":
         this.streams.put(id, bytes);
         break;
+      case "proto":
+        this.#protos.set(id, new Lazy(bytes));
+        break;
       default:
-      // Kept until the room that serves this kind is built: proto, secret.
+      // Kept until the room that serves this kind is built: secret.
     }
     this.#bytesById.set(`${kind}/${id}`, bytes);
   }
@@ -352,6 +358,9 @@ export class Configuration {
         break;
       case "stream_route":
         this.streams.remove(id);
+        break;
+      case "proto":
+        this.#protos.delete(id);
         break;
       case "address":
         this.#services.setAddresses(id, null);

@@ -16,6 +16,7 @@ import type {
   MirrorOutcome,
   RouteFacts,
   LateText,
+  WholeAnswer,
 } from "../../plugin/exchange.ts";
 import type { ClientTransport, RequestHead } from "../transport.ts";
 import type { CompiledRoute } from "../configuration/compiled-route.ts";
@@ -26,7 +27,8 @@ import type { Answering } from "../life/answering.ts";
 import type { UpstreamAttempt } from "./attempt.ts";
 import type { MirrorWish } from "./mirror.ts";
 import type { BodyVariables } from "./body/body-variables.ts";
-import type { RequestBody } from "./request-body.ts";
+import { PendingAnswer } from "./pending-answer.ts";
+import { RequestBody } from "./request-body.ts";
 import type { RequestLimit } from "../upstream/request-limit.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import { TriedNodes, type UpstreamNode } from "../upstream/node.ts";
@@ -105,6 +107,8 @@ export class HttpExchange implements Exchange {
   /** Chunks that arrived while a plugin's header phase waited; null: none waits. */
   held: Buffer[] | null = null;
   heldTrailers: HeaderList | null = null;
+  /** A plugin waits for all of the answer; null: none does. */
+  wholeAnswer: PendingAnswer | null = null;
   hasUpstreamEnded = false;
   /** `performance.now()` of the end; 0 before. */
   endedAt = 0;
@@ -150,6 +154,20 @@ export class HttpExchange implements Exchange {
 
   readBody(limitBytes: number): Promise<Buffer | null> {
     return this.body === null ? Promise.resolve(Buffer.alloc(0)) : this.body.readWhole(limitBytes);
+  }
+
+  replaceBody(body: Buffer): void {
+    this.body = new RequestBody(this.transport, body);
+  }
+
+  readAnswer(limitBytes: number): Promise<WholeAnswer> {
+    if (this.response.source !== "upstream") return Promise.resolve({ body: null, trailers: null });
+    const pending = new PendingAnswer(limitBytes);
+    this.wholeAnswer = pending;
+    for (const chunk of this.held ?? []) pending.takes(chunk.length);
+    if (this.hasUpstreamEnded) pending.complete(this.held!, this.heldTrailers);
+    else if (this.held !== null && this.held.length > 0) this.attempt!.transport.resumeBody();
+    return pending.promise;
   }
 
   limitBody(limitBytes: number): void {

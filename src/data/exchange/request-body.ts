@@ -4,10 +4,11 @@
  * - It flows to the current attempt as it arrives, with back-pressure.
  * - Until it exceeds `REPLAY_BYTES` it is also kept, so that an attempt that failed can be repeated.
  * - A plugin that asks for the whole body stops the flow until it is complete (or too long).
+ * - A plugin may put another body in its place; what the client still sends then goes nowhere.
  */
 
 import type { HeaderList } from "../../lib/headers.ts";
-import type { ClientTransport, UpstreamTransport } from "../transport.ts";
+import { type ClientTransport, UNKNOWN_LENGTH, type UpstreamTransport } from "../transport.ts";
 
 /** What is kept of a streamed body for a retry. */
 export const REPLAY_BYTES = 64 * 1024;
@@ -32,6 +33,7 @@ export class RequestBody {
   #started = false;
   #complete = false;
   #trailers: HeaderList | null = null;
+  readonly isSubstitute: boolean;
   /** All bytes so far are in `#chunks`. */
   isReplayable = true;
   /** Bytes received so far. */
@@ -45,13 +47,20 @@ export class RequestBody {
   #waiting: ((whole: Buffer | null) => void) | null = null;
   #waitLimitBytes = 0;
 
-  constructor(transport: ClientTransport) {
+  /** `substitute`: a plugin's body in the place of the client's. */
+  constructor(transport: ClientTransport, substitute: Buffer | null = null) {
     this.#transport = transport;
+    this.isSubstitute = substitute !== null;
+    if (substitute === null) return;
+    this.#started = true;
+    this.#complete = true;
+    this.#keepUnlessEmpty(substitute);
   }
 
-  /** A filter may change the length, which is then not known in advance. */
-  get isFiltered(): boolean {
-    return this.#filter !== null;
+  /** Bytes that go upstream; `fromHead`: what the client said. A filter may change them, so nobody knows in advance. */
+  lengthOr(fromHead: number): number {
+    if (this.#filter !== null) return UNKNOWN_LENGTH;
+    return this.isSubstitute ? this.#keptBytes : fromHead;
   }
 
   /** The plugins' `requestBody` phase, if a chain has one. */
@@ -97,6 +106,7 @@ export class RequestBody {
 
   onChunk(received: Buffer): boolean {
     this.receivedBytes += received.length;
+    if (this.isSubstitute) return true;
     const chunk = this.#filter === null ? received : this.#filter(received, false);
     if (chunk.length > 0) this.#keep(chunk);
     if (this.#copies !== null && chunk.length > 0) for (const copy of this.#copies) copy.writeBody(chunk);
@@ -110,6 +120,7 @@ export class RequestBody {
   }
 
   onEnd(trailers: HeaderList | null): void {
+    if (this.isSubstitute) return;
     this.#complete = true;
     this.#trailers = trailers;
     if (this.#filter !== null) {

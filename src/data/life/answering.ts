@@ -154,13 +154,22 @@ export class Answering {
     if (x.ended || x.response.status === 101) return;
     x.body?.abort();
     this.#ending.abandonAttempt(x, true);
-    x.held = null;
     if (x.answering) this.breakOff(x, answer);
     else this.respond(x, answer);
   }
 
-  /** Ends an answer that has begun and cannot be completed: a client of gRPC is told why, any other sees it break off. */
+  /**
+   * Ends an answer that has begun and cannot be completed. While plugins hold back its head `reason` takes its place; later
+   * a client of gRPC is told why, and any other sees it break off.
+   */
   breakOff(x: HttpExchange, reason: Answer): void {
+    if (x.held !== null) {
+      x.held = null;
+      x.answering = false;
+      x.response.discard();
+      this.respond(x, reason);
+      return;
+    }
     if (!x.isGrpcAnswer || !x.isHeadSent || !this.#tellInTrailers(x, reason)) x.transport.abort();
     this.#ending.end(x);
   }

@@ -72,8 +72,9 @@ export class FromUpstream {
     } catch (error) {
       this.#answering.failHead(x, error);
     }
-    if (x.ended) return;
     const held = x.held;
+    // Null: another answer took the place of this one.
+    if (x.ended || held === null) return;
     x.held = null;
     if (!this.#writeHead(x)) return;
     for (const chunk of held) this.onBody(x, chunk);
@@ -110,7 +111,7 @@ export class FromUpstream {
     if (x.ended) return true;
     if (x.held !== null) {
       x.held.push(Buffer.from(chunk));
-      return false;
+      return x.wholeAnswer !== null && x.wholeAnswer.takes(chunk.length);
     }
     if (!x.filtersBody) return x.transport.writeBody(chunk);
     try {
@@ -128,6 +129,7 @@ export class FromUpstream {
     if (x.held !== null) {
       x.hasUpstreamEnded = true;
       x.heldTrailers = trailers;
+      x.wholeAnswer?.complete(x.held, trailers);
       return;
     }
     if (x.filtersBody) {

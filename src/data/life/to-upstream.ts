@@ -8,7 +8,7 @@ import type { HttpExchange } from "../exchange/exchange.ts";
 import { upstreamHeaders } from "../exchange/forwarding.ts";
 import { Mirrors } from "../exchange/mirror.ts";
 import { filterBody, runHandlers } from "../pipeline/handlers.ts";
-import { UNKNOWN_LENGTH, type UpstreamFailure } from "../transport.ts";
+import type { UpstreamFailure } from "../transport.ts";
 import { TriedNodes, type UpstreamNode } from "../upstream/node.ts";
 import type { Answering } from "./answering.ts";
 import { beginCall, tellTimeLeft } from "./call-deadline.ts";
@@ -138,7 +138,7 @@ export class ToUpstream {
       headers.push("upgrade", "Upgrade", x.head.upgrade!);
     }
     const body = x.body;
-    const bodyLength = body === null ? 0 : body.isFiltered ? UNKNOWN_LENGTH : x.head.bodyLength;
+    const bodyLength = body === null ? 0 : body.lengthOr(x.head.bodyLength);
     const target = x.upstreamTarget ?? x.request.upstreamTarget();
     attempt.transport.writeHead(x.request.method, target, headers, bodyLength);
     if (x.mirrors !== null && x.attempts === 1) this.#mirrors.send(x, target, headers, bodyLength);

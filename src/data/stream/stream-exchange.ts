@@ -14,6 +14,7 @@ import type {
   ExchangeResponse,
   LateText,
   RouteFacts,
+  WholeAnswer,
 } from "../../plugin/exchange.ts";
 import type { UpstreamHandle } from "../../plugin/host.ts";
 import type { StreamExchange, StreamFacts } from "../../plugin/stream.ts";
@@ -132,6 +133,11 @@ export class StreamConnectionExchange implements StreamExchange {
     return Promise.resolve(null);
   }
 
+  readAnswer(): Promise<WholeAnswer> {
+    return Promise.resolve({ body: null, trailers: null });
+  }
+
+  replaceBody(): void {}
   setConsumer(): void {}
   limitBody(): void {}
   mirrorTo(): void {}
