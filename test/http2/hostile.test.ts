@@ -16,6 +16,7 @@ import {
   frame,
   FrameClient,
   get,
+  GOAWAY,
   HEADERS,
   ok,
   pseudo,
@@ -98,5 +99,137 @@ describe("a request over HTTP/2 to HTTP/2", () => {
     }
     raw.send(get(41));
     assert.equal((await raw.until(isHead))?.stream, 41);
+  });
+});
+
+describe("an upstream that speaks HTTP/2", () => {
+  test("gets a request once more, whatever its method, when it says goodbye without having looked at it", async (t) => {
+    const { port, peers } = await origin(t, (peer, one) => {
+      if (!isEnd(one)) return;
+      if (one.stream === 1) peer.send(ok(1, END_STREAM));
+      else peer.send(frame(GOAWAY, 0, 0, Buffer.concat([word(1), word(0)])));
+    });
+    const gate = await gateway(t, port);
+    const raw = await client(t, gate);
+    const statuses = async (stream: number): Promise<number[]> => {
+      raw.send(
+        frame(HEADERS, END_HEADERS, stream, block(pseudo("POST", "/"))),
+        frame(DATA, END_STREAM, stream, Buffer.from("body")),
+      );
+      await raw.until((one) => one.stream === stream && isEnd(one));
+      await eventually(() => gate.inFlight() === 0);
+      return gate.ended.map(({ response }) => response.status);
+    };
+    assert.deepEqual(await statuses(1), [200]);
+    assert.deepEqual(await statuses(3), [200, 200]);
+    assert.equal(peers.length, 2);
+  });
+
+  test("that refuses every request is not asked for ever", async (t) => {
+    let asked = 0;
+    const { port } = await origin(t, (peer, one) => {
+      if (!isHead(one)) return;
+      asked++;
+      peer.send(frame(RST_STREAM, 0, one.stream, word(7)));
+    });
+    const gate = await gateway(t, port);
+    const raw = await client(t, gate);
+    raw.send(get(1));
+    await raw.until(isEnd);
+    await eventually(() => gate.inFlight() === 0);
+    assert.equal(gate.ended[0].response.status, 502);
+    assert.equal(asked, 2);
+  });
+
+  test("may not send informational answers without end", async (t) => {
+    const { port } = await origin(t, (peer, one) => {
+      if (!isHead(one)) return;
+      const early = frame(HEADERS, END_HEADERS, one.stream, block([[":status", "103"]]));
+      for (let i = 0; i < 100; i++) peer.send(early);
+      peer.send(ok(one.stream, END_STREAM));
+    });
+    const gate = await gateway(t, port);
+    const raw = await client(t, gate);
+    raw.send(get(1));
+    await raw.until(isEnd);
+    await eventually(() => gate.inFlight() === 0);
+    assert.equal(gate.ended[0].response.status, 502);
+    assert.ok(raw.frames.filter(isHead).length < 30);
+  });
+
+  test("never makes a part of an answer look whole, whatever its reset says", async (t) => {
+    const { port } = await origin(t, (peer, one) => {
+      if (!isEnd(one)) return;
+      peer.send(ok(one.stream), frame(DATA, 0, one.stream, Buffer.from("part")));
+      peer.send(frame(RST_STREAM, 0, one.stream, word(0)));
+    });
+    const gate = await gateway(t, port);
+    const raw = await client(t, gate);
+    raw.send(get(1));
+    assert.notEqual(await raw.reset(1), null);
+    assert.equal(raw.frames.some(isEnd), false);
+    await eventually(() => gate.inFlight() === 0);
+  });
+
+  test("that answers early and takes no more of the request holds no place of a connection", async (t) => {
+    const { port, peers } = await origin(t, (peer, one) => {
+      if (isHead(one)) peer.send(ok(one.stream, END_STREAM));
+    });
+    const gate = await gateway(t, port);
+    const raw = await client(t, gate);
+    for (let stream = 1; stream < 400; stream += 2) {
+      raw.send(
+        frame(HEADERS, END_HEADERS, stream, block(pseudo("POST", "/"))),
+        frame(DATA, 0, stream, Buffer.alloc(16_384)),
+        frame(DATA, END_STREAM, stream, Buffer.alloc(16_384)),
+      );
+      await raw.until((one) => one.stream === stream && isEnd(one));
+    }
+    await eventually(() => gate.inFlight() === 0);
+    assert.equal(peers.length, 1);
+  });
+
+  test("that does not answer any more gets a new connection", async (t) => {
+    const { port, peers } = await origin(t, (peer, one) => {
+      if (isHead(one) && peers.length > 1) peer.send(ok(one.stream, END_STREAM));
+    });
+    const gate = await gateway(t, port, { timeout: { connect: 1, send: 1, read: 0.2 } });
+    const raw = await client(t, gate);
+    // The client of a stream that is held open keeps the connection from being idle.
+    raw.send(frame(HEADERS, END_HEADERS, 1, block(pseudo("POST", "/"))));
+    await eventually(() => peers.length === 1);
+    peers[0].onFrame = null;
+    peers[0].socket.pause();
+    raw.send(get(3));
+    await raw.until((one) => one.stream === 3 && isEnd(one));
+    raw.send(get(5));
+    await raw.until((one) => one.stream === 5 && isEnd(one));
+    assert.deepEqual(
+      gate.ended.map(({ response }) => response.status),
+      [504, 200],
+    );
+  });
+
+  test("gets no more requests on a connection than keepalive_pool says, idle or not", async (t) => {
+    const held: [FrameClient, number][] = [];
+    const { port, peers } = await origin(t, (peer, one) => {
+      if (isHead(one)) held.push([peer, one.stream]);
+    });
+    const pool = { size: 10, idle_timeout: 60, requests: 3 };
+    const gate = await gateway(t, port, { keepalive_pool: pool });
+    const raw = await client(t, gate);
+    for (let i = 0; i < 10; i++) {
+      raw.send(get(2 * i + 1));
+      await eventually(() => held.length === i + 1);
+      // One always runs.
+      if (i === 0) continue;
+      const [peer, stream] = held[i - 1];
+      peer.send(ok(stream, END_STREAM));
+      await eventually(() => gate.ended.length === i);
+    }
+    assert.deepEqual(
+      peers.map((peer) => peer.frames.filter(isHead).length),
+      [3, 3, 3, 1],
+    );
   });
 });

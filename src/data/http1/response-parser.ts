@@ -18,7 +18,7 @@ import { type BodyFraming, connectionTokens, FramingFields, SAYS_CLOSE, SAYS_KEE
 import { FAILED, HeadParser } from "./head-parser.ts";
 
 /** Informational answers to one request; a server that sends more is taken for broken. */
-const MAX_INFORMATIONAL = 16;
+export const MAX_INFORMATIONAL = 16;
 const MAX_STATUS_LINE_BYTES = 1024;
 
 const EMPTY_HEAD: ResponseHead = {

@@ -8,8 +8,11 @@
 
 import type { ClientHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
+import { Readable } from "node:stream";
 import { HeaderList } from "../../lib/headers.ts";
 import { type Deadlined, type Deadlines, NEVER } from "../deadlines.ts";
+import { ERRORS } from "../http1/errors.ts";
+import { MAX_INFORMATIONAL } from "../http1/response-parser.ts";
 import type { UpstreamTimeouts } from "../http1/upstream-attempt.ts";
 import {
   type UpstreamFailure,
@@ -56,6 +59,9 @@ export class Http2UpstreamAttempt implements UpstreamTransport, Deadlined {
   #requestTrailers: readonly string[] = EMPTY_SECTION;
   #answerLength = UNKNOWN_LENGTH;
   #received = 0;
+  #informational = 0;
+  /** The peer said END_STREAM: "end" alone also comes after a reset with NO_ERROR. */
+  hasEnded = false;
   #trailers: HeaderList | null = null;
   #fault = "";
 
@@ -98,6 +104,7 @@ export class Http2UpstreamAttempt implements UpstreamTransport, Deadlined {
       return;
     }
     stream[ATTEMPT] = this;
+    stream.push = push;
     this.#stream = stream;
     this.hasSent = this.#session.isConnected;
     stream.on("headers", onInformational);
@@ -129,7 +136,7 @@ export class Http2UpstreamAttempt implements UpstreamTransport, Deadlined {
   }
 
   onWantTrailers(): void {
-    if (this.#stream !== null && !this.#stream.destroyed)
+    if (this.#stream !== null && !this.#stream.destroyed && !this.#stream.closed)
       this.#stream.sendTrailers(asObject(this.#requestTrailers));
   }
 
@@ -144,7 +151,9 @@ export class Http2UpstreamAttempt implements UpstreamTransport, Deadlined {
   onInformational(fields: readonly string[]): void {
     if (this.#isOver) return;
     const head = readAnswer(fields, true, this.#method);
-    if (head === null) this.fail("malformed", "an informational answer that is none");
+    if (head === null || head.status === 101) this.fail("malformed", "an informational answer that is none");
+    else if (++this.#informational > MAX_INFORMATIONAL)
+      this.fail("malformed", ERRORS.tooManyInformational.message);
     else this.#handler.onInformational(head);
   }
 
@@ -193,14 +202,15 @@ export class Http2UpstreamAttempt implements UpstreamTransport, Deadlined {
   /** Also comes after a reset, when it means nothing. */
   onEnd(): void {
     const stream = this.#stream!;
-    if (this.#isOver || stream.rstCode !== NO_ERROR) return;
+    if (this.#isOver || !this.hasEnded || stream.rstCode !== NO_ERROR) return;
     if (this.#answerLength > 0 && this.#received !== this.#answerLength) {
       this.fail("reset", "the answer ended before it was complete");
       return;
     }
     this.#isOver = true;
     this.deadline = NEVER;
-    if (!this.#isRequestComplete) stream.destroy(BROKEN_OFF);
+    // What its window has no room for would hold the stream for ever.
+    if (!this.#isRequestComplete || stream.writableLength > 0) stream.destroy(BROKEN_OFF);
     this.#handler.onEnd(this.#trailers);
   }
 
@@ -266,14 +276,24 @@ export class Http2UpstreamAttempt implements UpstreamTransport, Deadlined {
 
   onDeadline(): void {
     this.deadline = NEVER;
-    if (!this.#session.isConnected) this.fail("connect-timeout", "no connection in time");
-    else if (this.#isBlocked) this.fail("send-timeout", "the upstream did not take the request in time");
+    if (!this.#session.isConnected) {
+      this.fail("connect-timeout", "no connection in time");
+      return;
+    }
+    this.#session.doubt();
+    if (this.#isBlocked) this.fail("send-timeout", "the upstream did not take the request in time");
     else this.fail("read-timeout", "no answer in time");
   }
 }
 
 function failUnsent(attempt: Http2UpstreamAttempt): void {
   attempt.fail("reset", "the connection ended before the request was sent");
+}
+
+/** Node.js closes a stream before it ends what a reset has cut off, and after it has ended what is whole. */
+function push(this: BoundStream, chunk: Buffer | null): boolean {
+  if (chunk === null && !this.closed) this[ATTEMPT].hasEnded = true;
+  return Readable.prototype.push.call(this, chunk);
 }
 
 function onInformational(this: BoundStream, _: unknown, _flags: number, fields: string[]): void {

@@ -2,7 +2,7 @@
  * One HTTP/2 connection to a node of an upstream, which many requests share, and all such connections of a worker.
  *
  * Promises: no more requests at the same time than the peer permits; a connection that says GOAWAY gets no new ones and
- * finishes what runs; an idle one closes in time; a node has at most `maxConnectionsPerNode` of them, whatever names clients
+ * finishes what runs; one on which nothing is heard any more gets none either, and ends; an idle one closes in time; a node has at most `maxConnectionsPerNode` of them, whatever names clients
  * ask for.
  */
 
@@ -19,6 +19,9 @@ import { Http2UpstreamAttempt } from "./upstream-attempt.ts";
 const MAX_STREAMS = 100;
 const STREAM_WINDOW_BYTES = 64 * 1024;
 const CONNECTION_WINDOW_BYTES = 1024 * 1024;
+
+/** Who has not answered a request in time has as long for a PING. */
+const PONG_MS = 5000;
 
 /** Where a connection goes to, and how. */
 export interface SessionTarget {
@@ -47,6 +50,9 @@ export class UpstreamSession implements Deadlined {
   readonly #deadlines: Deadlines;
   readonly #owner: SessionOwner;
   #isClosing = false;
+  #idleDeadline = NEVER;
+  /** Until then a doubt must be cleared. */
+  #pongDeadline = NEVER;
 
   constructor(target: SessionTarget, keepAlive: KeepAlive, deadlines: Deadlines, owner: SessionOwner) {
     const { address, port, secure } = target;
@@ -80,10 +86,16 @@ export class UpstreamSession implements Deadlined {
     return this.#attempts.size;
   }
 
+  /** It has carried as many requests as it is to. */
+  get isWorn(): boolean {
+    const { requests } = this.keepAlive;
+    return requests > 0 && this.requests >= requests;
+  }
+
   /** It takes one more request. */
   get isUsable(): boolean {
     const session = this.#session;
-    if (this.#isClosing || session.closed || session.destroyed) return false;
+    if (this.#isClosing || this.#pongDeadline !== NEVER || session.closed || session.destroyed) return false;
     const permitted = this.isConnected
       ? (session.remoteSettings?.maxConcurrentStreams ?? MAX_STREAMS)
       : MAX_STREAMS;
@@ -92,7 +104,8 @@ export class UpstreamSession implements Deadlined {
 
   begin(handler: UpstreamHandler, timeouts: UpstreamTimeouts): Http2UpstreamAttempt {
     this.requests++;
-    this.deadline = NEVER;
+    this.#idleDeadline = NEVER;
+    this.#arm();
     const attempt = new Http2UpstreamAttempt(this, handler, timeouts, this.#deadlines);
     this.#attempts.add(attempt);
     return attempt;
@@ -113,7 +126,20 @@ export class UpstreamSession implements Deadlined {
   }
 
   idleUntil(deadlineMs: number): void {
-    this.deadline = deadlineMs;
+    this.#idleDeadline = deadlineMs;
+    this.#arm();
+  }
+
+  /** A request was not answered in time: is anybody there? What runs on a dead connection would all wait that long. */
+  doubt(): void {
+    if (this.#pongDeadline !== NEVER || !this.isConnected || this.#session.destroyed) return;
+    this.#pongDeadline = this.#deadlines.now() + PONG_MS;
+    this.#arm();
+    this.#session.ping((error) => {
+      if (error !== null) return;
+      this.#pongDeadline = NEVER;
+      this.#arm();
+    });
   }
 
   /** Takes no more requests; what runs goes on. */
@@ -123,9 +149,16 @@ export class UpstreamSession implements Deadlined {
     else this.#session.close();
   }
 
-  onDeadline(): void {
+  #arm(): void {
+    this.deadline = Math.min(this.#idleDeadline, this.#pongDeadline);
+  }
+
+  onDeadline(nowMs: number): void {
+    if (this.#pongDeadline <= nowMs) {
+      this.fault ||= "the connection answers nothing any more";
+      this.#session.destroy();
+    } else if (this.#attempts.size === 0) this.close();
     this.deadline = NEVER;
-    if (this.#attempts.size === 0) this.close();
   }
 
   #onConnect(): void {
@@ -218,13 +251,15 @@ class NodeSessions implements SessionOwner {
 
   /** Null: the node has as many as it may, and none is idle. */
   take(target: SessionTarget, keepAlive: KeepAlive, maxSessions: number): UpstreamSession | null {
+    let worn: UpstreamSession | null = null;
     for (const session of this.sessions) {
-      if (session.identity === target.identity && session.isUsable) {
-        session.keepAlive = keepAlive;
-        return session;
-      }
+      if (session.identity !== target.identity || !session.isUsable) continue;
+      session.keepAlive = keepAlive;
+      if (!session.isWorn) return session;
+      worn = session;
     }
     if (this.sessions.length >= maxSessions) {
+      if (worn !== null) return worn;
       const idle = this.sessions.find(({ active }) => active === 0);
       if (idle === undefined) return null;
       idle.close();
@@ -235,8 +270,8 @@ class NodeSessions implements SessionOwner {
   }
 
   onIdle(session: UpstreamSession): void {
-    const { size, idleTimeoutMs, requests } = session.keepAlive;
-    if (this.keepsNone || size === 0 || (requests > 0 && session.requests >= requests)) {
+    const { size, idleTimeoutMs } = session.keepAlive;
+    if (this.keepsNone || size === 0 || session.isWorn) {
       session.close();
       return;
     }

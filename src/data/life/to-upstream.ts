@@ -175,7 +175,22 @@ export class ToUpstream {
       this.#retry(x, answer);
       return;
     }
-    this.#answering.respond(x, answer);
+    if (failure === "reset" && !maySend.hasSent && isReplayable && !x.isRepeated)
+      this.#repeat(x, attempt.node);
+    else this.#answering.respond(x, answer);
+  }
+
+  /**
+   * The node did not look at the request, as its connection was about to end (GOAWAY), say. That is no failure which
+   * `retries` counts: it is sent to the same node once more.
+   */
+  #repeat(x: HttpExchange, node: UpstreamNode): void {
+    x.isRepeated = true;
+    try {
+      this.#begin(x, node);
+    } catch (error) {
+      this.#answering.fail(x, error);
+    }
   }
 
   /** `failed`: what the failure of the last attempt is answered with when no other can follow. */
