@@ -10,6 +10,7 @@
  * edited by others may name what comes a moment later.
  */
 
+import { QUARANTINED } from "../model/stand-ins.ts";
 import type { ConfigurationItem, Kind } from "../shared/configuration-bytes.ts";
 import type { StoredItem } from "../store/contract.ts";
 import {
@@ -69,9 +70,6 @@ const CLOSABLE = new Set(["routes", "services", "plugin_configs", "stream_routes
 
 /** Pointers into what may protect a resource. */
 const GUARDS = /^\/(?:plugins|script)(?:\/|$)/;
-
-/** No plugin has this name: workers refuse requests of a chain that names an unknown one. */
-const QUARANTINED = "(in quarantine)";
 
 export class ConfigurationState {
   readonly types: ResourceTypes;
@@ -329,8 +327,8 @@ export class ConfigurationState {
   }
 
   /**
-   * What is in quarantine for its plugins (or its script, which cannot run here) alone and was never in service is published closed: it answers 503. If it
-   * were left out, its requests would fall to a wider route that may protect less.
+   * What is in quarantine for its plugins (or its script, which cannot run here) alone and was never in service is
+   * published closed: it answers 404. If it were left out, its requests would fall to a wider route that may protect less.
    */
   #closeInstead(entry: StateEntry): void {
     const { type, id, fault, createRevision } = entry;

@@ -117,7 +117,7 @@ test("names of upstream nodes are watched while they are used, and their address
   });
 });
 
-test("a route, service or plugin config that was never in service and whose plugins are broken answers 503, not as if it were not there", async () => {
+test("a route, service or plugin config that was never in service and whose plugins are broken is closed, so that no wider one takes its requests", async () => {
   await withNode(async (node) => {
     const unknown = { plugins: { "no-such-plugin": {} }, upstream: upstream(1) };
     const broken = { plugins: { "ip-restriction": { whitelist: "10.0.0.1" } }, upstream: upstream(1) };
@@ -145,7 +145,7 @@ test("a route, service or plugin config that was never in service and whose plug
     const { list } = (await node.callControl("GET", "/v1/quarantine")).body;
     assert.deepEqual(
       list.map((item: Record<string, unknown>) => item["serving"]),
-      ["503", "503", "503", "503", "nothing", "nothing"],
+      ["404", "404", "404", "404", "nothing", "nothing"],
     );
     await node.call("PUT", "/routes/unknown?wait=live", { uri: "/a", upstream: upstream(1) });
     assert.equal("plugins" in (node.workers[0].items.get("route/unknown") as object), false);

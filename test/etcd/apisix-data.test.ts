@@ -104,7 +104,7 @@ test("a node on an etcd", { skip: WITHOUT_ETCD, timeout: 90_000 }, async (t) => 
     );
     assert.ok(list.every(({ reason }: { reason: string }) => reason.length < 2000));
     assert.equal((await node.get("/served")).text, "origin /served");
-    assert.equal((await node.get("/bad-auth")).status, 503);
+    assert.equal((await node.get("/bad-auth")).status, 404);
     assert.equal((await node.get("/guarded")).status, 401);
     assert.equal((await node.get("/a")).status, 404);
 

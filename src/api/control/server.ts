@@ -216,7 +216,7 @@ function quarantine(state: ConfigurationState, publisher: Publisher): object {
   const list: object[] = [];
   for (const { key, fault, published, isClosed, modRevision } of state.quarantined()) {
     const { reason, pointer, since } = fault!;
-    const serving = published === null ? "nothing" : isClosed ? "503" : "previous version";
+    const serving = published === null ? "nothing" : isClosed ? "404" : "previous version";
     list.push({
       key: `/apisix${key}`,
       source: "control",

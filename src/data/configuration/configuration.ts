@@ -7,6 +7,7 @@
  * comparison of `#links`, which grows with every change of such a resource.
  */
 
+import { MISSING_PLUGINS, MISSING_SERVICE } from "../../model/stand-ins.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import type { ItemBytes, Kind } from "../../shared/configuration-bytes.ts";
 import type {
@@ -590,9 +591,6 @@ export class Configuration {
 
 type ConfigurationPlugins = Record<string, Record<string, unknown>> | undefined;
 
-/** Stands for the plugins of a resource that is not there: no plugin has this name, so the chain refuses. */
-const MISSING = { "(missing)": {} };
-
 /** The plugins that a reference brings. One that leads nowhere closes: what it would have brought may be a guard. */
 function sourceOf(
   kind: string,
@@ -600,5 +598,6 @@ function sourceOf(
   resource: { plugins?: ConfigurationPlugins } | undefined,
 ): PluginSource | null {
   if (id === undefined) return null;
-  return { owner: `${kind}#${id}`, plugins: resource === undefined ? MISSING : resource.plugins };
+  const missing = kind === "service" ? MISSING_SERVICE : MISSING_PLUGINS;
+  return { owner: `${kind}#${id}`, plugins: resource === undefined ? { [missing]: {} } : resource.plugins };
 }

@@ -6,6 +6,7 @@
  * requests: candidates are bounded, and only those that are shown are looked at closely.
  */
 
+import { MISSING_PLUGINS, MISSING_SERVICE, QUARANTINED, refusalStatus } from "../../model/stand-ins.ts";
 import type { RouterConfig } from "../../config/static-config.ts";
 import type { AddressSet } from "../../lib/address.ts";
 import type { PublishedRoute } from "../../model/published.ts";
@@ -190,7 +191,7 @@ export class Explainer {
     if (block !== undefined) {
       explanation.answer = { status: block.status, reason: "a block refuses the request" };
     } else if (refusing !== undefined) {
-      explanation.answer = { status: 503, reason: reasonOf(refusing) };
+      explanation.answer = { status: refusalStatus(refusing.name), reason: reasonOf(refusing) };
     } else if (compiled.upstream === null) {
       explanation.answer = { status: 503, reason: "the route has no upstream" };
     } else if (upstream === null) {
@@ -204,10 +205,9 @@ export class Explainer {
   }
 }
 
-/** Two names stand for a set of plugins that cannot be had. */
 function reasonOf({ name, from }: ExplainedPlugin): string {
-  if (name === "(missing)") return `${from} does not exist`;
-  if (name === "(in quarantine)") return `the plugins of ${from} are in quarantine`;
+  if (name === MISSING_SERVICE || name === MISSING_PLUGINS) return `${from} does not exist`;
+  if (name === QUARANTINED) return `the plugins of ${from} are in quarantine`;
   return `${name} of ${from} is no plugin of this node`;
 }
 

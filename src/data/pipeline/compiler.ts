@@ -9,6 +9,7 @@
  * plugins, and those of which nothing is known, answer 503; others are left out with an error in the log.
  */
 
+import { refusalStatus } from "../../model/stand-ins.ts";
 import { hash } from "node:crypto";
 import type { PluginApi, PluginDefinition, PluginHandlers } from "../../plugin/definition.ts";
 import type { Answer, Exchange } from "../../plugin/exchange.ts";
@@ -211,9 +212,11 @@ function linkOf(
 }
 
 function refusal(plugin: string, log: PluginLog): PluginHandlers {
+  const status = refusalStatus(plugin);
+  const body = { error_msg: status === 404 ? "404 Route Not Found" : "503 Service Unavailable" };
   const refuse = (ctx: Exchange): Answer => {
     log.debug("request refused", { plugin });
-    return ctx.answer(503, { error_msg: "503 Service Unavailable" });
+    return ctx.answer(status, body);
   };
   return { rewrite: refuse, preread: refuse };
 }
