@@ -57,6 +57,16 @@ test("a resource that is no JSON is mended by an ordinary write", async () => {
   }
 });
 
+test("a proto that cannot be compiled is in quarantine by itself, and mended by a write", async () => {
+  await store("/protos/broken", '{"content":"syntax = \\"proto3\\"; message A { B b = 1; }"}');
+  const { text } = await node.callControl("GET", "/v1/quarantine");
+  assert.match(text, /\/protos\/broken/);
+  assert.match(text, /A\.b: there is no type/);
+  const reply = await node.call("PUT", "/protos/broken", { content: 'syntax = "proto3"; message A {}' });
+  assert.equal(reply.status, 200, reply.text);
+  assert.doesNotMatch((await node.callControl("GET", "/v1/quarantine")).text, /\/protos\/broken/);
+});
+
 test("a version that is no JSON is not rolled back to, and the resource stays", async () => {
   const revision = await store("/routes/rolled", "not json");
   await node.call("PUT", "/routes/rolled", route);

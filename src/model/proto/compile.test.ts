@@ -132,6 +132,15 @@ test("texts that would keep the parser busy are refused before it sees them", ()
   assert.equal(fault(long), "");
 });
 
+test("names and options of a text change nothing but its descriptors", () => {
+  const head = 'syntax = "proto3";';
+  fault(`${head} option (a).__proto__.polluted = 1; option (b) = { __proto__: { polluted: 1 } };
+    option constructor.prototype.polluted = 1; message __proto__ { int32 a = 1 [(x).__proto__.polluted = 1]; }`);
+  assert.equal(({} as { polluted?: unknown }).polluted, undefined);
+  const types = loaded(`${head} message constructor { int32 prototype = 1; int32 toString = 2; }`);
+  assert.equal(types.getMessage("constructor")!.fields.length, 2);
+});
+
 test("descriptor sets keep to bounds, too", () => {
   const varint = (value: number): number[] =>
     value < 128 ? [value] : [(value & 127) | 128, ...varint(value >>> 7)];

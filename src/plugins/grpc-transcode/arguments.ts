@@ -28,7 +28,7 @@ export function readArguments({ method, headers, query }: ExchangeRequest, body:
 }
 
 function isJson(contentType: string | undefined): boolean {
-  return contentType !== undefined && contentType.includes("application/json");
+  return contentType !== undefined && contentType.toLowerCase().includes("application/json");
 }
 
 function readJson(text: string): Arguments {

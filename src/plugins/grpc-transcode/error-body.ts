@@ -8,51 +8,57 @@ import type { Registry } from "@bufbuild/protobuf";
 import type { HeaderList } from "../../plugin/index.ts";
 import { type JsonWriter, textOfBytes } from "./json-writer.ts";
 
+const UNKNOWN = 2;
+
 interface Detail {
   typeUrl: string;
   value: Uint8Array;
 }
 
-/**
- * The body of a failed call as JSON text. Details whose type is `detailType` are written as such messages, others with the
- * bytes that they have. Throws for details that are none.
- */
-export function errorBody(
-  headers: HeaderList,
-  detailType: string | undefined,
-  types: Registry,
-  writer: JsonWriter,
-): string {
-  const encoded = headers.get("grpc-status-details-bin");
-  if (encoded === undefined) {
-    const message = decodedMessage(headers.get("grpc-message") ?? "");
-    return bodyOf(Number(headers.get("grpc-status")), message, []);
-  }
-  const { code, message, details } = readStatus(Buffer.from(encoded, "base64"));
-  return bodyOf(
-    code,
-    message,
-    details.map((detail) => detailText(detail, detailType, types, writer)),
-  );
+/** How details are written. */
+export interface DetailForm {
+  /** Details of this type are written as such messages, others with the bytes that they have. Undefined: all of them. */
+  readonly type: string | undefined;
+  readonly types: Registry;
+  readonly writer: JsonWriter;
 }
 
-export function bodyOf(code: number, message: string, details: readonly string[]): string {
-  const known = Number.isInteger(code) ? code : 2;
+/** As JSON text. What cannot be read is left as it is, or out, and told to `onFault`. */
+export function errorBody(headers: HeaderList, form: DetailForm, onFault: (reason: string) => void): string {
+  const encoded = headers.get("grpc-status-details-bin");
+  if (encoded !== undefined) {
+    try {
+      const { code, message, details } = readStatus(Buffer.from(encoded, "base64"));
+      const written = details.map((detail) => detailText(detail, form, onFault));
+      return bodyOf(code, message, written);
+    } catch (error) {
+      onFault(`grpc-status-details-bin: ${(error as Error).message}`);
+    }
+  }
+  return bodyOf(Number(headers.get("grpc-status")), decodedMessage(headers.get("grpc-message") ?? ""), []);
+}
+
+function bodyOf(code: number, message: string, details: readonly string[]): string {
+  const known = Number.isInteger(code) ? code : UNKNOWN;
   return `{"error":{"code":${known},"message":${JSON.stringify(message)},"details":[${details.join(",")}]}}`;
 }
 
 function detailText(
   { typeUrl, value }: Detail,
-  detailType: string | undefined,
-  types: Registry,
-  writer: JsonWriter,
+  { type: wanted, types, writer }: DetailForm,
+  onFault: (reason: string) => void,
 ): string {
   const name = typeUrl.slice(typeUrl.lastIndexOf("/") + 1);
-  if (detailType === undefined || (name !== "" && name !== detailType))
-    return JSON.stringify({ type_url: typeUrl, value: textOfBytes(value) });
-  const type = types.getMessage(detailType);
-  if (type === undefined) throw new Error(`the proto has no message ${detailType}`);
-  return writer.write(type, value);
+  if (wanted !== undefined && (name === "" || name === wanted)) {
+    const type = types.getMessage(wanted);
+    try {
+      if (type !== undefined) return writer.write(type, value);
+      onFault(`the proto has no message ${JSON.stringify(wanted)} (status_detail_type)`);
+    } catch (error) {
+      onFault(`a detail is no ${wanted}: ${(error as Error).message}`);
+    }
+  }
+  return JSON.stringify({ type_url: typeUrl, value: textOfBytes(value) });
 }
 
 function readStatus(bytes: Uint8Array): { code: number; message: string; details: Detail[] } {

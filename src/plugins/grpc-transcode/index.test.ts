@@ -283,6 +283,20 @@ describe("requests become calls", () => {
     });
   }
 
+  test("clients of HTTP/2 are answered likewise, and HEAD without a body", async (t) => {
+    const gate = await gateway(t, (await origin(t)).port, { pb_option: ["no_default_values"] });
+    const session = connect(`http://127.0.0.1:${gate.port}`);
+    t.after(() => session.destroy());
+    const stream = session.request({ ":path": "/?name=x" });
+    stream.setEncoding("utf8");
+    const [headers] = (await once(stream, "response")) as [IncomingHttpHeaders];
+    assert.equal(headers[":status"], 200);
+    assert.deepEqual(await stream.toArray(), ['{"message":"Hello x"}']);
+    const reply = await ask(gate, { method: "HEAD", target: "/?name=x" });
+    assert.equal(reply.status, 200);
+    assert.equal(reply.text, "");
+  });
+
   test("a body beyond 4 MiB is refused", async (t) => {
     const gate = await gateway(t, (await origin(t)).port);
     const reply = await ask(gate, json({ name: "a".repeat(4 * 1024 ** 2) }));
@@ -366,12 +380,17 @@ async function bytesGateway(t: TestContext): Promise<Wired> {
 }
 
 /** Answers everything with this body. */
-async function rawOrigin(t: TestContext, body: Buffer, type = "application/grpc"): Promise<number> {
+async function rawOrigin(
+  t: TestContext,
+  body: Buffer,
+  type = "application/grpc",
+  trailers: Record<string, string> = { "grpc-status": "0", "x-more": "1" },
+): Promise<number> {
   const server = createServer();
   server.on("stream", (stream) => {
     stream.on("error", () => undefined);
     stream.respond({ ":status": 200, "content-type": type }, { waitForTrailers: true });
-    stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0", "x-more": "1" }));
+    stream.on("wantTrailers", () => stream.sendTrailers(trailers));
     stream.end(body);
   });
   server.listen(0, "127.0.0.1");
@@ -423,6 +442,22 @@ describe("calls that fail", () => {
       assert.deepEqual(body === "" ? reply.text : JSON.parse(reply.text), body);
     });
   }
+
+  test("details that are not what the configuration says stay as they are, and the log says so", async (t) => {
+    const config = { method: "Fails", show_status_in_body: true };
+    for (const type of ["helloworld.error", "helloworld.Person"]) {
+      const gate = await gateway(t, (await origin(t)).port, { ...config, status_detail_type: type });
+      const reply = await ask(gate, {});
+      assert.equal(reply.status, 503);
+      const { error } = JSON.parse(reply.text) as { error: { details: { type_url: string }[] } };
+      assert.equal(error.details[0].type_url, "type.googleapis.com/helloworld.ErrorDetail");
+    }
+    const trailers = { "grpc-status": "5", "grpc-status-details-bin": "/////w==" };
+    const gate = await gateway(t, await rawOrigin(t, Buffer.alloc(0), undefined, trailers), config);
+    const reply = await ask(gate, {});
+    assert.equal(reply.status, 404);
+    assert.deepEqual(JSON.parse(reply.text), { error: { code: 5, message: "", details: [] } });
+  });
 
   test("their status may come after the head", async (t) => {
     const gate = await gateway(t, (await origin(t)).port, { method: "FailsLate", show_status_in_body: true });

@@ -61,6 +61,8 @@ class Transcoding {
   readonly #config: TranscodeConfig;
   readonly #host: PluginHost;
   readonly #protoId: string;
+  readonly #onFault = (reason: string): void =>
+    this.#host.log.error("details of a call cannot be read", { plugin: "grpc-transcode", reason });
   readonly #calls = new WeakMap<Exchange, Call>();
   /** Of the version of the proto that was used last. */
   #method: TranscodedMethod | null = null;
@@ -184,7 +186,7 @@ class Transcoding {
     if (status === "0") return method.answer(body);
     response.status = httpStatusOf(status);
     if (!this.#config.show_status_in_body) return "";
-    return method.errorBody(response.headers, this.#config.status_detail_type);
+    return method.errorBody(response.headers, this.#config.status_detail_type, this.#onFault);
   }
 
   body(ctx: Exchange, chunk: Buffer, last: boolean): Buffer {

@@ -63,9 +63,9 @@ export class TranscodedMethod {
     return this.#writer.write(this.#output, body.subarray(PREFIX_BYTES));
   }
 
-  /** What a failed call is answered with. Throws for details that are none. */
-  errorBody(headers: HeaderList, detailType: string | undefined): string {
-    return errorBody(headers, detailType, this.#types, this.#writer);
+  /** What a failed call is answered with; details that cannot be read as `detailType` are told to `onFault`. */
+  errorBody(headers: HeaderList, detailType: string | undefined, onFault: (reason: string) => void): string {
+    return errorBody(headers, { type: detailType, types: this.#types, writer: this.#writer }, onFault);
   }
 }
 
