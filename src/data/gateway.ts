@@ -183,6 +183,7 @@ export class Gateway {
       services: {
         routes: this.configuration.streams,
         blocks: () => this.configuration.blocks,
+        memory: shared.dictionary,
         deadlines: this.#deadlines,
         log: new LimitedLog(log),
         accessLog: this.#streamLog,

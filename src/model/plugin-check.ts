@@ -121,10 +121,9 @@ function checkPlugin(
   const meta = isObject(config) && isObject(config["_meta"]) ? config["_meta"] : undefined;
   const error = checkConfigurationSafely(plugin, config, use, catalog);
   if (error !== null && meta?.["disable"] !== true) {
-    return refused(
-      `failed to check the configuration of plugin ${name} err: ${error.message}`,
-      error.pointer,
-    );
+    // In APISIX's words: tools look for them.
+    const which = use === "stream" ? `stream plugin [${name}]:` : `plugin ${name} err:`;
+    return refused(`failed to check the configuration of ${which} ${error.message}`, error.pointer);
   }
   return meta === undefined ? null : checkMeta(name, meta);
 }

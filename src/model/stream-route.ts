@@ -4,12 +4,13 @@
  * A route with `protocol` is stored and checked; there is no code for such protocols, and workers close its connections.
  */
 
+import { isAddressOrCidr } from "../lib/address.ts";
 import { Type } from "../lib/schema.ts";
 import { normalizeInlineUpstream } from "./normalize-upstream.ts";
 import { pluginsWithDefaults } from "./plugin-check.ts";
 import type { PublishedStreamRoute } from "./published.ts";
 import { idText, isObject, refused } from "./resource-type.ts";
-import type { JsonObject, PluginCatalog, ResourceType } from "./resource-type.ts";
+import type { JsonObject, PluginCatalog, ResourceType, ValidationError } from "./resource-type.ts";
 import { labelsOf } from "./route.ts";
 import { AddressOrCidr, described, Host, Id, Plugins, Port, raw, strictObject } from "./schema-parts.ts";
 import {
@@ -27,6 +28,15 @@ function protocolMismatch(superior: JsonObject, value: JsonObject): string | nul
     `protocol mismatch: subordinate protocol [${name(value)}] does not match ` +
     `superior protocol [${name(superior)}]`
   );
+}
+
+/** What APISIX's patterns let pass as a CIDR. What is none all the same has its own words there. */
+const LOOSE_CIDR = /^[0-9a-fA-F.:]{1,45}\/[0-9]{1,3}$/;
+
+function refuseBadCidr(value: JsonObject, field: "remote_addr" | "server_addr"): ValidationError | null {
+  const given = value[field];
+  if (typeof given !== "string" || !LOOSE_CIDR.test(given) || isAddressOrCidr(given)) return null;
+  return refused(`invalid ${field}: ${given}`, `/${field}`);
 }
 
 const Logger = raw({
@@ -76,6 +86,7 @@ export const streamRouteType: ResourceType<PublishedStreamRoute> = {
   ],
   inUse: (_title, id) =>
     `can not delete this stream route directly, stream route [${id}] is still using it as superior_id`,
+  checkFirst: (value) => refuseBadCidr(value, "remote_addr") ?? refuseBadCidr(value, "server_addr"),
   check(value, _context, id) {
     const protocol = isObject(value["protocol"]) ? value["protocol"] : {};
     if (id !== undefined && idText(protocol["superior_id"]) === id) {

@@ -1,6 +1,7 @@
 /** Stream routes on a whole node: written through the Admin API, served by all workers, and while those change. */
 
 import assert from "node:assert/strict";
+import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
@@ -103,4 +104,46 @@ test("when a worker dies its connections end, those of the other go on, and ever
   const alive = await Promise.all(open.map((socket) => ping(socket)));
   assert.ok(alive.includes(true) && alive.includes(false), String(alive));
   for (let i = 0; i < 20; i++) assert.ok(await ping(await client(t, port)));
+});
+
+test("a UDP client that goes on keeps its node, and the port that the node sees, when the worker with the port dies", async (t) => {
+  const port = await freePort();
+  const node = await RealNode.start(t, {
+    worker: "faulty-worker.ts",
+    change(config) {
+      config.admin.streamRoutes = true;
+      config.listeners.push({ ...config.listeners[0], purpose: "stream-udp", port });
+    },
+  });
+  const nodes: Record<string, number> = {};
+  for (let i = 0; i < 3; i++) {
+    const server = createSocket("udp4");
+    t.after(() => server.close());
+    server.on("message", (_, from) =>
+      server.send(`${server.address().port} ${from.port}`, from.port, from.address),
+    );
+    server.bind(0, "127.0.0.1");
+    await once(server, "listening");
+    nodes[`127.0.0.1:${server.address().port}`] = 1;
+  }
+  await node.put("/stream_routes/1", { server_port: port, upstream: { type: "roundrobin", nodes } });
+  const socket = createSocket("udp4");
+  t.after(() => socket.close());
+  let answer = "";
+  socket.on("message", (datagram: Buffer) => (answer = String(datagram)));
+  socket.on("error", () => undefined);
+  const ask = async (): Promise<string> => {
+    answer = "";
+    // Datagrams may be lost, and are while nobody has the port.
+    while (answer === "") {
+      socket.send("x", port, "127.0.0.1");
+      await setTimeout(20);
+    }
+    return answer;
+  };
+  const before = await ask();
+  await ask();
+  writeFileSync(join(node.folder, "fault-0"), "throw");
+  await node.logged("a thread died and is started again");
+  assert.equal(await ask(), before);
 });

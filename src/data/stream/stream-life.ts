@@ -13,6 +13,7 @@
 
 import type { PhaseResult } from "../../plugin/definition.ts";
 import type { PluginLog } from "../../plugin/host.ts";
+import type { Dictionary } from "../../shared/dictionary.ts";
 import type { AccessLog } from "../access-log.ts";
 import { type Blockable, type Blocks, streamRouteKey } from "../configuration/blocks.ts";
 import type { UpstreamReference } from "../configuration/upstream-reference.ts";
@@ -32,6 +33,8 @@ export interface StreamServices {
   blocks(): Blocks | null;
   deadlines: Deadlines;
   log: PluginLog;
+  /** Outlives the worker: what sessions of datagrams go on with after its death. */
+  memory: Pick<Dictionary, "get" | "set" | "delete">;
   /** Null: none is written. */
   accessLog: Pick<AccessLog, "write"> | null;
 }
@@ -74,6 +77,11 @@ export abstract class StreamLife implements Deadlined, ExchangeOwner {
    * even begin.
    */
   protected abstract connect(upstream: Upstream, node: UpstreamNode): void;
+  /** The node for the first attempt, past the balancer; null: it is asked. */
+  protected favourite(_upstream: Upstream): UpstreamNode | null {
+    return null;
+  }
+
   /** The connection is over: sockets are closed, and nothing is told any more. */
   protected abstract release(): void;
   /** Last of all; the listener counts. */
@@ -241,7 +249,8 @@ export abstract class StreamLife implements Deadlined, ExchangeOwner {
 
   #attempt(): void {
     const { exchange } = this;
-    const node = this.#upstream!.pick(exchange, this.#tried);
+    const favourite = this.#attempts === 0 ? this.favourite(this.#upstream!) : null;
+    const node = favourite ?? this.#upstream!.pick(exchange, this.#tried);
     if (node === null)
       return this.#refuse(this.#attempts === 0 ? UNAVAILABLE : NODE_FAULT, "no node is left");
     this.#tried.add(node);

@@ -50,6 +50,7 @@ export async function streamKit(t: TestContext, options: StreamKitOptions = {}):
       blocks: () => wire.configuration.blocks,
       deadlines,
       log: wire.log,
+      memory: wire.shared.dictionary,
       accessLog,
     },
     realIpFrom: realIpFrom === undefined ? null : new AddressSet(realIpFrom),

@@ -99,7 +99,7 @@ export class UdpListener implements UdpSessionHost {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    for (const session of this.#sessions.values()) session.destroy();
+    for (const session of this.#sessions.values()) session.handOver();
     this.#socket.close();
   }
 
@@ -130,7 +130,7 @@ export class UdpListener implements UdpSessionHost {
     };
     const session = new UdpSession(facts, datagram, services, this);
     this.#sessions.set(`${port} ${address}`, session);
-    table.unconfirmed.add(session);
+    if (!session.isConfirmed) table.unconfirmed.add(session);
     this.#options.onActive(1);
     session.begin();
   }

@@ -4,6 +4,9 @@
  * Each datagram goes on as it came. Those that come before a node stands wait, a few of them; the session ends when nothing
  * came from either side for the timeout, or when the node's machine says that nobody listens.
  *
+ * A confirmed session outlives its worker: the node, and the port from which it was asked, stand in shared memory, and the next
+ * worker goes on with both. To the node nothing has changed then.
+ *
  * Whoever sends a datagram may write any address as its own. A client that goes on after an answer has shown that answers
  * reach it: its session is confirmed, and does not have to make room for others.
  */
@@ -33,6 +36,16 @@ const MAX_WAITING_BYTES = 32 * 1024;
 /** Bytes that wait in the system's or Node's queue towards a node; what comes on top is lost. */
 const MAX_QUEUED_BYTES = 1024 * 1024;
 
+/** Where a session stood when its worker ended. */
+interface Past {
+  /** "address:port" */
+  node: string;
+  localPort: number;
+}
+
+/** A part of the idle time: how far what is remembered may lag behind. */
+const REMEMBER_SHARE = 0.25;
+
 export class UdpSession extends StreamLife {
   readonly #host: UdpSessionHost;
   readonly #waiting: Buffer[] = [];
@@ -40,6 +53,10 @@ export class UdpSession extends StreamLife {
   /** The node has sent something. */
   #isAnswered = false;
   #isConfirmed = false;
+  readonly #key: string;
+  readonly #past: Past | null;
+  #rememberedAt = 0;
+  #isHandedOver = false;
   #node: Socket | null = null;
   #isConnected = false;
   #idleMs = 0;
@@ -48,6 +65,10 @@ export class UdpSession extends StreamLife {
   constructor(facts: AcceptedFacts, first: Buffer, services: StreamServices, host: UdpSessionHost) {
     super(facts, services);
     this.#host = host;
+    // Not one that a plugin would choose.
+    this.#key = `\0udp ${facts.serverAddress} ${facts.serverPort} ${facts.peerAddress} ${facts.peerPort}`;
+    this.#past = pastOf(services.memory.get(this.#key));
+    this.#isConfirmed = this.#past !== null;
     this.#wait(first);
   }
 
@@ -71,6 +92,7 @@ export class UdpSession extends StreamLife {
     }
     if (this.#isAnswered && !this.#isConfirmed) {
       this.#isConfirmed = true;
+      this.#remember();
       this.#host.onConfirmed(this);
     }
     this.#forward(datagram);
@@ -81,10 +103,42 @@ export class UdpSession extends StreamLife {
     this.end(UNAVAILABLE);
   }
 
+  get isConfirmed(): boolean {
+    return this.#isConfirmed;
+  }
+
+  /** The worker ends; the next one may go on with it. */
+  handOver(): void {
+    this.#isHandedOver = true;
+    this.destroy();
+  }
+
+  protected override favourite(upstream: Upstream): UpstreamNode | null {
+    const name = this.#past?.node;
+    const node = upstream.nodes.find((each) => each.name === name && !each.isDown) ?? null;
+    return node === null || upstream.isDrained(node) ? null : node;
+  }
+
   protected connect(upstream: Upstream, node: UpstreamNode): void {
     this.#idleMs = upstream.config.timeout === undefined ? IDLE_MS : this.timeouts.idleMs;
     const socket = createSocket(isIPv6(node.address) ? "udp6" : "udp4");
     this.#node = socket;
+    if (this.#past === null || this.#past.node !== node.name) return this.#connect(socket, node);
+    socket.once("error", () => {
+      // Somebody else has the port meanwhile.
+      if (this.#node !== socket) return;
+      this.#leaveNode();
+      this.#node = createSocket(isIPv6(node.address) ? "udp6" : "udp4");
+      this.#connect(this.#node, node);
+    });
+    socket.bind({ port: this.#past.localPort, exclusive: true }, () => {
+      if (this.#node !== socket) return;
+      socket.removeAllListeners("error");
+      this.#connect(socket, node);
+    });
+  }
+
+  #connect(socket: Socket, node: UpstreamNode): void {
     socket.on("error", this.#onNodeError);
     socket.on("connect", this.#onConnected);
     socket.on("message", this.#onReply);
@@ -95,6 +149,7 @@ export class UdpSession extends StreamLife {
     if (this.isOver) return;
     this.connected();
     this.#isConnected = true;
+    if (this.#isConfirmed) this.#remember();
     for (const datagram of this.#waiting) this.#forward(datagram);
     this.#waiting.length = 0;
   };
@@ -125,7 +180,15 @@ export class UdpSession extends StreamLife {
   };
 
   #touch(): void {
-    this.deadline = this.services.deadlines.now() + this.#idleMs;
+    const now = this.services.deadlines.now();
+    this.deadline = now + this.#idleMs;
+    if (this.#isConfirmed && now - this.#rememberedAt > this.#idleMs * REMEMBER_SHARE) this.#remember();
+  }
+
+  #remember(): void {
+    this.#rememberedAt = this.services.deadlines.now();
+    const { port } = this.#node!.address();
+    this.services.memory.set(this.#key, `${this.exchange.node!.name} ${port}`, this.#idleMs);
   }
 
   /** Before the node stands: no socket for it. After that: nobody listens there, or the network does not lead to it. */
@@ -162,6 +225,7 @@ export class UdpSession extends StreamLife {
     this.#isConnected = false;
     this.#waiting.length = 0;
     this.#leaveNode();
+    if (this.#isConfirmed && !this.#isHandedOver) this.services.memory.delete(this.#key);
   }
 
   protected tellEnded(): void {
@@ -170,3 +234,9 @@ export class UdpSession extends StreamLife {
 }
 
 function ignore(): void {}
+
+function pastOf(text: unknown): Past | null {
+  if (typeof text !== "string") return null;
+  const [node, localPort] = text.split(" ");
+  return { node, localPort: Number(localPort) };
+}

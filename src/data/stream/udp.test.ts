@@ -193,3 +193,57 @@ test("a drain ends all sessions at once", async (t) => {
   assert.equal(kit.ended.length, 1);
   assert.equal(kit.active(), 0);
 });
+
+/** A node that answers with the port that it was asked from. */
+async function portTeller(t: TestContext): Promise<string> {
+  const socket = await bound(t);
+  socket.on("message", (_, from) =>
+    socket.send(`${socket.address().port} ${from.port}`, from.port, from.address),
+  );
+  return `127.0.0.1:${socket.address().port}`;
+}
+
+test("a client that goes on is known to the next worker: its node sees the same port, and nothing begins anew", async (t) => {
+  const kit = await udpKit(t);
+  kit.route({ upstream: upstream(await portTeller(t), await portTeller(t), await portTeller(t)) });
+  const [known, once_] = [await bound(t), await bound(t)];
+  const before = await ask(known, kit.udpPort, "1");
+  await ask(known, kit.udpPort, "2");
+  const fleeting = await ask(once_, kit.udpPort, "1");
+  kit.listeners.close();
+  assert.equal(kit.ended.length, 2);
+  await kit.listeners.addUdp("127.0.0.1", kit.udpPort);
+  assert.equal(await ask(known, kit.udpPort, "3"), before);
+  assert.notEqual(await ask(once_, kit.udpPort, "2"), fleeting);
+});
+
+test("what is remembered of a client ends with its session, and is no use where its node or its port is gone", async (t) => {
+  let now = 1000;
+  const deadlines = new Deadlines(() => now, { sweeping: false });
+  const kit = await udpKit(t, { deadlines });
+  const [first, second] = [await portTeller(t), await portTeller(t)];
+  kit.route({ upstream: { ...upstream(first), timeout: { connect: 1, send: 5, read: 5 } } });
+  const client = await bound(t);
+  const before = await ask(client, kit.udpPort, "1");
+  await ask(client, kit.udpPort, "2");
+  // Its port is taken.
+  kit.listeners.close();
+  const taker = createSocket("udp4");
+  taker.bind({ port: Number(before.split(" ")[1]), exclusive: true });
+  await once(taker, "listening");
+  await kit.listeners.addUdp("127.0.0.1", kit.udpPort);
+  const moved = await ask(client, kit.udpPort, "3");
+  assert.equal(moved.split(" ")[0], before.split(" ")[0]);
+  assert.notEqual(moved, before);
+  taker.close();
+  // Its node is gone.
+  kit.listeners.close();
+  kit.wire.put("stream_route", "1", { upstream: upstream(second) });
+  await kit.listeners.addUdp("127.0.0.1", kit.udpPort);
+  assert.equal((await ask(client, kit.udpPort, "4")).split(" ")[0], second.split(":")[1]);
+  // Its session ended by itself.
+  const last = await ask(client, kit.udpPort, "5");
+  now += 60_000;
+  deadlines.sweep();
+  assert.notEqual(await ask(client, kit.udpPort, "6"), last);
+});
