@@ -84,6 +84,13 @@ export const BARS: readonly Bar[] = [
     ["scrape", "at rest"],
   ),
   ratio("proxy over TLS: CPU per request against nginx", 1.5, "cpuUs", ["tls", "cardea"], ["tls", "nginx"]),
+  ratio(
+    "HTTP/2 with 32 streams per connection: CPU per request against nginx",
+    2.5,
+    "cpuUs",
+    ["http2", "cardea"],
+    ["http2", "nginx"],
+  ),
   // 0.6 × its handshakes per second.
   ratio(
     "TLS 1.3 handshakes: CPU against nginx",

@@ -7,6 +7,7 @@ import * as fc from "fast-check";
 import { BARS, judge } from "./bars.ts";
 import { chartText } from "./chart.ts";
 import { parseH2loadLog, planOpenLoop } from "./load/h2load.ts";
+import { parseMultiplexedLog } from "./load/multiplexed.ts";
 import { requestText, shuffled, zipfDraws } from "./load/request-list.ts";
 import { parseWrk } from "./load/wrk.ts";
 import { cpuOf, memoryOf, parseStat, treeOf } from "./measure.ts";
@@ -63,6 +64,17 @@ test("h2load's log is counted from the end of the opening phase on", () => {
   assert.equal(result.p50Us, 10);
   assert.equal(result.p9999Us, 30);
   assert.throws(() => parseH2loadLog("", plan), /logged no request/);
+});
+
+test("h2load's log of many streams counts all that ended, and takes times of those with an answer", () => {
+  const log = ["2000\t200\t30", "500\t204\t10", "1500\t-1\t99", "1700\t503\t98", ""].join("\n");
+  const result = parseMultiplexedLog(log, 2);
+  assert.equal(result.requests, 4);
+  assert.equal(result.requestsPerSecond, 2);
+  assert.equal(result.failures, 2);
+  assert.equal(result.p50Us, 10);
+  assert.equal(result.p9999Us, 30);
+  assert.throws(() => parseMultiplexedLog("", 2), /logged no answer/);
 });
 
 test("an open loop has connections that h2load can time, and reaches the asked rate", () => {

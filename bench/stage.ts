@@ -15,6 +15,7 @@ import type { Pair } from "./certificate.ts";
 import { AdminClient } from "./admin-client.ts";
 import { runGenerator } from "./load/generator.ts";
 import { h2loadCommand, parseH2loadLog, planOpenLoop } from "./load/h2load.ts";
+import { multiplexedCommand, parseMultiplexedLog } from "./load/multiplexed.ts";
 import { shuffled, writeRequests, writeTargets } from "./load/request-list.ts";
 import type { RequestShape } from "./load/request-list.ts";
 import type { LoadResult } from "./load/result.ts";
@@ -32,6 +33,8 @@ import type { RouteSet } from "./routes.ts";
 import { addedBetween, median, medianDistance } from "./statistics.ts";
 
 const CONNECTIONS = 64;
+const HTTP2_CONNECTIONS = 4;
+const STREAMS_PER_CONNECTION = 32;
 const GATEWAY_CORE = "0";
 const LOAD_CORE = "1";
 const WARM_UP_SECONDS = 2;
@@ -97,7 +100,11 @@ export class Stage {
     return mkdtempSync(join(this.#folder, `${name}-`));
   }
 
-  async nginx({ accessLog = false, pair }: { accessLog?: boolean; pair?: Pair } = {}): Promise<Peer> {
+  async nginx({
+    accessLog = false,
+    pair,
+    http2,
+  }: { accessLog?: boolean; pair?: Pair; http2?: boolean } = {}): Promise<Peer> {
     return this.#keep(
       await startNginxProxy(this.processes, {
         nginx: this.#tools.nginx,
@@ -106,6 +113,7 @@ export class Stage {
         originPort: this.originPort,
         accessLog,
         pair,
+        http2,
       }),
     );
   }
@@ -180,6 +188,34 @@ export class Stage {
     // Routes are compiled when they are first used: that is not what a row of this loop measures.
     for (const { peer, requests } of contenders) await this.useAll(peer, requests, 1);
     return this.inTurns(scenario, contenders, (i) => run(i, this.settings.secondsPerRound));
+  }
+
+  /** The same over HTTP/2, with many requests at a time on each connection. */
+  async multiplexedLoop(
+    scenario: string,
+    contenders: readonly Pick<Contender, "name" | "peer">[],
+  ): Promise<Row[]> {
+    for (const { peer } of contenders) await this.runMultiplexed(peer, WARM_UP_SECONDS);
+    return this.inTurns(scenario, contenders, (i) =>
+      this.runMultiplexed(contenders[i].peer, this.settings.secondsPerRound),
+    );
+  }
+
+  async runMultiplexed({ port, isSecure }: Peer, seconds: number): Promise<LoadResult> {
+    const folder = this.newFolder("h2load");
+    const logFile = join(folder, "log");
+    const command = multiplexedCommand(this.#tools.h2load, {
+      port,
+      isSecure,
+      connections: HTTP2_CONNECTIONS,
+      streamsPerConnection: STREAMS_PER_CONNECTION,
+      seconds,
+      logFile,
+    });
+    await runGenerator(this.#tools.taskset, LOAD_CORE, command, seconds * 1000 + GENERATOR_GRACE_MS);
+    const result = parseMultiplexedLog(readFileSync(logFile, "latin1"), seconds);
+    rmSync(folder, { recursive: true });
+    return result;
   }
 
   /** Sends every request of the list at least `times` times. */

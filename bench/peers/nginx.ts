@@ -51,6 +51,8 @@ export interface NginxProxyOptions extends NginxOptions {
   accessLog: boolean;
   /** Speaks TLS with this pair. */
   pair?: Pair;
+  /** Speaks HTTP/2 only. */
+  http2?: boolean;
 }
 
 /**
@@ -58,7 +60,8 @@ export interface NginxProxyOptions extends NginxOptions {
  * over files, as they do in Cardea: nginx's defaults would write large ones to the disk.
  */
 export async function startNginxProxy(processes: Processes, options: NginxProxyOptions): Promise<Peer> {
-  const { accessLog, originPort, folder, pair } = options;
+  const { accessLog, originPort, folder, pair, http2 = false } = options;
+  const kind = `${pair === undefined ? "" : "ssl "}${http2 ? "http2 " : ""}`;
   mkdirSync(folder, { recursive: true });
   if (pair !== undefined) {
     writeFileSync(`${folder}/cert.pem`, pair.cert);
@@ -72,7 +75,7 @@ export async function startNginxProxy(processes: Processes, options: NginxProxyO
     LOG_FORMAT,
     accessLog ? `access_log ${folder}/access.log bench buffer=16k;` : "access_log off;",
     `upstream origin { server 127.0.0.1:${originPort}; keepalive 320; ${FOREVER} }`,
-    `server { listen 127.0.0.1:${port} ${pair === undefined ? "" : "ssl "}backlog=4096; ${tls} client_max_body_size 0; location / { proxy_pass http://origin;`,
+    `server { listen 127.0.0.1:${port} ${kind}backlog=4096; ${tls} client_max_body_size 0; location / { proxy_pass http://origin;`,
     "proxy_request_buffering off; proxy_buffers 16 16k; proxy_max_temp_file_size 0;",
     `proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;`,
     `proxy_set_header X-Real-IP $remote_addr; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;`,

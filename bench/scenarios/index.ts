@@ -1,5 +1,6 @@
 /** All scenarios, in the order in which they run. */
 
+import { http2 } from "./http2.ts";
 import { memory, start } from "./memory.ts";
 import { churn, churnOnEtcd, openLoop } from "./open-loop.ts";
 import { pluginCost, pluginHandlers } from "./plugin-cost.ts";
@@ -21,6 +22,7 @@ export const SCENARIOS: readonly Scenario[] = [
   parameters,
   tlsRequests,
   tlsHandshakes,
+  http2,
   openLoop,
   churn,
   churnOnEtcd,
