@@ -52,6 +52,9 @@ async function untilEnd(socket: TLSSocket): Promise<string> {
 
 const bodiesOf = (text: string): string[] => text.split(/HTTP\/1\.1 200 OK\r\n(?:[^\r]+\r\n)+\r\n/).slice(1);
 
+/** The origin may get the body, and send it back, in parts. */
+const withoutChunks = (text: string): string => text.replaceAll(/[0-9a-f]+\r\n(.*?)\r\n/gs, "$1").trim();
+
 test("pipelined requests in any cut are answered in order", options, async (t) => {
   const { tlsPort } = await gateway(t);
   const requests = Buffer.from(
@@ -74,7 +77,7 @@ test("pipelined requests in any cut are answered in order", options, async (t) =
       }
       const bodies = bodiesOf(await answers);
       assert.equal(bodies[0], "bbb");
-      assert.match(bodies[1], /hello/);
+      assert.equal(withoutChunks(bodies[1]), "hello");
       assert.equal(bodies[2], "b");
       socket.destroy();
     }),

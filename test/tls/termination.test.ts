@@ -323,6 +323,60 @@ describe("client certificates", options, () => {
     assert.equal(await use(direct), 200);
   });
 
+  test("may stand below as many others as the resource says, and no more", async (t) => {
+    const [ca, root] = [Authority.make(t), Authority.make(t, "Clients")];
+    const upper = root.intermediate(t, "upper");
+    const lower = upper.intermediate(t, "lower");
+    const gate = await gateway(t, "apisix: { ssl: { ssl_session_tickets: true } }");
+    const pair = ca.issue({ names: ["a.com"] });
+    const below = (authority: Authority, ...chain: Pair[]): Pair => {
+      const issued = authority.issue({ names: ["jill"] });
+      return { ...issued, cert: issued.cert + chain.map(({ cert }) => cert).join("") };
+    };
+    const deep = below(lower, lower.pair, upper.pair);
+    // One that only looks like what signed the client's certificate, and like coming from the authority.
+    const twin = Authority.make(t, "upper").intermediate(t, "lower");
+    const forged = below(lower, twin.pair, lower.pair, upper.pair);
+    const clients: Pair[] = [root.issue({ names: ["jack"] }), below(upper, upper.pair), deep, forged];
+    for (const [depth, served] of [
+      [0, [true, false, false, false]],
+      [1, [true, true, false, false]],
+      [2, [true, true, true]],
+    ] as const) {
+      gate.put("ssl", "1", ssl(["a.com"], pair, { client: { ca: root.pair.cert, depth } }));
+      for (const maxVersion of ["TLSv1.2", "TLSv1.3"] as const) {
+        for (const [i, expected] of served.entries()) {
+          const { socket } = await shake(t, gate.tlsPort, { servername: "a.com", maxVersion, ...clients[i] });
+          assert.equal((await ask(socket)).status === 200, expected, `depth ${depth}, client ${i}`);
+        }
+      }
+    }
+  });
+
+  test("are shown again by clients that come again", async (t) => {
+    const [ca, root] = [Authority.make(t), Authority.make(t, "Clients")];
+    const gate = await gateway(t, "apisix: { ssl: { ssl_session_tickets: true } }");
+    const client = { ca: root.pair.cert, skip_mtls_uri_regex: ["^/open"] };
+    gate.put("ssl", "1", ssl(["a.com"], ca.issue({ names: ["a.com"] }), { client }));
+    const settings = {
+      host: "127.0.0.1",
+      port: gate.tlsPort,
+      rejectUnauthorized: false,
+      servername: "a.com",
+    };
+    const first = connect({ ...settings, ...root.issue({ names: ["jack"] }) });
+    t.after(() => first.destroy());
+    const sessions: Buffer[] = [];
+    first.on("session", (session: Buffer) => sessions.push(session));
+    await once(first, "secureConnect");
+    assert.equal((await ask(first, "/closed")).status, 200);
+    for (const session of sessions) {
+      const { socket } = await shake(t, gate.tlsPort, { servername: "a.com", session });
+      assert.equal(socket.isSessionReused(), false);
+      assert.equal((await ask(socket, "/closed")).status, 400);
+    }
+  });
+
   test("are not needed for open paths, and needed for the rest", async (t) => {
     const [ca, root] = [Authority.make(t), Authority.make(t, "Clients")];
     const gate = await gateway(t);

@@ -7,11 +7,11 @@
 
 import { constants, createHash, X509Certificate } from "node:crypto";
 import type { SecureContext, SecureVersion } from "node:tls";
-import { compilePattern, type Pattern } from "../../lib/pattern.ts";
 import type { TlsConfig, TlsVersion } from "../../config/static-config.ts";
 import type { PublishedSsl } from "../../model/published.ts";
 import type { ClientHello } from "../../plugin/client-hello.ts";
 import type { ItemBytes } from "../../shared/configuration-bytes.ts";
+import { MutualRules } from "./mutual-rules.ts";
 import { StapledPairs } from "./stapled-pairs.ts";
 import { resolveReference } from "../../lib/environment-reference.ts";
 
@@ -20,17 +20,6 @@ const FORBIDDING: Readonly<Record<TlsVersion, number>> = {
   "TLSv1.2": constants.SSL_OP_NO_TLSv1_2,
   "TLSv1.3": constants.SSL_OP_NO_TLSv1_3,
 };
-
-/** What a certificate asks of clients. */
-export interface MutualRules {
-  /**
-   * The authorities, when they must have signed the client's certificate themselves (depth 0). Node.js shows a server
-   * no intermediate certificates, so that chains cannot be counted: other depths are not told apart.
-   */
-  readonly issuers: readonly X509Certificate[] | null;
-  /** Paths that need no certificate; null: all need one, and the handshake fails without. */
-  readonly openPaths: readonly Pattern[] | null;
-}
 
 export class Certificate {
   readonly id: string;
@@ -64,7 +53,8 @@ export class Certificate {
     this.names = ssl.names;
     this.listen = ssl.listen;
     this.versions = ssl.versions ?? null;
-    this.mutual = ssl.client === undefined ? null : mutualRules(ssl.client, this.#authority(ssl));
+    const { client } = ssl;
+    this.mutual = client === undefined ? null : new MutualRules(client, () => this.#authority() ?? "");
     this.#stapled = StapledPairs.of(ssl);
   }
 
@@ -82,13 +72,6 @@ export class Certificate {
   isOpen(path: string): boolean {
     if (this.mutual === null) return true;
     return this.mutual.openPaths !== null && this.mutual.openPaths.some((pattern) => pattern.test(path));
-  }
-
-  permitsChain(peer: X509Certificate): boolean {
-    const issuers = this.mutual === null ? null : this.mutual.issuers;
-    return (
-      issuers === null || issuers.some((issuer) => peer.checkIssued(issuer) && peer.verify(issuer.publicKey))
-    );
   }
 
   /** Throws when a certificate or key cannot be had. `pair`: which alone, or -1 for all. `ticketKeys`: 48 bytes, or null for no tickets. */
@@ -121,7 +104,8 @@ export class Certificate {
   }
 
   /** PEM, or a reference to it. */
-  #authority({ client }: PublishedSsl): string | undefined {
+  #authority(): string | undefined {
+    const { client } = this.#bytes.parse<PublishedSsl>();
     const isMissing = this.#pairBytes !== this.#bytes && client?.ca.startsWith("$") === true;
     return isMissing ? this.#pairBytes.parse<PublishedSsl>().client?.ca : client?.ca;
   }
@@ -132,7 +116,7 @@ export class Certificate {
     config: TlsConfig,
     ticketKeys: Buffer | null,
   ): SecureContext {
-    const authority = this.#authority(this.#bytes.parse<PublishedSsl>());
+    const authority = this.#authority();
     const { pairs: all } = this.#pairBytes.parse<PublishedSsl>();
     const pairs = pair === -1 ? all : [all[pair]];
     const certs = pairs.map(({ cert }) => resolved(cert, "cert"));
@@ -167,26 +151,4 @@ function resolved(text: string, field: string): string {
   const value = resolveReference(text);
   if (value === undefined) throw new Error(`${field}: given ${text}, which leads nowhere`);
   return value;
-}
-
-const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
-
-function mutualRules(
-  { depth, skip_mtls_uri_regex: skip }: NonNullable<PublishedSsl["client"]>,
-  authority: string | undefined,
-): MutualRules {
-  const bundle = depth === 0 ? (resolveReference(authority ?? "")?.match(PEM) ?? []) : null;
-  return {
-    issuers: bundle === null ? null : bundle.flatMap(readable),
-    openPaths: skip === undefined ? null : skip.map((pattern) => compilePattern(pattern)),
-  };
-}
-
-/** None: it can have signed nobody's certificate. Without it the rest still guards. */
-function readable(pem: string): X509Certificate[] {
-  try {
-    return [new X509Certificate(pem)];
-  } catch {
-    return [];
-  }
 }

@@ -96,7 +96,9 @@ export class Certificates {
   /** `pair`: which alone, or -1 for all. Null: it cannot be made; the log says why. */
   contextOf(certificate: Certificate, versions: readonly TlsVersion[], pair: number): SecureContext | null {
     try {
-      const context = certificate.context(versions, pair, this.config, this.#ticketKeys);
+      // A resumed session shows no chain: whether it is short enough could not be looked at again.
+      const ticketKeys = certificate.mutual === null ? this.#ticketKeys : null;
+      const context = certificate.context(versions, pair, this.config, ticketKeys);
       this.#warnOfDates(certificate);
       const evicted = this.#withContexts.set(certificate.id, certificate);
       if (evicted !== undefined && evicted !== certificate) evicted.dropContexts();

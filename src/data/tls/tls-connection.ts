@@ -11,6 +11,7 @@ import type { TLSSocket } from "node:tls";
 import type { ClientHello } from "../../plugin/client-hello.ts";
 import type { Certificate } from "./certificate.ts";
 import type { Certificates } from "./certificates.ts";
+import type { MutualRules } from "./mutual-rules.ts";
 import { escapedPem, expiryText, nameText, remainingDays } from "./client-certificate.ts";
 
 export class TlsConnection {
@@ -57,7 +58,7 @@ export class TlsConnection {
     const { mutual } = this.certificate;
     if (mutual === null) return;
     this.peer = socket.getPeerX509Certificate() ?? null;
-    if (this.peer !== null) this.verdict = verify(socket, this.peer, this.certificate);
+    if (this.peer !== null) this.verdict = verify(socket, this.peer, mutual);
   }
 
   /**
@@ -131,8 +132,8 @@ interface HandleInside {
   _handle: { verifyError(): { code?: string; message: string } | null | undefined } | null;
 }
 
-function verify(socket: TLSSocket, peer: X509Certificate, certificate: Certificate): string {
+function verify(socket: TLSSocket, peer: X509Certificate, rules: MutualRules): string {
   const error = (socket as unknown as HandleInside)._handle?.verifyError();
   if (error !== null && error !== undefined) return `FAILED:${error.message}`;
-  return certificate.permitsChain(peer) ? "SUCCESS" : "FAILED:certificate chain too long";
+  return rules.permitsChain(peer) ? "SUCCESS" : "FAILED:certificate chain too long";
 }
