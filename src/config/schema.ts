@@ -73,7 +73,7 @@ const tlsSection = section(
     ssl_session_tickets: Type.Boolean({
       default: false,
       description:
-        "Whether clients may resume sessions by tickets. Their key is the node's, new at every start.",
+        "Whether clients may resume sessions by tickets. Nodes on one etcd share their key; else it is the node's, new at every start.",
     }),
     fallback_sni: Type.Optional(
       Type.String({

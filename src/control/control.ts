@@ -15,6 +15,7 @@ import type { Snapshot } from "../store/snapshot/snapshot.ts";
 import type { ConfigurationItem } from "../shared/configuration-bytes.ts";
 import { AddressItems, type HostResolver } from "./addresses.ts";
 import { CertificateSupply, type CertificateSupplyParts } from "./certificates/supply.ts";
+import { TicketKey } from "./certificates/ticket-key.ts";
 import type { Discoveries } from "./discovery/discoveries.ts";
 import { type Fallback, StoreFeed } from "./feed.ts";
 import { Publisher } from "./publish.ts";
@@ -32,6 +33,8 @@ export interface ControlParts {
   discoveries?: Discoveries;
   /** How certificates are got from elsewhere. */
   sources?: Pick<CertificateSupplyParts, "authorities" | "isOwnListener">;
+  /** Nodes that share the store share the key of TLS session tickets. Absent: they do not. */
+  sharesTicketKey?: boolean;
   /** The first published revision is greater. */
   startRevision: number;
   /** Is told of every item before workers are; absent: nobody is. */
@@ -60,6 +63,7 @@ export class Control {
   readonly feed: StoreFeed;
   readonly publisher: Publisher;
   readonly certificates: CertificateSupply;
+  readonly #ticketKey: TicketKey | null;
   readonly rollouts: RolloutItems;
   readonly #addresses: AddressItems;
   readonly #discoveries: Discoveries | null;
@@ -95,6 +99,9 @@ export class Control {
       log,
     });
     this.certificates.connect(publish);
+    const isTicketKeyShared = parts.sharesTicketKey === true;
+    this.#ticketKey = isTicketKeyShared ? new TicketKey({ store, cipher: encryption.cipher, log }) : null;
+    void this.#ticketKey?.start(publish);
     this.state = new ConfigurationState(types, plugins, fields, (item) => this.rollouts.take(item));
     this.rollouts = new RolloutItems(this.state, (item) => {
       const taken = this.certificates.take(item);
@@ -146,6 +153,7 @@ export class Control {
     this.publisher.close();
     this.#discoveries?.close();
     this.certificates.close();
+    this.#ticketKey?.close();
     this.#addresses.close();
     await this.store.close();
   }
@@ -157,6 +165,8 @@ export class Control {
       const filled = this.certificates.filled(item);
       yield discoveries === null ? filled : discoveries.filled(filled);
     }
+    const ticketKey = this.#ticketKey?.item ?? null;
+    if (ticketKey !== null) yield ticketKey;
   }
 
   /**

@@ -104,6 +104,7 @@ async function run(): Promise<void> {
       authorities: config.tls.upstreamAuthorities,
       isOwnListener: (url) => own.refusalOf(url.href) !== null,
     },
+    sharesTicketKey: config.tls.sessionTickets && config.store.type === "etcd",
     startRevision: reserveRevisions(dataFolder),
     onItem: (item) => health.take(item),
     snapshot: snapshotPlace(config, dataFolder),

@@ -24,6 +24,7 @@ export const KINDS = [
   "secret",
   "block",
   "drain", // for control alone: workers read the health table
+  "ticket_key", // id: "1"; value: { key }, 48 bytes in base64, for TLS session tickets
 ] as const;
 
 export type Kind = (typeof KINDS)[number];

@@ -49,6 +49,8 @@ export interface WriteOptions {
   unchangedSince?: number;
   /** Name of the admin key that writes; kept in the history. */
   author?: string;
+  /** A store that others share keeps no history of it: for what must not outlive its use. */
+  isForgotten?: boolean;
 }
 
 export interface HistoryEntry {

@@ -73,7 +73,11 @@ export interface ConfigurationServices {
   /** Address items of the resolver. */
   setAddresses(host: string, addresses: readonly string[] | null): void;
   /** Where certificates go; absent: nobody terminates TLS. */
-  certificates?: { put(id: string, bytes: ItemBytes): void; delete(id: string): void };
+  certificates?: {
+    put(id: string, bytes: ItemBytes): void;
+    delete(id: string): void;
+    useTicketKey(key: Buffer): void;
+  };
 }
 
 /** Kinds that open connections depend on. */
@@ -307,6 +311,9 @@ export class Configuration {
         break;
       case "ssl":
         this.#services.certificates?.put(id, bytes);
+        break;
+      case "ticket_key":
+        this.#services.certificates?.useTicketKey(Buffer.from(bytes.parse<{ key: string }>().key, "base64"));
         break;
       case "stream_route":
         this.streams.put(id, bytes);

@@ -19,7 +19,7 @@ const MAX_WITH_CONTEXTS = 1024;
 export class Certificates {
   readonly config: TlsConfig;
   readonly #log: PluginLog;
-  readonly #ticketKeys: Buffer | null;
+  #ticketKeys: Buffer | null;
   readonly #byId = new Map<string, Certificate>();
   readonly #byName = new ServerNames<Certificate>();
   /** "9443" and "127.0.0.1:9443". */
@@ -68,6 +68,13 @@ export class Certificates {
       else this.#byListener.set(key, rest);
     }
     if (certificate.mutual !== null) this.#mutualCount--;
+  }
+
+  /** 48 bytes, for new handshakes. Tickets of the one before open nothing any more. */
+  useTicketKey(key: Buffer): void {
+    if (!this.config.sessionTickets || this.#ticketKeys?.equals(key) === true) return;
+    this.#ticketKeys = key;
+    for (const certificate of this.#byId.values()) certificate.dropContexts();
   }
 
   byId(id: string): Certificate | null {

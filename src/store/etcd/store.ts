@@ -154,7 +154,7 @@ export class EtcdStore implements Store {
 
   async #write(batch: StoreWrite[], options: WriteOptions): Promise<number> {
     const history = this.#history;
-    if (!history.isKept) return await this.#commit(batch, options, null);
+    if (!history.isKept || options.isForgotten === true) return await this.#commit(batch, options, null);
     try {
       const revision = await this.#commit(batch, options, await history.lease());
       history.wrote(batch.length);
