@@ -19,8 +19,10 @@ import {
   GOAWAY,
   HEADERS,
   ok,
+  PING,
   pseudo,
   RST_STREAM,
+  WINDOW_UPDATE,
   word,
 } from "../../src/data/http2/frame-client.ts";
 import { eventually, wired, type Wired } from "../../src/data/wire-test-kit.ts";
@@ -84,6 +86,28 @@ describe("a request over HTTP/2 to HTTP/2", () => {
     await eventually(() => gate.inFlight() === 0);
     assert.equal(gate.ended[0].response.status, 200);
     assert.equal(peers[0].frames.filter(isHead).length, 2);
+  });
+
+  test("whose body comes byte by byte while the upstream takes nothing arrives as it was sent", async (t) => {
+    let received = "";
+    const { port, peers } = await origin(t, (peer, one) => {
+      if (one.type === DATA) received += one.payload.toString();
+      if (isEnd(one)) peer.send(ok(one.stream, END_STREAM));
+    });
+    const gate = await gateway(t, port);
+    const raw = await client(t, gate);
+    // What the upstream permits at first: 64 KiB less one, for all requests together.
+    raw.send(frame(HEADERS, END_HEADERS, 1, block(pseudo("POST", "/"))));
+    const large = "a".repeat(16_384);
+    for (let i = 0; i < 4; i++) raw.send(frame(DATA, 0, 1, Buffer.from(large)));
+    await eventually(() => received.length > 65_000);
+    const content = Array.from({ length: 15_000 }, (_, i) => String(i % 10)).join("");
+    for (const byte of content) raw.send(frame(DATA, 0, 1, Buffer.from(byte)));
+    raw.send(frame(DATA, END_STREAM, 1), frame(PING, 0, 0, Buffer.alloc(8)));
+    await raw.until(({ type }) => type === PING);
+    for (const stream of [0, 1]) peers[0].send(frame(WINDOW_UPDATE, 0, stream, word(1_000_000)));
+    await raw.until(isEnd);
+    assert.ok(received === large.repeat(4) + content);
   });
 
   test("that is taken back while its upstream connects harms nobody", async (t) => {

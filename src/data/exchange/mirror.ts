@@ -28,6 +28,8 @@ export interface MirrorWish {
 export const MAX_MIRRORS = 1000;
 /** Bytes of a body that wait for the node of a copy; beyond them it is dropped. */
 export const MAX_WAITING_BYTES = 1024 ** 2;
+/** What a part of a body costs beside its bytes. */
+const PART_BYTES = 256;
 /** A longer answer is cut off, and its connection with it. */
 export const MAX_ANSWER_BYTES = 64 * 1024;
 
@@ -97,7 +99,7 @@ class Mirror implements UpstreamHandler, BodyCopy {
 
   writeBody(chunk: Buffer): void {
     if (this.#isOver) return;
-    if (this.#isHeldUp) this.#waitingBytes += chunk.length;
+    if (this.#isHeldUp) this.#waitingBytes += chunk.length + PART_BYTES;
     if (this.#waitingBytes > MAX_WAITING_BYTES) this.#giveUp("dropped");
     else if (!this.#transport.writeBody(chunk)) this.#isHeldUp = true;
   }

@@ -13,6 +13,10 @@ import { type ClientTransport, UNKNOWN_LENGTH, type UpstreamTransport } from "..
 /** What is kept of a streamed body for a retry. */
 export const REPLAY_BYTES = 64 * 1024;
 
+/** Parts that are smaller are gathered: as buffers of their own they would cost a hundred times what they hold. */
+const SMALL_BYTES = 512;
+const SLAB_BYTES = 4096;
+
 type ChunkFilter = (chunk: Buffer, last: boolean) => Buffer;
 
 /** Takes a copy of the body; keeps to its own bounds. */
@@ -28,6 +32,9 @@ export class RequestBody {
   readonly #transport: ClientTransport;
   readonly #chunks: Buffer[] = [];
   #keptBytes = 0;
+  /** The last of `#chunks` is a view of it; null: it is a part as it came. */
+  #slab: Buffer | null = null;
+  #slabBytes = 0;
   /** Upper bound of what is kept: grows when a plugin asks for the whole body. */
   #keepLimitBytes = REPLAY_BYTES;
   #started = false;
@@ -69,6 +76,7 @@ export class RequestBody {
     if (!this.#started) return;
     // A plugin has read (some of) it before: that has not passed the filter yet.
     const unfiltered = this.#chunks.splice(0);
+    this.#slab = null;
     this.#keptBytes = 0;
     for (const chunk of unfiltered) this.#keepUnlessEmpty(filter(chunk, false));
     if (this.#complete) this.#keepUnlessEmpty(filter(EMPTY, true));
@@ -180,15 +188,33 @@ export class RequestBody {
     if (this.#keptBytes > this.#keepLimitBytes && this.#target !== null) {
       this.isReplayable = false;
       this.#chunks.length = 0;
+      this.#slab = null;
       return;
     }
-    this.#chunks.push(chunk);
+    const last = this.#chunks.length - 1;
+    if (chunk.length < SMALL_BYTES && last !== -1 && this.#chunks[last].length < SLAB_BYTES - SMALL_BYTES)
+      this.#chunks[last] = this.#gathered(this.#chunks[last], chunk);
+    else {
+      this.#slab = null;
+      this.#chunks.push(chunk);
+    }
+  }
+
+  /** `last` and `chunk` as one. */
+  #gathered(last: Buffer, chunk: Buffer): Buffer {
+    if (this.#slab === null) {
+      this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+      this.#slabBytes = last.copy(this.#slab);
+    }
+    this.#slabBytes += chunk.copy(this.#slab, this.#slabBytes);
+    return this.#slab.subarray(0, this.#slabBytes);
   }
 
   #whole(): Buffer {
     if (this.#chunks.length === 1) return this.#chunks[0];
     const whole = Buffer.concat(this.#chunks, this.#keptBytes);
     this.#chunks.length = 0;
+    this.#slab = null;
     this.#chunks.push(whole);
     return whole;
   }

@@ -25,6 +25,7 @@ import { asObject, fieldBytes, headFields, trailerFields } from "./answer-fields
 import { respondError } from "./error-answer.ts";
 import { isProtocolError, readTrailers } from "./head.ts";
 import { isGrpcType } from "./request-fields.ts";
+import { gatherWhilePaused, giveGathered } from "./small-frames.ts";
 
 /** RFC 9113 section 7. */
 const NO_ERROR = 0;
@@ -95,6 +96,7 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
     this.#expectsContinue = head.expectsContinue;
     this.bytesReceived = head.headBytes;
     this.#writes = new WriteWatch(connection.http.sendTimeoutMs);
+    if (head.bodyLength !== 0) gatherWhilePaused(stream);
     stream.on("aborted", onAborted);
     stream.on("close", onClose);
     stream.on("drain", onDrain);
@@ -129,12 +131,14 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
     this.#watch();
     stream.on("trailers", onTrailers);
     stream.on("end", onEnd);
+    giveGathered(stream);
     stream.on("data", onData);
   }
 
   resumeBody(): void {
     if (!this.isOpen || !this.#isBodyWanted || this.#isBodyComplete) return;
     this.#pace.resume(this.connection.deadlines.now());
+    giveGathered(this.#stream);
     this.#stream.resume();
   }
 

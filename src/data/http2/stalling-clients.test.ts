@@ -16,6 +16,7 @@ import {
   FrameClient,
   get,
   HEADERS,
+  PING,
   pseudo,
   SETTINGS,
   WINDOW_UPDATE,
@@ -59,6 +60,38 @@ async function stage(t: TestContext, options: EchoOptions = {}): Promise<Stage> 
   };
   return { echo, raw, pass };
 }
+
+describe("a body in frames of a byte each", () => {
+  const content = Array.from({ length: 20_000 }, (_, i) => String(i % 10)).join("");
+
+  for (const isRead of [false, true]) {
+    test(`waits in few parts while ${isRead ? "its reader is busy" : "nobody reads it"}`, async (t) => {
+      let transport!: ClientTransport;
+      const parts: Buffer[] = [];
+      const ended = Promise.withResolvers<void>();
+      const { raw } = await stage(t, {
+        onRequest: (given) => {
+          transport = given;
+          if (isRead) given.readBody();
+          const onBody = (chunk: Buffer): boolean => parts.push(chunk) > 1;
+          return { ...SILENT, onBody, onEnd: () => ended.resolve() };
+        },
+      });
+      raw.send(frame(HEADERS, END_HEADERS, 1, block(pseudo("POST", "/"))));
+      for (const byte of content) raw.send(frame(DATA, 0, 1, Buffer.from(byte)));
+      raw.send(frame(DATA, END_STREAM, 1), frame(PING, 0, 0, Buffer.alloc(8)));
+      await raw.until(({ type }) => type === PING);
+      if (isRead) transport.resumeBody();
+      else transport.readBody();
+      // The first part was busy work.
+      await eventually(() => parts.length > 0);
+      transport.resumeBody();
+      await ended.promise;
+      assert.equal(Buffer.concat(parts).toString(), content);
+      assert.ok(parts.length < 200, `${parts.length} parts`);
+    });
+  }
+});
 
 describe("a client of HTTP/2 cannot keep a connection", () => {
   test("by not taking what is said to a request that was refused", async (t) => {

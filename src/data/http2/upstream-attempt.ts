@@ -33,6 +33,10 @@ const END_STREAM = 1;
 /** `close(code)` of a stream would end the request's body first, and a part of it could look whole. */
 const BROKEN_OFF = new Error("the request was broken off");
 
+/** Smaller parts of a request are gathered, into slabs. */
+const SMALL_BYTES = 512;
+const SLAB_BYTES = 4096;
+
 const EMPTY_SECTION: readonly string[] = [];
 
 /** The listeners below are shared by all streams. */
@@ -54,6 +58,12 @@ export class Http2UpstreamAttempt implements UpstreamTransport, Deadlined {
   #isReleased = false;
   #isRequestComplete = false;
   #isBlocked = false;
+  /** Small parts of the request that are not written yet. */
+  #slab: Buffer | null = null;
+  #gathered = 0;
+  /** A write is under way whose end calls `#onWritten`. */
+  #isWriteWatched = false;
+  #onWritten: (() => void) | null = null;
   #isPaused = false;
   #hasTrailerSection = false;
   #requestTrailers: readonly string[] = EMPTY_SECTION;
@@ -120,15 +130,52 @@ export class Http2UpstreamAttempt implements UpstreamTransport, Deadlined {
   writeBody(chunk: Buffer): boolean {
     const stream = this.#stream;
     if (this.#isOver || stream === null || this.#isRequestComplete) return true;
-    if (stream.write(chunk)) return true;
+    if (chunk.length < SMALL_BYTES && stream.writableLength > 0) return this.#gather(chunk);
+    this.#writeGathered();
+    return this.#write(chunk);
+  }
+
+  #write(chunk: Buffer): boolean {
+    if (this.#stream!.write(chunk)) return true;
     this.#isBlocked = true;
     this.#await();
     return false;
   }
 
+  /** While others wait for their turn: as a write of its own each small part would cost a hundred times what it holds. */
+  #gather(chunk: Buffer): boolean {
+    if (this.#onWritten === null) {
+      this.#onWritten = () => {
+        this.#isWriteWatched = false;
+        if (!this.#isOver && !this.#isRequestComplete) this.#writeGathered();
+      };
+    }
+    if (!this.#isWriteWatched) {
+      // Its end is the time for those that follow.
+      this.#isWriteWatched = true;
+      if (this.#stream!.write(chunk, this.#onWritten)) return true;
+      this.#isBlocked = true;
+      this.#await();
+      return false;
+    }
+    const takesMore = this.#gathered + chunk.length <= SLAB_BYTES || this.#writeGathered();
+    this.#slab ??= Buffer.allocUnsafeSlow(SLAB_BYTES);
+    this.#gathered += chunk.copy(this.#slab, this.#gathered);
+    return takesMore;
+  }
+
+  #writeGathered(): boolean {
+    if (this.#gathered === 0) return true;
+    const bytes = this.#slab!.subarray(0, this.#gathered);
+    this.#slab = null;
+    this.#gathered = 0;
+    return this.#write(bytes);
+  }
+
   writeEnd(trailers: HeaderList | null): void {
     const stream = this.#stream;
     if (this.#isOver || stream === null || this.#isRequestComplete) return;
+    this.#writeGathered();
     this.#isRequestComplete = true;
     if (trailers !== null && this.#hasTrailerSection) this.#requestTrailers = trailerFields(trailers);
     stream.end();
