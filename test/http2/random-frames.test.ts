@@ -132,21 +132,19 @@ function clientFrame(random: Random, at: number): Buffer {
   return random.chance(0.6) ? data(random, stream) : anyFrame(random, stream);
 }
 
+function anyHead(random: Random, stream: number): Buffer {
+  const fields = [[":status", random.pick(STATUSES)] as const, ...someFields(random)];
+  return frame(HEADERS, someFlags(random), stream, block(fields));
+}
+
 function answer(random: Random, stream: number): Buffer[] {
   const parts: Buffer[] = [];
   while (random.chance(0.8)) {
-    if (random.chance(0.4)) parts.push(ok(stream, random.chance(0.3) ? END_STREAM : 0));
-    else if (random.chance(0.4)) parts.push(data(random, stream));
-    else if (random.chance(0.4))
-      parts.push(
-        frame(
-          HEADERS,
-          someFlags(random),
-          stream,
-          block([[":status", random.pick(STATUSES)], ...someFields(random)]),
-        ),
-      );
-    else if (random.chance(0.3)) parts.push(anyFrame(random, stream));
+    const kind = random.below(10);
+    if (kind < 4) parts.push(ok(stream, random.chance(0.3) ? END_STREAM : 0));
+    else if (kind < 7) parts.push(data(random, stream));
+    else if (kind < 9) parts.push(anyHead(random, stream));
+    else parts.push(anyFrame(random, stream));
   }
   return parts;
 }
