@@ -110,6 +110,7 @@ export function resolveConfig(input: ResolveInput): StaticConfig {
     log: { level: given.cardea?.log?.level ?? logLevel(filled.nginx_config?.error_log_level) },
     trustedAddresses: apisix.trusted_addresses,
     privateHosts: cardea.private_hosts,
+    zone: cardea.zone ?? null,
   };
   return { ...node, tenants: tenants(input, node, placedOfTenants) };
 }

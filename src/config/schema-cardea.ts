@@ -428,6 +428,14 @@ export const cardeaSection = section(
         }),
       ),
     }),
+    zone: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 128,
+        pattern: "^[^\\s$]+$",
+        description: "Zone in which this node is: `local` in `zones` of upstreams (docs/zones.md)",
+      }),
+    ),
     private_hosts: Type.Array(
       Type.String({
         pattern: "^(?:\\*|(?:\\*\\.)?[0-9a-zA-Z_.-]{1,253})$",

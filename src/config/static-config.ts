@@ -43,6 +43,8 @@ export interface StaticConfig {
   trustedAddresses: string[];
   /** Names under which APIs without a key may be asked, beside addresses and localhost. */
   privateHosts: string[];
+  /** In which this node is, as upstreams call it; null: it is in none. */
+  zone: string | null;
 }
 
 /** Workers that share listeners; a tenant with its own listeners may have its own group. */

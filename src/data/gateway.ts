@@ -85,6 +85,7 @@ export class Gateway {
       }),
       health: shared.health,
       workerSlot: slot,
+      zone: config.zone,
       now: () => performance.now(),
       random: Math.random,
       onLimited: () => gauges.add(LIMITED, 1),

@@ -12,6 +12,7 @@ import type { JsonObject } from "./resource-type.ts";
 import { defaultPortOf } from "./schemes.ts";
 import { Checks } from "./upstream-checks.ts";
 import { protectionOf } from "./upstream-protection.ts";
+import { zonesOf } from "./upstream-zones.ts";
 
 const KEEPALIVE = { size: 320, idle_timeout: 60, requests: 1000 };
 
@@ -55,6 +56,8 @@ export function normalizeUpstream(value: JsonObject): PublishedUpstream {
   if (value["upstream_host"] !== undefined) upstream.upstream_host = value["upstream_host"] as string;
   if (isObject(value["keepalive_pool"]))
     upstream.keepalive_pool = { ...KEEPALIVE, ...value["keepalive_pool"] };
+  const zones = zonesOf(value);
+  if (zones !== undefined) upstream.zones = zones;
   if (isObject(value["tls"])) upstream.tls = { ...value["tls"] };
   if (isObject(value["checks"])) {
     upstream.checks = withDefaults(Checks, value["checks"]) as Record<string, unknown>;

@@ -6,6 +6,7 @@
  */
 
 import type { Expression } from "../lib/expression.ts";
+import type { ZoneSettings } from "./upstream-zones.ts";
 import type { BudgetSettings, LimitSettings, OutlierSettings } from "./upstream-protection.ts";
 
 export type PluginConfigs = Record<string, Record<string, unknown>>;
@@ -110,6 +111,7 @@ export interface PublishedUpstream {
   outlier?: OutlierSettings;
   retry_budget?: BudgetSettings;
   limits?: LimitSettings;
+  zones?: ZoneSettings;
   tls?: Record<string, unknown>;
 }
 

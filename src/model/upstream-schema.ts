@@ -7,6 +7,7 @@ import { Type } from "../lib/schema.ts";
 import { described, Host, Id, oneOf, Port, raw, Timeout } from "./schema-parts.ts";
 import { Checks } from "./upstream-checks.ts";
 import { Budget, Limits, Outlier } from "./upstream-protection.ts";
+import { Zones } from "./upstream-zones.ts";
 
 const Weight = Type.Integer({ minimum: 0 });
 const Nodes = raw({
@@ -61,6 +62,7 @@ export const UpstreamSchema = raw({
     outlier: Outlier,
     retry_budget: Budget,
     limits: Limits,
+    zones: Zones,
     hash_on: oneOf(["vars", "header", "cookie", "consumer", "vars_combinations"], { default: "vars" }),
     key: Type.String(),
     scheme: raw({

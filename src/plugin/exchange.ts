@@ -45,6 +45,8 @@ export interface Exchange {
   upstreamHostOverride: string | null;
   /** Where the request goes in the place of its route's upstream, until it goes there. Null: nowhere else. */
   upstreamChoice: UpstreamHandle | null;
+  /** The zone whose nodes the request should go to. Null: any. */
+  zoneWish: ZoneWish | null;
   /**
    * When the upstream's answer has to be there, as `performance.now()`; Infinity: whenever. Upstreams of gRPC are told
    * what is left. Whoever makes it earlier ends the exchange himself, if it takes longer.
@@ -89,6 +91,12 @@ export interface WholeAnswer {
   readonly body: Buffer | null;
   /** What goes to the client; may be changed. Null: there are none. */
   readonly trailers: HeaderList | null;
+}
+
+export interface ZoneWish {
+  readonly zone: string;
+  /** No node of another zone serves; else those do when none of this one is healthy. */
+  readonly isOnly: boolean;
 }
 
 /** "dropped": it was too much to send, or there was nowhere to send it to. */

@@ -23,6 +23,7 @@ export type {
   MirrorOutcome,
   RouteFacts,
   WholeAnswer,
+  ZoneWish,
 } from "./exchange.ts";
 export type {
   ConsumerIndex,

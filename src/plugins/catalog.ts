@@ -35,6 +35,7 @@ import tlsFingerprint from "./tls-fingerprint/index.ts";
 import uaRestriction from "./ua-restriction/index.ts";
 import uriBlocker from "./uri-blocker/index.ts";
 import workflow from "./workflow/index.ts";
+import zoneAffinity from "./zone-affinity/index.ts";
 
 const BUILT_IN = [
   apiBreaker,
@@ -71,6 +72,7 @@ const BUILT_IN = [
   uaRestriction,
   uriBlocker,
   workflow,
+  zoneAffinity,
 ] as unknown as readonly PluginDefinition[];
 
 /** Parts of resources, which the static file cannot take away: without it a rollout would stop its route. */

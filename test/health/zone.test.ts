@@ -1,4 +1,4 @@
-/** A zone of three dies under load, and comes back: who notices, and for how long. */
+/** A zone of three dies under load, and comes back: who notices, for how long, and who serves meanwhile. */
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -89,4 +89,71 @@ test("when a zone is killed, at most the requests in flight there fail, and it g
   await Promise.all(clients);
   const later = [...statuses].reduce((sum, [status, count]) => sum + (status === 200 ? 0 : count), 0);
   assert.equal(later, failed);
+});
+
+test("the gateway's own zone is killed: the others serve, and it gets its requests back by steps", async (t) => {
+  const zones = [await startZone(t), await startZone(t), await startZone(t)];
+  const [own, ...others] = zones;
+  const node = await RealNode.start(t, { change: (config) => void (config.zone = "zone-0") });
+  await node.put("/upstreams/1", {
+    nodes: zones.map(({ port }, i) => ({
+      host: "127.0.0.1",
+      port,
+      weight: 1,
+      metadata: { zone: `zone-${i}` },
+    })),
+    checks: { active: ACTIVE, passive: { unhealthy: { tcp_failures: 1 } } },
+    zones: { order: ["local"], fail_back: 2 },
+  });
+  await node.put("/routes/1", { uri: "/*", upstream_id: "1" });
+
+  const agent = new Agent({ keepAlive: true, maxSockets: CLIENTS });
+  t.after(() => agent.destroy());
+  const port = node.port();
+  let isOver = false;
+  let answered = 0;
+  let failed = 0;
+  let lastFailureAt = 0;
+  let wake = (): void => {};
+  const client = async (): Promise<void> => {
+    while (!isOver) {
+      if ((await post(port, agent)) === 200) answered++;
+      else {
+        failed++;
+        lastFailureAt = performance.now();
+      }
+      wake();
+    }
+  };
+  const clients = Array.from({ length: CLIENTS }, client);
+  const more = async (count: number): Promise<void> => {
+    const goal = answered + count;
+    while (answered < goal) await new Promise<void>((resolve) => void (wake = resolve));
+  };
+  const elsewhere = () => others.reduce((sum, { requests }) => sum + requests, 0);
+  await more(300);
+  assert.equal(elsewhere(), 0, "nobody leaves the zone without need");
+  const killedAt = performance.now();
+  own.server.close();
+  own.server.closeAllConnections();
+  await more(500);
+  assert.ok(failed <= CLIENTS, `${failed} requests failed`);
+  if (failed > 0)
+    t.diagnostic(`the last request failed ${Math.round(lastFailureAt - killedAt)} ms after the end`);
+  for (const { requests } of others) assert.ok(requests > 50, `${requests} requests in another zone`);
+
+  const before = own.requests;
+  own.server.listen(own.port, "127.0.0.1");
+  await once(own.server, "listening");
+  while (own.requests === before) await more(1);
+  // Both serve while it comes back, then it alone.
+  const during = elsewhere();
+  while (elsewhere() < during + 20) await more(1);
+  for (let seen = -1; seen !== elsewhere();) {
+    seen = elsewhere();
+    await more(100);
+  }
+  isOver = true;
+  await Promise.all(clients);
+  assert.ok(failed <= CLIENTS, `${failed} requests failed`);
 });

@@ -17,6 +17,7 @@ import type {
   RouteFacts,
   LateText,
   WholeAnswer,
+  ZoneWish,
 } from "../../plugin/exchange.ts";
 import type { ClientTransport, RequestHead } from "../transport.ts";
 import type { CompiledRoute } from "../configuration/compiled-route.ts";
@@ -65,6 +66,7 @@ export class HttpExchange implements Exchange {
 
   /** A plugin's choice in the place of the route's upstream. */
   upstreamChoice: UpstreamReference | null = null;
+  zoneWish: ZoneWish | null = null;
   upstream: Upstream | null = null;
   /** Of the upstream, while the request counts there. */
   limit: RequestLimit | null = null;

@@ -75,6 +75,7 @@ const readers = new Map<string, Reader>([
   ["apisix_upstream_response_time", (x) => elapsed(x.upstreamStartedAt, x.upstreamEndedAt)],
   ["balancer_ip", (x) => x.node?.address],
   ["balancer_port", (x) => (x.node === null ? undefined : String(x.node.port))],
+  ["upstream_zone", (x) => x.node?.zone || undefined],
   ["upstream_unresolved_host", (x) => x.node?.host],
   ["consumer_name", (x) => x.consumer?.username],
   ["consumer_group_id", (x) => x.consumer?.groupId],

@@ -15,6 +15,7 @@ import type {
   LateText,
   RouteFacts,
   WholeAnswer,
+  ZoneWish,
 } from "../../plugin/exchange.ts";
 import type { UpstreamHandle } from "../../plugin/host.ts";
 import type { StreamExchange, StreamFacts } from "../../plugin/stream.ts";
@@ -74,6 +75,7 @@ export class StreamConnectionExchange implements StreamExchange {
   upstreamTarget = null;
   upstreamHostOverride = null;
   upstreamChoice: UpstreamHandle | null = null;
+  zoneWish: ZoneWish | null = null;
   deadlineAt = Infinity;
   /** Of the last attempt. */
   node: UpstreamNode | null = null;

@@ -15,7 +15,7 @@ import { HTTP_FAILURE, SUCCESS, TCP_FAILURE, TIMEOUT } from "../../shared/health
 import { drainKey, healthKey, type HealthTable, outlierKey } from "../../shared/health-table.ts";
 import { monotonicMs } from "../../shared/threads.ts";
 import type { UpstreamFailure } from "../transport.ts";
-import type { HealthView } from "./balancer/contract.ts";
+import type { ZoneHealth } from "./balancer/zones.ts";
 import type { UpstreamNode } from "./node.ts";
 
 const IS_HEALTHY = 1;
@@ -24,9 +24,12 @@ const STATUSES = 600;
 /** Of the share of a node that came back. */
 const STEPS = 10;
 
-export class NodeHealth implements HealthView {
+export class NodeHealth implements ZoneHealth {
   /** False: nobody need ask about any node. */
   isAnyDown = false;
+  isPanic = false;
+  /** Moves whenever the nodes were looked at anew. */
+  version = 0;
   readonly refusesWhenAllDown: boolean;
   readonly #table: HealthTable;
   readonly #resource: string;
@@ -86,6 +89,17 @@ export class NodeHealth implements HealthView {
 
   isHealthy(node: UpstreamNode): boolean {
     return !node.isDown && !node.isHeldBack;
+  }
+
+  /** Monotonic milliseconds since which the node is up; 0: it was never down. */
+  upSince({ healthSlot, outlierSlot }: UpstreamNode): number {
+    const since = healthSlot === -1 ? 0 : this.#table.upSince(healthSlot);
+    if (this.#outlier === null || outlierSlot === -1) return since;
+    return Math.max(since, this.#table.ejectedUntil(outlierSlot));
+  }
+
+  now(): number {
+    return this.#now();
   }
 
   /** By its host as configured, or by its address. */
@@ -206,8 +220,9 @@ export class NodeHealth implements HealthView {
       if (node.isDown) down++;
     }
     const upPercent = known === 0 ? 100 : (100 * (known - down)) / known;
-    const isPanic = this.#checks !== null && upPercent < this.#checks.panic_threshold;
-    this.isAnyDown = (down > 0 || this.#isGrowing) && !isPanic;
+    this.isPanic = this.#checks !== null && upPercent < this.#checks.panic_threshold;
+    this.isAnyDown = (down > 0 || this.#isGrowing) && !this.isPanic;
+    this.version++;
   }
 
   /** A node that came back within the slow start has a share that grows. */

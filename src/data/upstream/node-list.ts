@@ -27,13 +27,14 @@ export function expandNodes(
   known: Map<string, UpstreamNode>,
 ): NodeList {
   const listed = new Map<string, UpstreamNode>();
-  for (const { host, port: givenPort, weight, priority } of config.nodes) {
+  for (const { host, port: givenPort, weight, priority, metadata } of config.nodes) {
     const port = givenPort || (defaultPortOf(config.scheme) ?? 80);
     for (const address of isIP(host) === 0 ? (book.get(host) ?? []) : [host]) {
       const key = `${host}|${address}|${port}`;
       const node = known.get(key) ?? new UpstreamNode(host, address, port, weight, priority);
       node.weight = weight;
       node.priority = priority ?? 0;
+      node.zone = zoneOf(metadata);
       node.hostHeader = hostHeader(config.scheme, host, port);
       node.poolIdentity = `${config.scheme}#${address}#${port}`;
       listed.set(key, node);
@@ -42,6 +43,12 @@ export function expandNodes(
   const nodes = [...listed.values()];
   for (const [key, node] of known) if (node.active > 0 && !listed.has(key)) listed.set(key, node);
   return { nodes, known: listed };
+}
+
+/** Registries have metadata of their own making. */
+function zoneOf(metadata: PublishedNode["metadata"]): string {
+  const zone = metadata?.["zone"];
+  return typeof zone === "string" ? zone : "";
 }
 
 /** The host as configured, with the port unless it is the scheme's own. */

@@ -21,6 +21,8 @@ export class UpstreamNode {
   poolIdentity = "";
   weight: number;
   priority: number;
+  /** As its metadata says; "": none. */
+  zone = "";
   /** Slot in the health table; -1 while nobody checks this node. */
   healthSlot = -1;
   healthGeneration = 0;

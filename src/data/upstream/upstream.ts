@@ -10,13 +10,15 @@ import type { UpstreamDefaults } from "../../config/static-config.ts";
 import { healthChecksOf, healthResourceOf } from "../../model/health-checks.ts";
 import type { PublishedTimeout, PublishedUpstream } from "../../model/published.ts";
 import { isSecure, speaksHttp2 } from "../../model/schemes.ts";
+import type { ZoneWish } from "../../plugin/exchange.ts";
 import type { HealthTable } from "../../shared/health-table.ts";
 import type { KeepAlive } from "../http1/upstream-connection.ts";
 import { UpstreamAttempt, type UpstreamTimeouts } from "../http1/upstream-attempt.ts";
 import type { UpstreamFailure, UpstreamHandler, UpstreamTransport } from "../transport.ts";
 import type { AddressBook } from "./address-book.ts";
 import type { Balancer, BalanceRequest } from "./balancer/contract.ts";
-import { createBalancer } from "./balancer/create.ts";
+import { type BalancerSettings, createBalancer } from "./balancer/create.ts";
+import { ZoneOrder } from "./balancer/zones.ts";
 import { openPlain, plain, type RawConnection } from "./connectors.ts";
 import type { TriedNodes, UpstreamNode } from "./node.ts";
 import { NodeHealth } from "./node-health.ts";
@@ -37,6 +39,8 @@ export interface UpstreamServices {
   /** Null: no node is ever down or drained. */
   health: HealthTable | null;
   workerSlot: number;
+  /** Of this gateway; null or absent: it has none. */
+  zone?: string | null;
   /** Monotonic milliseconds. */
   now: () => number;
   /** [0, 1) */
@@ -67,6 +71,9 @@ export class Upstream {
   readonly limit: RequestLimit | null;
   readonly #budget: RetryBudget;
   readonly #health: NodeHealth | null;
+  readonly #zones: BalancerSettings["zones"];
+  /** Balancers of single zones, made when a request first asks for one. */
+  #byZone: Map<string, Balancer> | null = null;
   #known: Map<string, UpstreamNode>;
   #nodes: readonly UpstreamNode[] = [];
   #balancer: Balancer | null = null;
@@ -95,6 +102,10 @@ export class Upstream {
     this.#budget.settings = budget;
     this.limit = limitOf(config, services, previous);
     this.#health = nodeHealthOf(config, services.health);
+    this.#zones =
+      config.zones === undefined
+        ? null
+        : { order: new ZoneOrder(config.zones, services.zone ?? null), health: this.#health };
     this.#isFirst = previous === null;
     for (const name of this.#names) services.addresses.listen(name, this.#onAddresses);
   }
@@ -131,7 +142,27 @@ export class Upstream {
   pick(request: BalanceRequest, tried: TriedNodes): UpstreamNode | null {
     this.#refresh();
     if (tried.size === 0) this.#budget.earn();
-    return this.#balancer!.pick(request, tried);
+    const wish = request.zoneWish ?? null;
+    return wish === null ? this.#balancer!.pick(request, tried) : this.#pickInZone(wish, request, tried);
+  }
+
+  #pickInZone(wish: ZoneWish, request: BalanceRequest, tried: TriedNodes): UpstreamNode | null {
+    const balancer = this.#balancerOf(wish.zone);
+    if (wish.isOnly) return balancer === null ? null : balancer.pick(request, tried);
+    const node = balancer === null ? null : balancer.pickHealthy(request, tried);
+    return node ?? this.#balancer!.pick(request, tried);
+  }
+
+  /** Null: no node is there. Names may come from clients: only zones that there are get one. */
+  #balancerOf(zone: string): Balancer | null {
+    const known = this.#byZone?.get(zone);
+    if (known !== undefined) return known;
+    const nodes = this.#nodes.filter((node) => node.zone === zone);
+    if (nodes.length === 0) return null;
+    const balancer = this.#createBalancer(nodes, null);
+    this.#byZone ??= new Map();
+    this.#byZone.set(zone, balancer);
+    return balancer;
   }
 
   /** `Host` of the request that goes to `node`; `clientHost` is what the client sent ("" if nothing). */
@@ -295,17 +326,25 @@ export class Upstream {
     const nodes = this.#health === null ? all : this.#health.assign(all);
     this.#nodes = nodes;
     this.#known = known;
-    this.#balancer = createBalancer(nodes, {
-      type: config.type,
-      hashOn: config.hash_on,
-      key: config.key,
-      workerSlot: this.#services.workerSlot,
+    this.#balancer = this.#createBalancer(nodes, this.#zones);
+    this.#byZone = null;
+    if (nodes.length > 0) this.#isFirst = false;
+  }
+
+  #createBalancer(nodes: readonly UpstreamNode[], zones: BalancerSettings["zones"]): Balancer {
+    const { type, hash_on: hashOn, key } = this.#config;
+    const { workerSlot, now, random } = this.#services;
+    return createBalancer(nodes, {
+      type,
+      hashOn,
+      key,
+      workerSlot,
       isFirst: this.#isFirst,
       health: this.#health,
-      now: this.#services.now,
-      random: this.#services.random,
+      zones,
+      now,
+      random,
     });
-    if (nodes.length > 0) this.#isFirst = false;
   }
 
   #endResolution(): void {

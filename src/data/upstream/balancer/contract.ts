@@ -7,12 +7,15 @@
  * the same on all workers.
  */
 
+import type { ZoneWish } from "../../../plugin/exchange.ts";
 import type { TriedNodes, UpstreamNode } from "../node.ts";
 
 /** What balancers ask of a request. `Exchange` of the plugin contract fits. */
 export interface BalanceRequest {
   /** Value of a variable by its name without `$`; undefined when it has none. */
   variable(name: string): string | undefined;
+  /** The zone that it should go to; null or absent: any. */
+  readonly zoneWish?: ZoneWish | null;
 }
 
 /** The health of an upstream's nodes as its balancer reads it. */
@@ -27,6 +30,8 @@ export interface HealthView {
 export interface Balancer {
   /** The node for the next attempt; null when every usable node was tried, or there is none. */
   pick(request: BalanceRequest, tried: TriedNodes): UpstreamNode | null;
+  /** The same among healthy nodes, whatever becomes of the request when there is none. */
+  pickHealthy(request: BalanceRequest, tried: TriedNodes): UpstreamNode | null;
   /** An attempt on `node` begins. Each `started` is followed by exactly one `finished`. */
   started(node: UpstreamNode): void;
   /** `latencyMs`: from the start of the attempt until its answer's head (or its failure). */
