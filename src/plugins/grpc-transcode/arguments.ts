@@ -50,15 +50,23 @@ function exactly(_: string, value: unknown, context?: { source: string }): unkno
 
 function readForm(text: string): Arguments {
   const read: Record<string, string | string[]> = Object.create(null) as Record<string, string | string[]>;
-  let count = 0;
+  if (hasTooMany(text)) throw new InvalidRequest(`more than ${MAX_ARGUMENTS} arguments`);
   for (const [name, value] of new URLSearchParams(text)) {
-    if (++count > MAX_ARGUMENTS) throw new InvalidRequest(`more than ${MAX_ARGUMENTS} arguments`);
     const former = read[name];
     if (former === undefined) read[name] = value;
     else if (typeof former === "string") read[name] = [former, value];
     else former.push(value);
   }
   return read;
+}
+
+/** Before each of them becomes two texts. */
+function hasTooMany(text: string): boolean {
+  let count = 1;
+  for (let at = text.indexOf("&"); at !== -1; at = text.indexOf("&", at + 1)) {
+    if (++count > MAX_ARGUMENTS) return true;
+  }
+  return false;
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {

@@ -272,6 +272,16 @@ describe("requests become calls", () => {
       error: "name: expected text, got a list",
     },
     { name: "half a body", asked: json('{"name":'), error: "the body is no JSON: " },
+    {
+      name: "one element too many",
+      asked: json(`{"persons":[${"{},".repeat(70_000)}{}]}`),
+      error: "persons[62498]: more than 250000 fields and elements of lists",
+    },
+    {
+      name: "one argument too many",
+      asked: { method: "POST", body: "a&".repeat(1000) },
+      error: "more than 1000 arguments",
+    },
     { name: "a list as the body", asked: json([1]), error: "the body: expected an object of JSON" },
   ] as { name: string; asked: Ask; error: string }[]) {
     test(`${name} is told with its place`, async (t) => {

@@ -9,10 +9,13 @@ import { isUtf8 } from "node:buffer";
 import { type DescEnum, type DescField, type DescMessage, fromBinary, ScalarType } from "@bufbuild/protobuf";
 import { reflect, type ReflectMessage } from "@bufbuild/protobuf/reflect";
 import { Edition, FeatureSet_FieldPresence as Presence } from "@bufbuild/protobuf/wkt";
+import { checkValueCount } from "./value-count.ts";
 
 /** Whole numbers from here to there are numbers, however 64 bits are to be written. */
 const SMALLEST_NUMBER = -(2n ** 31n);
 const LARGEST_NUMBER = 2n ** 32n - 1n;
+
+const MAX_CHARACTERS = 128 * 1024 ** 2;
 
 type Defaults = "auto" | "none" | "all" | "lists";
 
@@ -32,8 +35,9 @@ export class JsonWriter {
     this.#defaults = DEFAULTS[chosen("_default_") ?? ""] ?? "auto";
   }
 
-  /** Throws for bytes that are no such message. */
+  /** Throws for bytes that are no such message, or one of too many values. */
   write(type: DescMessage, bytes: Uint8Array): string {
+    checkValueCount(type, bytes);
     return this.#message(reflect(type, fromBinary(type, bytes, { readUnknownFields: false }), false));
   }
 
@@ -43,6 +47,7 @@ export class JsonWriter {
       const value = message.isSet(field) ? this.#field(message, field) : this.#default(message, field);
       if (value === null) continue;
       text += `${text === "" ? "" : ","}"${field.name}":${value}`;
+      checkLength(text);
     }
     return `{${text}}`;
   }
@@ -57,7 +62,10 @@ export class JsonWriter {
         return this.#scalar(field.scalar, message.get(field));
       case "list": {
         let text = "";
-        for (const item of message.get(field)) text += `${text === "" ? "" : ","}${this.#item(field, item)}`;
+        for (const item of message.get(field)) {
+          text += `${text === "" ? "" : ","}${this.#item(field, item)}`;
+          checkLength(text);
+        }
         return `[${text}]`;
       }
       default: {
@@ -130,6 +138,11 @@ const DEFAULTS: Readonly<Record<string, Defaults>> = {
   // Defaults that only Lua sees; what is written has the lists alone.
   use_default_metatable: "lists",
 };
+
+/** Fields that the server left out, and their names, can make an answer many times as long. */
+function checkLength(text: string): void {
+  if (text.length > MAX_CHARACTERS) throw new Error(`its JSON is longer than ${MAX_CHARACTERS} characters`);
+}
 
 /** UTF-8 as text, anything else in base64. */
 export function textOfBytes(bytes: Uint8Array): string {

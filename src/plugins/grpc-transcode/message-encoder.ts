@@ -24,9 +24,20 @@ const INTEGER = /^[#+-]*(?:0[xX][0-9a-fA-F]{1,16}|\d{1,20})$/;
 const MAX_NUMBER_CHARACTERS = 64;
 const MAX_SHOWN_CHARACTERS = 64;
 
+/** Fields, set or not, of all messages of a request, and the elements of its lists: some tenths of a second's work. */
+const MAX_VALUES = 250_000;
+
+/** Where the encoder stands. */
+interface Walk {
+  /** Messages inside each other. */
+  depth: number;
+  /** Values that may still come. */
+  left: number;
+}
+
 /** Throws `InvalidRequest`. */
 export function encodeMessage(type: DescMessage, values: Arguments): Uint8Array {
-  const message = fill(type, values, "", 1);
+  const message = fill(type, values, "", { depth: 0, left: MAX_VALUES });
   try {
     return toBinary(type, message.message);
   } catch (error) {
@@ -34,31 +45,38 @@ export function encodeMessage(type: DescMessage, values: Arguments): Uint8Array 
   }
 }
 
-function fill(type: DescMessage, values: Arguments, path: string, depth: number): ReflectMessage {
-  if (depth > MAX_DEPTH) throw invalid(path, `messages are more than ${MAX_DEPTH} deep`);
+function fill(type: DescMessage, values: Arguments, path: string, walk: Walk): ReflectMessage {
+  if (++walk.depth > MAX_DEPTH) throw invalid(path, `messages are more than ${MAX_DEPTH} deep`);
+  spend(walk, 1 + type.fields.length, path);
   const message = reflect(type, create(type));
   for (const field of type.fields) {
     const value = own(values, field.name) ?? own(values, field.jsonName);
     if (value === undefined || value === null) continue;
     const place = path === "" ? field.name : `${path}.${field.name}`;
     try {
-      set(message, field, value, place, depth);
+      set(message, field, value, place, walk);
     } catch (error) {
       // The library's words for a number that is out of range, say.
       throw error instanceof InvalidRequest ? error : invalid(place, (error as Error).message);
     }
   }
+  walk.depth--;
   return message;
+}
+
+function spend(walk: Walk, values: number, path: string): void {
+  walk.left -= values;
+  if (walk.left < 0) throw invalid(path, `more than ${MAX_VALUES} fields and elements of lists`);
 }
 
 function own(values: Arguments, name: string): unknown {
   return Object.hasOwn(values, name) ? values[name] : undefined;
 }
 
-function set(message: ReflectMessage, field: DescField, value: unknown, path: string, depth: number): void {
+function set(message: ReflectMessage, field: DescField, value: unknown, path: string, walk: Walk): void {
   switch (field.fieldKind) {
     case "message":
-      message.set(field, fill(field.message, objectOf(value, path), path, depth + 1));
+      message.set(field, fill(field.message, objectOf(value, path), path, walk));
       break;
     case "enum":
       message.set(field, enumValue(field.enum, value, path));
@@ -69,14 +87,14 @@ function set(message: ReflectMessage, field: DescField, value: unknown, path: st
     case "list": {
       const list = message.get(field);
       for (const [i, item] of listOf(value, path).entries())
-        list.add(itemValue(field, item, `${path}[${i}]`, depth));
+        list.add(itemValue(field, item, `${path}[${i}]`, walk));
       break;
     }
     case "map": {
       const map = message.get(field);
       for (const [key, item] of Object.entries(objectOf(value, path))) {
         const place = `${path}[${shown(key)}]`;
-        map.set(scalarValue(field.mapKey, key, place), itemValue(field, item, place, depth));
+        map.set(scalarValue(field.mapKey, key, place), itemValue(field, item, place, walk));
       }
       break;
     }
@@ -88,9 +106,10 @@ function itemValue(
   field: DescField & { fieldKind: "list" | "map" },
   value: unknown,
   path: string,
-  depth: number,
+  walk: Walk,
 ): ReflectMessage | number | string | bigint | boolean | Uint8Array {
-  if (field.message !== undefined) return fill(field.message, objectOf(value, path), path, depth + 1);
+  spend(walk, 1, path);
+  if (field.message !== undefined) return fill(field.message, objectOf(value, path), path, walk);
   if (field.enum !== undefined) return enumValue(field.enum, value, path);
   return scalarValue(field.scalar, value, path);
 }

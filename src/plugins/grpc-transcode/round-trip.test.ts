@@ -142,3 +142,29 @@ test("whole numbers may be written as APISIX takes them, and in no other way", (
   for (const given of ["#a", "+aaa", "#aaaa", "#-aa", "", "1.5", "1e3", 1.5, true, {}])
     assert.throws(() => read(given), /i64: expected a whole number/);
 });
+
+test("answers of more than a million fields and elements are refused before any of them is made", () => {
+  const writer = new JsonWriter(["no_default_values"]);
+  const field = (number: number, body: Buffer): Buffer => {
+    const varint = (value: number): number[] =>
+      value < 128 ? [value] : [(value & 127) | 128, ...varint(value >>> 7)];
+    return Buffer.concat([Buffer.from([...varint((number << 3) | 2), ...varint(body.length)]), body]);
+  };
+  const empty = Buffer.from([0xaa, 0x01, 0x00]); // an element of "list": 27 fields
+  const of = (count: number, part: Buffer): Buffer => Buffer.alloc(count * part.length, part);
+  for (const bytes of [
+    of(40_000, empty),
+    field(18, of(40_000, empty)),
+    field(19, Buffer.alloc(1_000_001, 1)),
+    field(24, field(2, of(40_000, empty))),
+    Buffer.concat([field(19, Buffer.alloc(900_000, 1)), of(4000, empty)]),
+  ])
+    assert.throws(() => writer.write(type, bytes), /more than 1000000 fields and elements of lists/);
+  const read = (bytes: Buffer): Record<string, unknown[]> =>
+    JSON.parse(writer.write(type, bytes)) as Record<string, unknown[]>;
+  const long = field(20, Buffer.alloc(1_100_000, "a"));
+  assert.equal(read(Buffer.concat([long, long]))["texts"].length, 2);
+  assert.equal(read(of(1000, empty))["list"].length, 1000);
+  assert.equal(read(field(19, Buffer.alloc(1000, 1)))["longs"].length, 1000);
+  assert.throws(() => writer.write(type, field(18, Buffer.alloc(600_000, 0x0a))), /./);
+});
