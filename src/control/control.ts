@@ -110,7 +110,11 @@ export class Control {
     this.#addresses = new AddressItems(resolver, publish);
     discoveries?.connect({ publish, onHosts: () => this.#watchHostsSoon() });
     this.publisher = new Publisher(threads, () => this.#everything(), startRevision, log);
-    const hooks = { onLoaded: () => this.#open(), onSlice: () => this.#onSlice() };
+    const hooks = {
+      onLoaded: () => this.#open(),
+      onSlice: () => this.#onSlice(),
+      batch: { begin: () => this.publisher.begin(), end: () => this.publisher.end() },
+    };
     let fallback: Fallback | null = null;
     if (parts.snapshot !== undefined && parts.snapshot !== null) {
       const take = () => this.#snapshot();

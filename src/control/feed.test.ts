@@ -39,7 +39,11 @@ function parts(name: string) {
     published.push(`${value === null ? "-" : "+"}${kind}/${id}`),
   );
   let onSlice: () => void = () => {};
-  const feed = new StoreFeed(store, state, { onLoaded: () => {}, onSlice: () => onSlice() }, log);
+  const batch = {
+    begin: () => void published.push("begin"),
+    end: async () => void published.push("end"),
+  };
+  const feed = new StoreFeed(store, state, { onLoaded: () => {}, onSlice: () => onSlice(), batch }, log);
   const nextSlice = async () =>
     await new Promise<void>((resolve) => {
       onSlice = resolve;
@@ -120,4 +124,40 @@ test("a bulk of changes is taken in slices, whole and in order", async () => {
     assert.match(state.get("routes", id)!.published!, new RegExp(`"/${2000 + Number(id)}"`));
   feed.stop();
   await store.close();
+});
+
+test("a change of many is taken in slices, as one; what comes after it waits", async () => {
+  const { store, state, feed, published } = parts("large");
+  await feed.start();
+  const { listener } = store;
+  const count = 3000;
+  const events = Array.from({ length: count }, (_, i) => {
+    const item = { key: `/routes/${i}`, value: route(`/r${i}`), createRevision: 1, modRevision: 1 };
+    return { type: "put", item } as const;
+  });
+  listener!.onChange({ revision: 1, events });
+  listener!.onChange({ revision: 2, events: [{ type: "delete", key: "/routes/0", modRevision: 2 }] });
+  assert.ok(state.count("routes") < count);
+  assert.equal(feed.isSettled, false);
+  await feed.whenTaken(2);
+  assert.equal(state.count("routes"), count - 1);
+  assert.deepEqual([published[0], published[count + 1], published.at(-1)], ["begin", "end", "-route/0"]);
+  feed.stop();
+});
+
+test("a load anew ends a change that is only half taken", async () => {
+  const { store, state, feed } = parts("half");
+  await store.write([{ type: "put", key: "/routes/kept", value: route("/kept") }]);
+  await feed.start();
+  const { listener } = store;
+  const events = Array.from({ length: 3000 }, (_, i) => {
+    const item = { key: `/routes/${i}`, value: route(`/r${i}`), createRevision: 1, modRevision: 1 };
+    return { type: "put", item } as const;
+  });
+  listener!.onChange({ revision: 2, events });
+  listener!.onResync();
+  await store.whenLoaded(2);
+  while (!feed.isSettled) await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(state.keys(), ["/routes/kept"]);
+  feed.stop();
 });

@@ -8,6 +8,7 @@
  */
 
 import type { Log } from "../lib/log.ts";
+import { slices } from "../lib/slices.ts";
 import type { Store, StoreChange, StoredItem, StoreEvent, StoreState } from "../store/contract.ts";
 import type { ConfigurationState } from "./state.ts";
 
@@ -18,6 +19,8 @@ const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 2000;
 /** A store that is silent for so long at the start is not waited for. */
 const PATIENCE_MS = 5000;
+/** A change of more is taken in slices; nobody is told of it before it is whole. */
+const LARGE_CHANGE = 500;
 /** Of failed loads, how many are passed over in silence after one that is told. */
 const UNTOLD_FAILURES = 29;
 
@@ -26,6 +29,8 @@ export interface FeedHooks {
   onLoaded(): void;
   /** A slice has been taken over. */
   onSlice(): void;
+  /** What the state tells from now on belongs together, until the end of it has been awaited. Absent: nobody minds. */
+  batch?: { begin(): void; end(): Promise<void> };
 }
 
 /** What the state holds: nothing yet, what an earlier run of the node had, or what the store has. */
@@ -83,7 +88,7 @@ export class StoreFeed {
 
   /** The state is all of one revision, and of the store. */
   get isSettled(): boolean {
-    return this.#origin === "store" && !this.#isTaking && this.#waiting.length === 0;
+    return this.#origin === "store" && !this.#isTaking && !this.#isWorking && this.#waiting.length === 0;
   }
 
   /** Milliseconds since 1970 until which nothing newer than the state is known; null: there is nothing yet. */
@@ -229,13 +234,38 @@ export class StoreFeed {
     this.#isWorking = true;
     let taken = 0;
     while (taken < this.#waiting.length && performance.now() < this.#sliceEnd) {
-      const change = this.#waiting[taken++];
+      const change = this.#waiting[taken];
+      if (change.events.length > LARGE_CHANGE) break;
+      taken++;
       for (const event of change.events) this.#take(event);
       this.#reached(change.revision);
     }
     this.#waiting.splice(0, taken);
-    this.#isWorking = false;
+    const next = this.#waiting.at(0);
+    if (next !== undefined && next.events.length > LARGE_CHANGE) void this.#takeLarge(next);
+    else this.#isWorking = false;
     if (taken > 0) this.#hooks.onSlice();
+  }
+
+  /** One change in slices: it is the first that waits, and the others wait for it. */
+  async #takeLarge(change: StoreChange): Promise<void> {
+    const { signal } = this.#watch;
+    const breathe = slices();
+    this.#hooks.batch?.begin();
+    for (const event of change.events) {
+      await breathe();
+      // What is loaded instead is newer.
+      if (signal.aborted) break;
+      this.#take(event);
+    }
+    await this.#hooks.batch?.end();
+    this.#isWorking = false;
+    if (!signal.aborted) {
+      this.#waiting.shift();
+      this.#reached(change.revision);
+      this.#hooks.onSlice();
+    }
+    if (this.#waiting.length > 0) this.#work();
   }
 
   /** The budget is one per turn, however many changes arrive in it. */

@@ -149,3 +149,32 @@ test("workers are asked what runs there although there is nothing to feed them, 
   assert.deepEqual(bench.publisher.askAll(question), [0, 1]);
   assert.deepEqual(await heard, question);
 });
+
+test("what belongs together reaches workers as one, also those that start meanwhile", async () => {
+  const bench = new Bench();
+  bench.items.set("0", "before");
+  bench.publisher.open();
+  const first = bench.worker(0);
+  first.ask(0);
+  assert.deepEqual(await bench.publisher.whenApplied(bench.publisher.revision, 5000), []);
+  bench.set("earlier", "1");
+  bench.publisher.begin();
+  for (let i = 0; i < 3000; i++) bench.set(`${i}`, "after");
+  const earlier = bench.publisher.flush();
+  while (bench.threads.applied(0) < earlier) await bench.threads.whenChanged(bench.threads.changes, 5000);
+  assert.deepEqual(Object.fromEntries(first.held), { 0: "before", earlier: "1" });
+  const late = bench.worker(1);
+  late.ask(0);
+  const ended = bench.publisher.end();
+  // Newer than what is being encoded.
+  bench.set("1", "newest");
+  await ended;
+  bench.publisher.flush();
+  assert.deepEqual(await bench.publisher.whenApplied(bench.publisher.revision, 5000), []);
+  for (const { held } of [first, late]) {
+    assert.deepEqual([held.size, held.get("0"), held.get("1")], [3001, "after", "newest"]);
+  }
+  assert.equal(first.types.length, 4);
+  assert.equal(late.types[0], "snapshot");
+  bench.publisher.close();
+});

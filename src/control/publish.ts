@@ -72,6 +72,8 @@ export class Publisher {
   readonly #peers = new Map<number, Peer>();
   readonly #refusals = new Map<string, Refusal>();
   #pending = new Map<string, ConfigurationItem>();
+  /** Of what belongs together and is not whole yet; null: nothing such is under way. */
+  #held: Map<string, ConfigurationItem> | null = null;
   #timer: NodeJS.Timeout | null = null;
   #revision: number;
   #snapshot: Snapshot | null = null;
@@ -103,8 +105,33 @@ export class Publisher {
 
   change(item: ConfigurationItem): void {
     if (!this.#isOpen) return;
+    if (this.#held !== null) {
+      this.#held.set(`${item.kind}/${item.id}`, item);
+      return;
+    }
     this.#pending.set(`${item.kind}/${item.id}`, item);
     this.#timer ??= setTimeout(() => this.flush(), COLLECT_MS);
+  }
+
+  /** The changes from now on until `end` belong together: workers get them as one. */
+  begin(): void {
+    this.#held = new Map();
+  }
+
+  /** Ends when they are published. */
+  async end(): Promise<void> {
+    const batch = this.#held;
+    if (batch === null) return;
+    // What comes while it is encoded is newer.
+    const newer = new Map<string, ConfigurationItem>();
+    this.#held = newer;
+    const bytes = await this.#encoded([...batch.values()]);
+    this.#held = null;
+    if (this.#isClosed) return;
+    this.flush();
+    if (batch.size > 0) this.#publish(batch.keys(), bytes);
+    for (const item of newer.values()) this.change(item);
+    for (const peer of this.#peers.values()) if (!peer.isFed) this.#feed(peer);
   }
 
   /** Publishes what is collected; gives the revision that contains every change so far. */
@@ -112,10 +139,14 @@ export class Publisher {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     if (this.#pending.size === 0) return this.#revision;
-    const items = [...this.#pending.values()];
-    for (const key of this.#pending.keys()) this.#refusals.delete(key);
+    const pending = this.#pending;
     this.#pending = new Map();
-    const bytes = encodeConfiguration(items);
+    return this.#publish(pending.keys(), encodeConfiguration([...pending.values()]));
+  }
+
+  /** `keys`: of the items that the bytes hold. */
+  #publish(keys: Iterable<string>, bytes: SharedArrayBuffer): number {
+    for (const key of keys) this.#refusals.delete(key);
     const revision = this.#advance();
     const delta: ConfigurationMessage = { type: "delta", revision, bytes };
     for (const peer of this.#peers.values()) if (peer.isFed) this.#send(peer, delta);
@@ -231,7 +262,7 @@ export class Publisher {
   }
 
   #feed(peer: Peer): void {
-    if (!this.#isOpen || !peer.hasSaidHello) return;
+    if (!this.#isOpen || !peer.hasSaidHello || this.#held !== null) return;
     const revision = this.flush();
     if (peer.isFed) return;
     if (this.#snapshot?.revision === revision) {
@@ -251,13 +282,13 @@ export class Publisher {
       items.push(item);
       if (items.length % (4 * SLICE_ITEMS) === 0) await nextTurn();
     }
-    const steps = encodeInSteps(items, SLICE_ITEMS);
-    let step = steps.next();
-    for (; step.done !== true; step = steps.next()) await nextTurn();
+    const bytes = await this.#encoded(items);
+    // It may have a part of what belongs together: the rest follows it at once.
+    while (this.#held !== null && !this.#isClosed) await nextTurn();
     const { deltas, peers } = this.#making!;
     this.#making = null;
     if (this.#isClosed) return;
-    const snapshot = { revision, bytes: step.value };
+    const snapshot = { revision, bytes };
     if (deltas.length === 0) this.#snapshot = snapshot;
     for (const peer of peers) {
       if (this.#peers.get(peer.slot) !== peer) continue;
@@ -265,6 +296,13 @@ export class Publisher {
       this.#send(peer, { type: "snapshot", ...snapshot });
       for (const delta of deltas) this.#send(peer, delta);
     }
+  }
+
+  async #encoded(items: readonly ConfigurationItem[]): Promise<SharedArrayBuffer> {
+    const steps = encodeInSteps(items, SLICE_ITEMS);
+    let step = steps.next();
+    for (; step.done !== true; step = steps.next()) await nextTurn();
+    return step.value;
   }
 
   #advance(): number {

@@ -15,6 +15,8 @@ export interface Answer {
   /** `body` is text, sent as it is. */
   isText?: boolean;
   headers?: Record<string, string>;
+  /** In the place of `body`: text that is made while it is sent. */
+  pieces?: Iterable<string>;
 }
 
 export function refuse(status: number, message: string, more: object = {}): Answer {

@@ -7,6 +7,7 @@
 
 import type { FastifyRequest } from "fastify";
 import { parse as parseYaml } from "yaml";
+import { parseInSlices } from "../../lib/json-in-slices.ts";
 import { AnswerError, refuse } from "./answer.ts";
 
 /** Of an unreadable body, what the answer repeats. */
@@ -15,27 +16,42 @@ const YAML_ALIASES = 100;
 /** The parser of YAML holds the thread for some 0.7 s per MiB: more would cost heartbeats. JSON is a hundred times as fast. */
 const LONGEST_YAML_CHARACTERS = 4 * 1024 * 1024;
 
-/**
- * Undefined when there is no body; throws `AnswerError` when it cannot be read. A whole configuration
- * (`acceptYaml`) is not repeated in that answer.
- */
-export function readBody(request: FastifyRequest, acceptYaml = false): unknown {
+/** Undefined when there is no body; throws `AnswerError` when it cannot be read. */
+export function readBody(request: FastifyRequest): unknown {
   const text = request.body;
   if (typeof text !== "string" || text === "") return undefined;
-  const isYaml = acceptYaml && (request.headers["content-type"] ?? "").startsWith("application/yaml");
+  try {
+    return parseLenient(text);
+  } catch (error) {
+    const echo = { req_body: text.slice(0, ECHO_CHARACTERS) };
+    throw new AnswerError(refuse(400, `invalid request body: ${reasonOf(error)}`, echo));
+  }
+}
+
+/** The same of a whole configuration, which may be YAML: in slices, and not repeated in answers. */
+export async function readLargeBody(request: FastifyRequest): Promise<unknown> {
+  const text = request.body;
+  if (typeof text !== "string" || text === "") return undefined;
+  const isYaml = (request.headers["content-type"] ?? "").startsWith("application/yaml");
   if (isYaml && text.length > LONGEST_YAML_CHARACTERS) {
     const message = `YAML of ${text.length} characters, expected at most ${LONGEST_YAML_CHARACTERS}, or JSON`;
     throw new AnswerError(refuse(400, `invalid request body: ${message}`));
   }
   try {
-    if (isYaml) {
-      return parseYaml(text, { maxAliasCount: YAML_ALIASES }) as unknown;
-    }
-    return parseLenient(text);
+    if (isYaml) return parseYaml(text, { maxAliasCount: YAML_ALIASES }) as unknown;
+    return await parseInSlices(text);
   } catch (error) {
-    if (acceptYaml) throw new AnswerError(refuse(400, `invalid request body: ${reasonOf(error)}`));
-    const echo = { req_body: text.slice(0, ECHO_CHARACTERS) };
-    throw new AnswerError(refuse(400, `invalid request body: ${reasonOf(error)}`, echo));
+    const lenient = isYaml ? null : escapeControls(text);
+    if (lenient !== null && lenient !== text) return parseEscaped(lenient);
+    throw new AnswerError(refuse(400, `invalid request body: ${reasonOf(error)}`));
+  }
+}
+
+function parseEscaped(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new AnswerError(refuse(400, `invalid request body: ${reasonOf(error)}`));
   }
 }
 

@@ -3,10 +3,11 @@
  * as one document. Statuses, headers and messages are those of APISIX. A `PUT` is valid as a whole or changes nothing.
  */
 
-import { stringify as yamlText } from "yaml";
 import type { StoreFeed } from "../../control/feed.ts";
 import type { ConfigurationState } from "../../control/state.ts";
+import { jsonPieces } from "../../lib/json-in-slices.ts";
 import type { Log } from "../../lib/log.ts";
+import { yamlPieces } from "../../lib/yaml-pieces.ts";
 import { isObject, type JsonObject } from "../../model/resource-type.ts";
 import { type ConfigsDocument, nextDocument, shownDocument, unknownKeys } from "../../store/api/document.ts";
 import type { DocumentStore } from "../../store/api/store.ts";
@@ -39,13 +40,19 @@ export function readConfigs(
   const shown = shownDocument(store.document);
   const value = isHidden ? withoutPrivateKeys(shown, state.types) : shown;
   const headers = metadataOf(store.document);
-  if (accept?.startsWith("application/yaml") !== true) return { status: 200, body: value, headers };
+  if (accept?.startsWith("application/yaml") !== true) {
+    return { status: 200, pieces: withLineFeed(jsonPieces(value)), headers };
+  }
   return {
     status: 200,
-    body: yamlText(value, { aliasDuplicateObjects: false }),
-    isText: true,
+    pieces: yamlPieces(value),
     headers: { ...headers, "content-type": "application/yaml" },
   };
+}
+
+function* withLineFeed(pieces: Iterable<string>): Generator<string, void, void> {
+  yield* pieces;
+  yield "\n";
 }
 
 export function headOfConfigs(store: DocumentStore): Answer {
@@ -56,11 +63,11 @@ export function headOfConfigs(store: DocumentStore): Answer {
 export async function putConfigs(
   parts: ConfigsParts,
   digest: string | undefined,
-  readBody: () => unknown,
+  readBody: () => Promise<unknown>,
 ): Promise<ConfigsOutcome> {
   if (digest === undefined) throw new AnswerError(refuse(400, "missing digest header"));
   const { document: store, state, feed, log } = parts;
-  const body = wholeDocument(readBody());
+  const body = wholeDocument(await readBody());
   const now = parts.now ?? Date.now;
   if (store.document?.digest === digest) return { answer: { status: 204 } };
   for await (const finding of findingsOf(body, state, true)) {

@@ -53,12 +53,22 @@ export async function readTarget(
   if (target.parent !== null && entries.length === 0) return KEY_NOT_FOUND;
   const chosen = await filterEntries(entries, target, query);
   const page = pageOf(chosen, query);
-  const parts: string[] = [];
-  for (let i = 0; i < page.length; i++) {
-    parts.push(entryText(page[i], state));
-    if (i % SLICE_ENTRIES === SLICE_ENTRIES - 1) await nextTurn();
+  if (page.length > SLICE_ENTRIES) return { status: 200, pieces: listPieces(page, chosen.length, state) };
+  const text = [...listPieces(page, chosen.length, state)].join("");
+  return { status: 200, body: text, isText: true };
+}
+
+function* listPieces(
+  page: readonly StateEntry[],
+  total: number,
+  state: ConfigurationState,
+): Generator<string, void, void> {
+  let before = `{"list":[`;
+  for (const entry of page) {
+    yield before + entryText(entry, state);
+    before = ",";
   }
-  return { status: 200, body: `{"list":[${parts.join(",")}],"total":${chosen.length}}\n`, isText: true };
+  yield `${page.length === 0 ? before : ""}],"total":${total}}\n`;
 }
 
 /** Those that a limited key may see. */
@@ -102,9 +112,7 @@ async function filterEntries(entries: StateEntry[], target: Target, query: Query
   const uri = patternOf("uri", query);
   const label = lastOf(query["label"]);
   const fields = fieldFilters(target.type.plural, lastOf(query["filter"]));
-  if (name === null && uri === null && label === undefined && fields.length === 0) {
-    return entries.sort((a, b) => (a.key < b.key ? -1 : 1));
-  }
+  if (name === null && uri === null && label === undefined && fields.length === 0) return entries;
   const chosen: StateEntry[] = [];
   for (let i = 0; i < entries.length; i++) {
     if (i % SLICE_ENTRIES === SLICE_ENTRIES - 1) await nextTurn();
@@ -117,20 +125,25 @@ async function filterEntries(entries: StateEntry[], target: Target, query: Query
     if (!fields.every(([field, wanted]) => field in value && String(value[field]) === wanted)) continue;
     chosen.push(entries[i]);
   }
-  return chosen.sort((a, b) => (a.key < b.key ? -1 : 1));
+  return chosen;
 }
 
+/** Without pages in the order of the keys, with them in that of their age. */
 function pageOf(entries: StateEntry[], query: Query): StateEntry[] {
   const page = Number(lastOf(query["page"]) ?? Number.NaN);
   const size = Number(lastOf(query["page_size"]) ?? Number.NaN);
-  if (Number.isNaN(page) || Number.isNaN(size)) return entries;
+  if (Number.isNaN(page) || Number.isNaN(size)) return entries.toSorted(byKey);
   if (size < LEAST_PAGE || size > LARGEST_PAGE) {
     const message = `page_size must be between ${LEAST_PAGE} and ${LARGEST_PAGE}`;
     throw new AnswerError(plainText(400, message));
   }
   const from = (Math.max(Math.trunc(page), 1) - 1) * Math.trunc(size);
-  const byAge = [...entries].sort((a, b) => a.createRevision - b.createRevision);
-  return byAge.slice(from, from + Math.trunc(size));
+  const sorted = entries.toSorted((a, b) => a.createRevision - b.createRevision || byKey(a, b));
+  return sorted.slice(from, from + Math.trunc(size));
+}
+
+function byKey(a: StateEntry, b: StateEntry): number {
+  return a.key < b.key ? -1 : 1;
 }
 
 function patternOf(argument: string, query: Query): Pattern | null {

@@ -6,6 +6,7 @@
  * Bodies are bounded.
  */
 
+import { Readable } from "node:stream";
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { AdminConfig, AdminKey, ListenerConfig, RouterConfig } from "../../config/static-config.ts";
 import type { StoreFeed } from "../../control/feed.ts";
@@ -13,6 +14,7 @@ import { keyOf } from "../../control/keys.ts";
 import type { Publisher } from "../../control/publish.ts";
 import type { ConfigurationState } from "../../control/state.ts";
 import type { Log } from "../../lib/log.ts";
+import { slices } from "../../lib/slices.ts";
 import { type Store, StoreRefusedError, StoreUnavailableError } from "../../store/contract.ts";
 import { AUDIT_SUPPRESSED, type GaugeLanes } from "../../shared/gauge-lanes.ts";
 import { DocumentStore } from "../../store/api/store.ts";
@@ -22,7 +24,7 @@ import { type Answer, AnswerError, plainText, refuse, refuseScope } from "./answ
 import { type AuditSubject, AuditTrail } from "./audit.ts";
 import { MAX_BATCH_BYTES, readBatch } from "./batch/request.ts";
 import { BatchWriter } from "./batch/writing.ts";
-import { readBody } from "./body.ts";
+import { readBody, readLargeBody } from "./body.ts";
 import { ClusterDrains, drainPath, type TakeDown } from "./drain.ts";
 import { headOfConfigs, LONGEST_DOCUMENT_BYTES, putConfigs, readConfigs } from "./configs.ts";
 import { diffAnswer, historyAnswer, historyTarget, revisionToRestore, versionToRestore } from "./history.ts";
@@ -69,6 +71,7 @@ const LONGEST_WAIT_SECONDS = 60;
 const HEADER_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 60_000;
 const MAX_CONNECTIONS = 1000;
+const PIECE_CHARACTERS = 64 * 1024;
 
 /** Makes the server; the caller lets it listen. */
 export function createAdminServer(parts: AdminParts): FastifyInstance {
@@ -314,7 +317,8 @@ class AdminApi {
     const [first, second, third] = steps;
     const { method } = request;
     if (first === "configs" && second === "validate" && method === "POST") {
-      return validateConfigs(readBody(request, true), state, this.#parts.document instanceof DocumentStore);
+      const isWhole = this.#parts.document instanceof DocumentStore;
+      return readLargeBody(request).then((body) => validateConfigs(body, state, isWhole));
     }
     if (first === "schema" && second === "validate" && method === "POST") {
       return validateAgainstSchema(third, state.types, readBody(request));
@@ -373,7 +377,7 @@ class AdminApi {
     if (!isWrite) return { answer: NOT_FOUND };
     const waitMs = waitOf(query);
     const parts = { document, state, feed, log, ...(now === undefined ? {} : { now }) };
-    const outcome = await putConfigs(parts, lastOf(headers["x-digest"]), () => readBody(request, true));
+    const outcome = await putConfigs(parts, lastOf(headers["x-digest"]), () => readLargeBody(request));
     if (waitMs > 0 || outcome.revision === undefined) return await this.#whenLive(outcome, waitMs);
     // Clients ask the node at once.
     const { publisher } = this.#parts;
@@ -412,7 +416,7 @@ class AdminApi {
 
   async #onBatch(request: FastifyRequest, query: Query, { name: author, scope }: Identity): Promise<Outcome> {
     const waitMs = waitOf(query);
-    const batch = readBatch(readBody(request, true), this.#parts.state.types);
+    const batch = readBatch(await readLargeBody(request), this.#parts.state.types);
     const isDryRun = lastOf(query["dry_run"]) === "true";
     this.#subjects.set(request, { resources: batch.writes.map(({ key }) => key) });
     // "*": whatever there is.
@@ -492,8 +496,24 @@ function send(reply: FastifyReply, answer: Answer): FastifyReply {
   reply.code(answer.status);
   if (answer.headers !== undefined) reply.headers(answer.headers);
   reply.header("content-type", answer.headers?.["content-type"] ?? "application/json");
+  if (answer.pieces !== undefined) return reply.send(Readable.from(inSlices(answer.pieces)));
   if (answer.body === undefined) return reply.send("");
   // As bytes: Fastify would add a charset to the type of a text, which JSON has not (RFC 8259 section 11).
   const text = answer.isText === true ? (answer.body as string) : `${JSON.stringify(answer.body)}\n`;
   return reply.send(Buffer.from(text));
+}
+
+/** Large enough for the network, and made in slices. */
+async function* inSlices(pieces: Iterable<string>): AsyncGenerator<Buffer, void, void> {
+  const breathe = slices();
+  let text = "";
+  for (const piece of pieces) {
+    text += piece;
+    if (text.length >= PIECE_CHARACTERS) {
+      yield Buffer.from(text);
+      text = "";
+    }
+    await breathe();
+  }
+  if (text !== "") yield Buffer.from(text);
 }

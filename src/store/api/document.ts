@@ -116,23 +116,21 @@ export function shownDocument(document: ConfigsDocument | null): JsonObject {
   return shown;
 }
 
-export function itemsOf({ versions, lists }: ConfigsDocument): DocumentItem[] {
-  const items: DocumentItem[] = [];
+export function* itemsOf({ versions, lists }: ConfigsDocument): Generator<DocumentItem, void, void> {
   for (const [type, list] of Object.entries(lists)) {
     if (EMPTY_TYPES.has(type)) continue;
     for (const [index, entry] of list.entries()) {
       if (!isObject(entry)) continue;
       const { modifiedIndex } = entry;
-      items.push({
+      yield {
         key: keyOf(type, index, entry),
         value: JSON.stringify(modifiedIndex === undefined ? entry : withoutIndex(entry)),
         position: index + 1,
         modifiedIndex: typeof modifiedIndex === "number" ? modifiedIndex : null,
         version: versions[type],
-      });
+      };
     }
   }
-  return items;
 }
 
 function withoutIndex(entry: JsonObject): JsonObject {

@@ -11,7 +11,9 @@
 
 import { randomUUID } from "node:crypto";
 import { rename } from "node:fs/promises";
+import { jsonPieces } from "../../lib/json-in-slices.ts";
 import type { Log } from "../../lib/log.ts";
+import { slices } from "../../lib/slices.ts";
 import {
   type HistoryEntry,
   type Store,
@@ -143,10 +145,10 @@ export class DocumentStore implements Store {
     const document = make(this.#document);
     if (document === null) return null;
     const revision = this.#revision + 1;
-    const { items, held, events } = this.#compare(itemsOf(document), revision);
+    const { items, held, events } = await this.#compare(itemsOf(document), revision);
     const kept: Kept = { identity: this.#identity, revision, document, held };
     try {
-      await this.#file.write([JSON.stringify(kept)], this.#now());
+      await this.#file.write(textOf(kept), this.#now());
     } catch (error) {
       this.#log.error("the document cannot be kept", { error: String(error) });
       throw new StoreUnavailableError(
@@ -161,7 +163,8 @@ export class DocumentStore implements Store {
   }
 
   /** What would be in service after `found`, and what of it is not as the document has it. */
-  #compare(found: readonly DocumentItem[], revision: number) {
+  async #compare(found: Iterable<DocumentItem>, revision: number) {
+    const breathe = slices();
     const items = new Map<string, KeptItem>();
     const held: StoredItem[] = [];
     const events: StoreEvent[] = [];
@@ -175,6 +178,7 @@ export class DocumentStore implements Store {
       items.set(key, { item, modifiedIndex });
       if (isHeld && !isEqual) held.push(item);
       if (item !== before?.item) events.push({ type: "put", item });
+      await breathe();
     }
     for (const key of this.#items.keys()) {
       if (!items.has(key)) events.push({ type: "delete", key, modRevision: revision });
@@ -211,6 +215,14 @@ export class DocumentStore implements Store {
   #assertOpen(): void {
     if (this.#isClosed) throw new StoreUnavailableError("the store is closed");
   }
+}
+
+/** As `JSON.stringify` has it, in pieces. */
+function* textOf({ document, ...rest }: Kept): Generator<string, void, void> {
+  const { lists, ...facts } = document;
+  yield `${JSON.stringify(rest).slice(0, -1)},"document":${JSON.stringify(facts).slice(0, -1)},"lists":`;
+  yield* jsonPieces(lists);
+  yield "}}";
 }
 
 /** The client's numbers, at the time of the last difference, stand for revisions; the place in the list orders routes that are otherwise equal. */

@@ -135,6 +135,8 @@ export class Compaction {
 
   /** A lock or a full disk stops it until the next write pokes: nothing depends on when the past is forgotten. */
   #step(): boolean {
+    // A large write is under way.
+    if (this.#database.isTransaction) return true;
     try {
       this.#database.exec("BEGIN IMMEDIATE");
       const to = this.#target();

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { describe, test } from "node:test";
 import { testStoreContract, WatchRecorder } from "../testkit.ts";
+import { StoreConflictError } from "../contract.ts";
 import { StoreFileError } from "./database.ts";
 import { EmbeddedStore } from "./store.ts";
 
@@ -38,6 +39,48 @@ testStoreContract("embedded store", async () => {
 });
 
 describe("embedded store", () => {
+  test("fills a large write in slices; nobody sees a part of it", async () => {
+    const { file, remove } = newFolder();
+    const store = new EmbeddedStore({ file, ...bounds });
+    const first = await store.write([{ type: "put", key: "/r/0", value: "old" }]);
+    const recorder = new WatchRecorder(store, first);
+    const batch = Array.from(
+      { length: 20_000 },
+      (_, i) => ({ type: "put", key: `/r/${i}`, value: "new" }) as const,
+    );
+    let turns = 0;
+    let isWriting = true;
+    const count = (): void => {
+      turns++;
+      if (isWriting) setImmediate(count);
+    };
+    setImmediate(count);
+    const large = store.write(batch, { expect: { "/r/0": first } }).finally(() => {
+      isWriting = false;
+    });
+    const conflicting = store.write([{ type: "put", key: "/r/1", value: "other" }], {
+      expect: { "/r/1": 0 },
+    });
+    while (turns < 3) await nextTurn();
+    assert.equal(isWriting, true);
+    assert.equal(recorder.changes.length, 0);
+    const [{ items }, read] = [await store.load(), store.get("/r/0")];
+    assert.deepEqual(
+      items.map(({ value }) => value),
+      ["old"],
+    );
+    await assert.rejects(conflicting, StoreConflictError);
+    assert.equal((await read)!.value, "new");
+    assert.equal(await large, first + 1);
+    assert.equal(recorder.changes[0].events.length, batch.length);
+    const stale = store.write([...batch, { type: "delete", key: "/none" }], { expect: { "/r/9": first } });
+    await assert.rejects(stale, StoreConflictError);
+    assert.equal(await store.write([{ type: "put", key: "/r/0", value: "newest" }]), first + 2);
+    recorder.stop();
+    await store.close();
+    remove();
+  });
+
   test("takes over a file from before versions knew how long they were to live", async () => {
     const { file, remove } = newFolder();
     let store = new EmbeddedStore({ file, ...bounds });

@@ -2,7 +2,8 @@
  * The embedded store: one SQLite file that holds every revision of the configuration, within bounds.
  *
  * Writes that arrive in one turn of the event loop share a transaction and so one flush to the disk; each
- * still is a revision of its own, succeeds or conflicts alone, and is answered only when it is durable.
+ * still is a revision of its own, succeeds or conflicts alone, and is answered only when it is durable. A write of
+ * thousands of changes has a transaction by itself, filled in slices, so that the thread does not wait for it.
  * SQLite's lock orders writers of several processes (an upgrade has two for a moment): the revision is read
  * inside the transaction, and commits of others are noticed by `PRAGMA data_version`.
  *
@@ -14,6 +15,7 @@
  */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { slices } from "../../lib/slices.ts";
 import {
   type HistoryEntry,
   type Store,
@@ -45,6 +47,8 @@ export interface EmbeddedStoreOptions {
 
 /** Writes of one transaction; the rest waits for the next one. */
 const GROUP_LIMIT = 1000;
+/** Changes of one write; what has more has a transaction by itself, which is filled in slices. */
+const LARGE_WRITE = 500;
 /** Writes that wait for their transaction; beyond it they are refused. */
 const QUEUE_LIMIT = 20_000;
 /** Items read in one turn of the event loop. */
@@ -105,6 +109,8 @@ export class EmbeddedStore implements Store {
   #expiry: NodeJS.Timeout | null = null;
   #dataVersion = 0;
   #closed = false;
+  /** The transaction of a large write: whoever reads waits for its end. */
+  #large: Promise<void> | null = null;
 
   /** Opens or makes the file. Throws `StoreFileError` when it cannot be used. */
   constructor(options: EmbeddedStoreOptions) {
@@ -168,6 +174,7 @@ export class EmbeddedStore implements Store {
 
   async get(key: string): Promise<StoredItem | null> {
     this.#assertOpen();
+    await this.#noLargeWrite();
     const row = this.#statements.item.get(key) as unknown as ItemRow | undefined;
     return row === undefined ? null : storedItem(row);
   }
@@ -180,12 +187,15 @@ export class EmbeddedStore implements Store {
     }
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     this.#queue.push({ batch, options, resolve, reject });
-    if (this.#flush === null) this.#flush = setImmediate(() => this.#commitGroup());
+    if (this.#flush === null && this.#large === null) {
+      this.#flush = setImmediate(() => this.#commitGroup());
+    }
     return promise;
   }
 
   async history(key: string, limit: number): Promise<HistoryEntry[]> {
     this.#assertOpen();
+    await this.#noLargeWrite();
     const rows = this.#statements.historyOf.iterate(key, Math.min(limit, HISTORY_LIMIT));
     const entries: HistoryEntry[] = [];
     let characters = 0;
@@ -201,7 +211,7 @@ export class EmbeddedStore implements Store {
 
   async close(): Promise<void> {
     if (this.#closed) return;
-    while (this.#queue.length > 0) await nextTurn();
+    while (this.#queue.length > 0 || this.#large !== null) await nextTurn();
     this.#closed = true;
     clearInterval(this.#foreignCheck);
     if (this.#expiry !== null) clearTimeout(this.#expiry);
@@ -212,7 +222,9 @@ export class EmbeddedStore implements Store {
 
   changesAfter(from: number, limit: number): StoreChange[] {
     const changes: StoreChange[] = [];
-    const rows = this.#statements.changes.all(from, from + limit) as unknown as HistoryRow[];
+    // A transaction may be open that has more.
+    const to = Math.min(from + limit, this.#revision);
+    const rows = this.#statements.changes.all(from, to) as unknown as HistoryRow[];
     for (const row of rows) {
       let change = changes.at(-1);
       if (change?.revision !== row.revision) {
@@ -227,7 +239,15 @@ export class EmbeddedStore implements Store {
   #commitGroup(): void {
     this.#flush = null;
     if (this.#closed) return;
-    const group = this.#queue.splice(0, GROUP_LIMIT);
+    const large = this.#queue.findIndex(({ batch }) => batch.length > LARGE_WRITE);
+    if (large === 0) {
+      this.#large = this.#commitLarge(this.#queue.shift()!).finally(() => {
+        this.#large = null;
+        if (this.#queue.length > 0) this.#flush ??= setImmediate(() => this.#commitGroup());
+      });
+      return;
+    }
+    const group = this.#queue.splice(0, large === -1 ? GROUP_LIMIT : Math.min(large, GROUP_LIMIT));
     const outcomes: (StoreChange | Error | null)[] = [];
     let revision: number;
     this.#pastBytes = 0;
@@ -236,8 +256,8 @@ export class EmbeddedStore implements Store {
       revision = this.#storedRevision();
       const first = revision;
       for (const write of group) {
-        const conflict = this.#conflictOf(write.options, revision);
-        const change = conflict === null ? this.#apply(write, revision + 1) : null;
+        const conflict = finished(this.#conflictOf(write.options, revision));
+        const change = conflict === null ? finished(this.#apply(write, revision + 1)) : null;
         if (change !== null) revision++;
         outcomes.push(conflict ?? change);
       }
@@ -255,6 +275,36 @@ export class EmbeddedStore implements Store {
     this.#compaction.poke(revision, this.#pastBytes);
   }
 
+  /** The same for one write of many changes; never rejects. Whoever has the lock keeps it meanwhile. */
+  async #commitLarge(write: PendingWrite): Promise<void> {
+    const group = [write];
+    let outcome: StoreChange | Error | null;
+    let revision: number;
+    this.#pastBytes = 0;
+    try {
+      this.#database.exec("BEGIN IMMEDIATE");
+      revision = this.#storedRevision();
+      outcome = await inSlices(this.#conflictOf(write.options, revision));
+      outcome ??= await inSlices(this.#apply(write, revision + 1));
+      if (outcome !== null && !(outcome instanceof Error)) this.#statements.setRevision.run(++revision);
+      this.#database.exec("COMMIT");
+      this.#busySince = 0;
+    } catch (error) {
+      this.#giveUp(group, error);
+      return;
+    }
+    this.#revision = revision;
+    this.#tell(group, [outcome]);
+    this.#armExpiry();
+    this.#compaction.poke(revision, this.#pastBytes);
+  }
+
+  /** What is read would be a part of it. */
+  async #noLargeWrite(): Promise<void> {
+    while (this.#large !== null) await this.#large;
+    this.#assertOpen();
+  }
+
   #tell(group: PendingWrite[], outcomes: (StoreChange | Error | null)[]): void {
     for (const outcome of outcomes) {
       if (outcome === null || outcome instanceof Error) continue;
@@ -267,12 +317,13 @@ export class EmbeddedStore implements Store {
     }
   }
 
-  /** Applies one write inside the open transaction; null when it changes nothing. */
-  #apply(write: PendingWrite, revision: number): StoreChange | null {
+  /** Applies one write inside the open transaction, change by change; null when it changes nothing. */
+  *#apply(write: PendingWrite, revision: number): Generator<undefined, StoreChange | null, void> {
     const now = this.#now();
     const author = write.options.author ?? null;
     const events: StoreEvent[] = [];
     for (const change of write.batch) {
+      yield;
       const previous = this.#statements.item.get(change.key) as unknown as ItemRow | undefined;
       if (change.type === "delete" && previous === undefined) continue;
       const value = change.type === "put" ? change.value : null;
@@ -295,12 +346,16 @@ export class EmbeddedStore implements Store {
     return events.length === 0 ? null : { revision, events };
   }
 
-  #conflictOf({ expect, unchangedSince }: WriteOptions, present: number): StoreConflictError | null {
+  *#conflictOf(
+    { expect, unchangedSince }: WriteOptions,
+    present: number,
+  ): Generator<undefined, StoreConflictError | null, void> {
     if (unchangedSince !== undefined && present > unchangedSince) {
       return new StoreConflictError("/", unchangedSince, present);
     }
     if (expect === undefined) return null;
     for (const [key, expected] of Object.entries(expect)) {
+      yield;
       const row = this.#statements.item.get(key) as unknown as ItemRow | undefined;
       const actual = row?.mod_revision ?? 0;
       if (actual !== expected) return new StoreConflictError(key, expected, actual);
@@ -327,6 +382,7 @@ export class EmbeddedStore implements Store {
   }
 
   #noticeForeignCommits(): void {
+    if (this.#large !== null) return;
     const version = this.#readDataVersion();
     if (version === this.#dataVersion) return;
     this.#dataVersion = version;
@@ -374,6 +430,20 @@ export class EmbeddedStore implements Store {
   #assertOpen(): void {
     if (this.#closed) throw new StoreUnavailableError("the store is closed");
   }
+}
+
+/** Runs it in one go. */
+function finished<T>(steps: Generator<undefined, T, void>): T {
+  let step = steps.next();
+  while (step.done !== true) step = steps.next();
+  return step.value;
+}
+
+async function inSlices<T>(steps: Generator<undefined, T, void>): Promise<T> {
+  const breathe = slices();
+  let step = steps.next();
+  for (; step.done !== true; step = steps.next()) await breathe();
+  return step.value;
 }
 
 type Statements = Record<

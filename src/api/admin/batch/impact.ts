@@ -9,6 +9,7 @@
 
 import type { ConfigurationState } from "../../../control/state.ts";
 import { canonicalJson } from "../../../lib/content-hash.ts";
+import { slices } from "../../../lib/slices.ts";
 import type { PluginConfigs, PublishedRoute, PublishedService } from "../../../model/published.ts";
 import type { RouterConfig } from "../../../config/static-config.ts";
 import type { PluginList } from "../plugin-facts.ts";
@@ -38,7 +39,6 @@ const COMPARED = 200;
 /** Places that are looked into for narrower paths, and how many of these are looked at. */
 const WIDENED = 200;
 const PLACES_WITHIN = 100;
-const SLICE_MS = 8;
 
 interface PluginBearer {
   plugins?: PluginConfigs;
@@ -264,15 +264,4 @@ function orderOf(bearers: readonly (PluginBearer | undefined)[], plugins: Plugin
 function add<T>(list: T[], item: T, impact: Impact): void {
   if (list.length < SHOWN) list.push(item);
   else impact.left_out++;
-}
-
-/** Lets other work of the thread through, now and then. */
-function slices(): () => Promise<void> | void {
-  let end = performance.now() + SLICE_MS;
-  return () => {
-    if (performance.now() < end) return undefined;
-    return new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
-      end = performance.now() + SLICE_MS;
-    });
-  };
 }

@@ -6,6 +6,7 @@
  */
 
 import type { ConfigurationState, StateEntry } from "../../../control/state.ts";
+import { slices } from "../../../lib/slices.ts";
 import { usesOf } from "../../../model/references.ts";
 import {
   isObject,
@@ -29,10 +30,19 @@ export class BatchOverlay implements WriteState {
   /** "upstreams/1" → who refers to it. */
   readonly #uses = new Map<string, { write: BatchWrite; isInPlugin: boolean }>();
 
-  constructor(state: ConfigurationState, writes: readonly BatchWrite[]) {
+  static async of(state: ConfigurationState, writes: readonly BatchWrite[]): Promise<BatchOverlay> {
+    const overlay = new BatchOverlay(state);
+    const breathe = slices();
+    for (const write of writes) {
+      overlay.#add(write);
+      await breathe();
+    }
+    return overlay;
+  }
+
+  private constructor(state: ConfigurationState) {
     this.#state = state;
     this.types = state.types;
-    for (const write of writes) this.#add(write);
   }
 
   get(plural: string, id: string, parent: string | null = null): StateEntry | undefined {

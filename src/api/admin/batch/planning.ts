@@ -5,6 +5,7 @@
 
 import type { StoreFeed } from "../../../control/feed.ts";
 import type { ConfigurationState, StateEntry } from "../../../control/state.ts";
+import { slices } from "../../../lib/slices.ts";
 import { isTooDeep } from "../../../model/json-limits.ts";
 import { isObject, type JsonObject } from "../../../model/resource-type.ts";
 import { RESOURCE_TYPES } from "../../../model/resources.ts";
@@ -45,7 +46,6 @@ export interface BatchPlan {
 }
 
 const ERROR_LIMIT = 100;
-const SLICE_MS = 8;
 
 /** Throws `AnswerError` with everything that is refused. */
 export async function planBatch(
@@ -56,16 +56,13 @@ export async function planBatch(
 ): Promise<BatchPlan> {
   const { state } = parts;
   const writes = inOrder([...request.writes, ...(await pruned(request, state, scope))]);
-  const overlay = new BatchOverlay(state, writes);
+  const overlay = await BatchOverlay.of(state, writes);
   const planner = new ResourceWriter(overlay, parts.store, parts.feed, parts.own, parts.now);
   const plan: BatchPlan = { batch: [], expect: {}, changes: [], decided: [], unchanged: 0 };
   const refusals: { key: string; answer: Answer }[] = [];
-  let end = performance.now() + SLICE_MS;
+  const breathe = slices();
   for (const write of writes) {
-    if (performance.now() > end) {
-      await new Promise((resolve) => setImmediate(resolve));
-      end = performance.now() + SLICE_MS;
-    }
+    await breathe();
     overlay.current = write.key;
     try {
       decide(write, plan, planner, parts, author, scope);
@@ -143,14 +140,11 @@ async function pruned(
   const chosen: BatchWrite[] = [];
   if (prune === null) return chosen;
   const named = new Set(writes.map(({ key }) => key));
-  let end = performance.now() + SLICE_MS;
+  const breathe = slices();
   for (const type of state.types.values()) {
     if (prune.types === null ? type.isOperation === true : !prune.types.has(type.plural)) continue;
     for (const entry of state.list(type.plural)) {
-      if (performance.now() > end) {
-        await new Promise((resolve) => setImmediate(resolve));
-        end = performance.now() + SLICE_MS;
-      }
+      await breathe();
       if (named.has(entry.key) || !carries(entry, prune, state)) continue;
       const { id, parent, key, modRevision: ifMatch } = entry;
       // Lists leave these out as well.
