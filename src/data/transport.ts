@@ -60,6 +60,11 @@ export interface ClientTransport {
   /** Starts the body: sends the pending 100 Continue if the client waits for one, then calls `handler`. */
   readBody(): void;
   resumeBody(): void;
+  /**
+   * The body is one side of a conversation (a call of gRPC): it may come as slowly as it likes, as long as one side says
+   * something within the time that tunnels have. Over HTTP/2; elsewhere it changes nothing.
+   */
+  holdOpen(): void;
   /** 1xx other than 100 and 101. Ignored for HTTP/1.0. */
   writeInformational(status: number, headers: HeaderList): void;
   /**

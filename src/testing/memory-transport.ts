@@ -93,6 +93,10 @@ export class MemoryTransport implements ClientTransport {
     });
   }
 
+  holdOpen(): void {
+    // There is no time here.
+  }
+
   resumeBody(): void {
     // The whole body was handed over at once.
   }

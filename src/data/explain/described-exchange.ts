@@ -62,6 +62,7 @@ class NoClient implements ClientTransport {
 
   readBody(): void {}
   resumeBody(): void {}
+  holdOpen(): void {}
   writeInformational(): void {}
   writeHead(): void {}
   writeBody(): boolean {

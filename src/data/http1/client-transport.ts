@@ -87,6 +87,10 @@ export class Http1ClientTransport implements ClientTransport {
     if (this.isOpen) this.connection.resumeBody(this);
   }
 
+  holdOpen(): void {
+    // A body of HTTP/1.1 is no conversation.
+  }
+
   writeInformational(status: number, headers: HeaderList): void {
     if (!this.isOpen || this.isHeadWritten || this.isVersion10) return;
     this.#text(informationalHeadText(status, headers));

@@ -462,6 +462,37 @@ describe("time over HTTP/2", () => {
     assert.equal((await get2(session)).status, 200);
   });
 
+  test("leaves a conversation alone as long as one side says something", async (t) => {
+    const { deadlines, pass } = virtual();
+    let transport!: ClientTransport;
+    let received = 0;
+    const aborts: string[] = [];
+    const echo = await listening(t, {
+      deadlines,
+      http: { minBodyBytesPerSecond: 500, tunnelIdleTimeoutMs: 90_000 },
+      onRequest: (given) => {
+        transport = given;
+        given.holdOpen();
+        given.readBody();
+        given.writeHead(200, "", new HeaderList(), UNKNOWN_LENGTH, null);
+        return { ...SILENT, onBody: () => ++received > 0, onAbort: (reason) => aborts.push(reason) };
+      },
+    });
+    const stream = client(t, echo).request({ ":method": "POST" });
+    stream.on("error", () => undefined);
+    stream.resume();
+    for (let i = 1; i < 4; i++) {
+      stream.write("a");
+      while (received < i) await new Promise((resolve) => setImmediate(resolve));
+      pass(80_000);
+      transport.writeBody(Buffer.from("b"));
+      pass(80_000);
+    }
+    assert.deepEqual(aborts, []);
+    pass(11_000);
+    assert.deepEqual(aborts, ["timeout"]);
+  });
+
   test("resets an answer that nobody reads, whole or not", async (t) => {
     for (const isWhole of [true, false]) {
       const { deadlines, pass } = virtual();

@@ -12,6 +12,7 @@ import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
 import type { Http2Config, HttpConfig } from "../../config/static-config.ts";
 import { type Deadlined, type Deadlines, NEVER } from "../deadlines.ts";
+import type { PaceLimits } from "../http1/body-pace.ts";
 import type { ConnectionFacts, ConnectionHost, OpenConnection } from "../http1/connection-host.ts";
 import { ERRORS, type ProtocolError } from "../http1/errors.ts";
 import type { TlsConnection } from "../tls/tls-connection.ts";
@@ -63,6 +64,7 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
   readonly http: HttpConfig;
   readonly deadlines: Deadlines;
   requests = 0;
+  readonly heldOpen: PaceLimits;
   readonly #host: ConnectionHost;
   readonly #socket: Socket;
   readonly #session: ServerHttp2Session;
@@ -79,6 +81,7 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
     this.#host = host;
     this.#socket = socket;
     this.http = http;
+    this.heldOpen = { bodyTimeoutMs: http.tunnelIdleTimeoutMs, minBodyBytesPerSecond: 0 };
     this.deadlines = deadlines;
     this.remoteAddress = socket.remoteAddress ?? "";
     this.remotePort = socket.remotePort ?? 0;

@@ -11,7 +11,7 @@ import type { Socket } from "node:net";
 import type { HttpConfig } from "../../config/static-config.ts";
 import type { HeaderList } from "../../lib/headers.ts";
 import { type Deadlined, type Deadlines, NEVER } from "../deadlines.ts";
-import { BodyPace } from "../http1/body-pace.ts";
+import { BodyPace, type PaceLimits } from "../http1/body-pace.ts";
 import { abortReason, ERRORS, type ProtocolError } from "../http1/errors.ts";
 import { WriteWatch } from "../http1/write-watch.ts";
 import {
@@ -40,6 +40,8 @@ const EMPTY_SECTION: readonly string[] = [];
 /** What a transport needs of its connection. */
 export interface StreamOwner extends ClientConnection {
   readonly http: HttpConfig;
+  /** Of bodies that are one side of a conversation. */
+  readonly heldOpen: PaceLimits;
   readonly deadlines: Deadlines;
   onFault(fault: unknown): void;
   /** The client, or its faults, ended a request that was under way. */
@@ -71,6 +73,7 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
   readonly #expectsContinue: boolean;
   readonly #pace = new BodyPace();
   readonly #writes: WriteWatch;
+  #paceLimits: PaceLimits;
   #readDeadline = NEVER;
   /** When the answer is written: by then the stream has closed. */
   #closeDeadline = NEVER;
@@ -95,6 +98,7 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
     this.#isBodyComplete = head.bodyLength === 0;
     this.#expectsContinue = head.expectsContinue;
     this.bytesReceived = head.headBytes;
+    this.#paceLimits = connection.http;
     this.#writes = new WriteWatch(connection.http.sendTimeoutMs);
     if (head.bodyLength !== 0) gatherWhilePaused(stream);
     stream.on("aborted", onAborted);
@@ -127,12 +131,16 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
       stream.additionalHeaders({ ":status": 100 });
     const now = this.connection.deadlines.now();
     this.#pace.begin(now);
-    this.#readDeadline = this.#pace.nextCheckMs(now, this.connection.http);
+    this.#readDeadline = this.#pace.nextCheckMs(now, this.#paceLimits);
     this.#watch();
     stream.on("trailers", onTrailers);
     stream.on("end", onEnd);
     giveGathered(stream);
     stream.on("data", onData);
+  }
+
+  holdOpen(): void {
+    this.#paceLimits = this.connection.heldOpen;
   }
 
   resumeBody(): void {
@@ -262,6 +270,8 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
     this.bodyBytesSent += bytes.length;
     this.bytesSent += bytes.length;
     this.connection.answerSent(bytes.length);
+    if (this.#paceLimits === this.connection.heldOpen)
+      this.#pace.received(0, this.connection.deadlines.now());
     if (this.#stream.write(bytes)) return true;
     this.#watchWrites();
     return false;
@@ -389,11 +399,11 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
       return;
     }
     if (this.#readDeadline <= nowMs) {
-      if (this.#pace.isTooSlow(nowMs, http)) {
+      if (this.#pace.isTooSlow(nowMs, this.#paceLimits)) {
         this.fail(ERRORS.bodyTimeout);
         return;
       }
-      this.#readDeadline = this.#pace.nextCheckMs(nowMs, http);
+      this.#readDeadline = this.#pace.nextCheckMs(nowMs, this.#paceLimits);
     }
     if (this.#closeDeadline <= nowMs) {
       if (this.#stream.writableLength === 0) {

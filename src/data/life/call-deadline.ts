@@ -17,9 +17,10 @@ const LONGEST_MS = 0x7fff_ffff;
 
 /** False: the time is over already. A value that is no timeout goes on as it is. */
 export function beginCall(x: HttpExchange): boolean {
-  const { headers } = x.request;
-  const asked = headers.get("grpc-timeout");
-  if (asked === undefined || !isCall(x)) return true;
+  if (!isCall(x)) return true;
+  x.transport.holdOpen();
+  const asked = x.request.headers.get("grpc-timeout");
+  if (asked === undefined) return true;
   const timeoutMs = readGrpcTimeout(asked);
   if (timeoutMs === null) return true;
   const endsAt = x.startedAt + timeoutMs;

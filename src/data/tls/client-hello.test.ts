@@ -39,6 +39,19 @@ function recut(bytes: Buffer, size: number): Buffer {
   return Buffer.concat(records);
 }
 
+function withExtensions(extensions: Buffer): Buffer {
+  const random = Buffer.alloc(32);
+  const body = Buffer.concat([
+    Buffer.from([3, 3]),
+    random,
+    Buffer.from([0, 0, 2, 0x13, 1, 1, 0, extensions.length >> 8, extensions.length & 255]),
+    extensions,
+  ]);
+  const length = body.length + 4;
+  const heads = [22, 3, 1, length >> 8, length & 255, 1, 0, body.length >> 8, body.length & 255];
+  return Buffer.concat([Buffer.from(heads), body]);
+}
+
 describe("the hello of a client", () => {
   test("tells its name, protocols, versions and lists", async () => {
     const hello = parsed(
@@ -98,6 +111,12 @@ describe("malformed is", () => {
     ["a hello of nothing", Buffer.from([22, 3, 1, 0, 4, 1, 0, 0, 0])],
   ];
   for (const [name, bytes] of cases) test(name, () => assert.equal(readClientHello(bytes), "malformed"));
+
+  test("more extensions than anybody has", () => {
+    const many = Buffer.concat(Array.from({ length: 129 }, (_, i) => Buffer.from([0x4e, i, 0, 0])));
+    assert.equal(readClientHello(withExtensions(many)), "malformed");
+    assert.ok(readClientHello(withExtensions(many.subarray(4))) instanceof ParsedHello);
+  });
 
   test("an extension that comes twice, or ends early", async () => {
     const bytes = await helloOf({ servername: "a.com" });

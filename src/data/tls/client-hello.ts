@@ -18,6 +18,8 @@ const MAX_RECORD_BYTES = 16_384;
 const MAX_HELLO_BYTES = 16_384;
 /** A hello in records of a few bytes each has a reason that we need not know. */
 const MAX_RECORDS = 64;
+/** IANA has some sixty; clients send about twenty. Each is compared with those before it: thousands took 10 ms. */
+const MAX_EXTENSIONS = 128;
 const RANDOM_BYTES = 32;
 const MAX_NAME_BYTES = 255;
 
@@ -128,7 +130,13 @@ export class ParsedHello implements ClientHello {
     while (!all.isAtEnd && !all.isBroken) {
       const type = all.number(2);
       const content = all.vector(2, 0, MAX_HELLO_BYTES);
-      if (content === null || extensions.includes(type) || !this.#take(type, content)) return false;
+      if (
+        content === null ||
+        extensions.length === MAX_EXTENSIONS ||
+        extensions.includes(type) ||
+        !this.#take(type, content)
+      )
+        return false;
       extensions.push(type);
     }
     this.extensions = extensions;
