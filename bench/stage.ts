@@ -24,7 +24,7 @@ import { cpuOf, runTimeUs } from "./measure.ts";
 import { startCardea } from "./peers/cardea.ts";
 import type { Cardea, CardeaOptions } from "./peers/cardea.ts";
 import { etcdUrl, fillEtcd, startEtcd } from "./peers/etcd.ts";
-import { startNginxProxy, startOrigin } from "./peers/nginx.ts";
+import { startNginxProxy, startNginxStream, startOrigin } from "./peers/nginx.ts";
 import { startNodeHttp } from "./peers/node-http.ts";
 import type { Peer } from "./peers/peer.ts";
 import { Processes } from "./processes.ts";
@@ -118,6 +118,13 @@ export class Stage {
     );
   }
 
+  async nginxStream(): Promise<Peer> {
+    const { nginx } = this.#tools;
+    const folder = this.newFolder("nginx-stream");
+    const options = { nginx, folder, cores: GATEWAY_CORE, originPort: this.originPort };
+    return this.#keep(await startNginxStream(this.processes, options));
+  }
+
   async nodeHttp(): Promise<Peer> {
     const folder = this.newFolder("node-http");
     return this.#keep(
@@ -131,11 +138,11 @@ export class Stage {
     routes: () => RouteSet,
     options: Partial<Omit<CardeaOptions, "folder" | "dataFolder" | "cores">> & { anyCore?: boolean } = {},
   ): Promise<Cardea> {
-    const seed = await this.#seed(seedName, routes, options.router);
+    const seed = await this.#seed(seedName, routes, options);
     const folder = this.newFolder("cardea");
     const dataFolder = join(folder, "data");
     cpSync(seed, dataFolder, { recursive: true });
-    const { anyCore = false, workers = 1, accessLog = false, isSecure, router } = options;
+    const { anyCore = false, workers = 1, accessLog = false, isSecure, isStream, router } = options;
     return this.#keep(
       await startCardea(this.processes, {
         folder,
@@ -143,6 +150,7 @@ export class Stage {
         workers,
         accessLog,
         isSecure,
+        isStream,
         router,
         cores: anyCore ? undefined : GATEWAY_CORE,
       }),
@@ -345,7 +353,11 @@ export class Stage {
     });
   }
 
-  async #seed(name: string, routes: () => RouteSet, router: CardeaOptions["router"]): Promise<string> {
+  async #seed(
+    name: string,
+    routes: () => RouteSet,
+    { router, isStream }: Pick<Partial<CardeaOptions>, "router" | "isStream">,
+  ): Promise<string> {
     const known = this.#seeds.get(name);
     if (known !== undefined) return known;
     const folder = this.newFolder("seed");
@@ -356,6 +368,7 @@ export class Stage {
       dataFolder,
       workers: 1,
       accessLog: false,
+      isStream,
       router,
     });
     const client = new AdminClient(cardea.adminPort);

@@ -21,6 +21,8 @@ export interface CardeaOptions {
   accessLog: boolean;
   /** What is measured is its TLS port. */
   isSecure?: boolean;
+  /** What is measured is its port for streams. */
+  isStream?: boolean;
   /** URL of the etcd that has the routes. */
   etcd?: string;
   router?: "radixtree_host_uri" | "radixtree_uri" | "radixtree_uri_with_parameter";
@@ -41,12 +43,13 @@ export async function startCardea(processes: Processes, options: CardeaOptions):
     workers,
     accessLog,
     isSecure = false,
+    isStream = false,
     etcd,
     router = "radixtree_host_uri",
   } = options;
   mkdirSync(folder, { recursive: true });
-  const [port, adminPort, controlPort, metricsPort, statusPort, tlsPort] = await Promise.all(
-    Array.from({ length: 6 }, freePort),
+  const [port, adminPort, controlPort, metricsPort, statusPort, tlsPort, streamPort] = await Promise.all(
+    Array.from({ length: 7 }, freePort),
   );
   const configFile = join(folder, "config.json");
   const logFile = join(folder, "output.log");
@@ -57,6 +60,7 @@ export async function startCardea(processes: Processes, options: CardeaOptions):
       status: { ip: "127.0.0.1", port: statusPort },
       ssl: { enable: isSecure, listen: [{ ip: "127.0.0.1", port: tlsPort }] },
       router: { http: router },
+      ...(isStream && { proxy_mode: "http&stream", stream_proxy: { tcp: [`127.0.0.1:${streamPort}`] } }),
       data_encryption: etcd === undefined ? {} : { keyring: [KEYRING_KEY] },
     },
     deployment: {
@@ -91,7 +95,7 @@ export async function startCardea(processes: Processes, options: CardeaOptions):
   return {
     name: "cardea",
     process: child,
-    port: isSecure ? tlsPort : port,
+    port: isSecure ? tlsPort : isStream ? streamPort : port,
     isSecure,
     adminPort: adminPort,
     metricsPort: metricsPort,

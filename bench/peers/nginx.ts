@@ -4,7 +4,7 @@
  * Both keep connections for ever, as Cardea is told to, so that what is compared is the request.
  */
 
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Pair } from "../certificate.ts";
 import type { Processes } from "../processes.ts";
@@ -85,24 +85,53 @@ export async function startNginxProxy(processes: Processes, options: NginxProxyO
   return { ...peer, isSecure: pair !== undefined };
 }
 
+/** Where Debian puts it; where it is not, nginx has it built in, or says that it does not know `stream`. */
+const STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
+/** Passes bytes on to the origin: a connection to it for each from a client. */
+export async function startNginxStream(
+  processes: Processes,
+  options: NginxOptions & { originPort: number },
+): Promise<Peer> {
+  const { originPort, folder } = options;
+  mkdirSync(folder, { recursive: true });
+  return startWith(processes, options, "nginx", 1, (port) => [
+    `stream { server { listen 127.0.0.1:${port} backlog=4096; proxy_pass 127.0.0.1:${originPort}; tcp_nodelay on; } }`,
+  ]);
+}
+
 async function start(
   processes: Processes,
-  { nginx, folder, cores }: NginxOptions,
+  options: NginxOptions,
   name: string,
   workers: number,
   http: (port: number) => string[],
 ): Promise<Peer> {
-  const port = await freePort();
+  const { folder } = options;
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
     .map((kind) => `${kind}_temp_path ${folder}/${kind};`)
     .join(" ");
-  const text = [
-    process.getuid?.() === 0 ? "user root;" : "",
-    `daemon off; worker_processes ${workers}; pid ${folder}/nginx.pid; error_log ${folder}/error.log;`,
-    `worker_rlimit_nofile 16384; events { worker_connections 8192; }`,
+  return startWith(processes, options, name, workers, (port) => [
     `http { ${temporary} ${FOREVER} tcp_nodelay on;`,
     ...http(port),
     "}",
+  ]);
+}
+
+async function startWith(
+  processes: Processes,
+  { nginx, folder, cores }: NginxOptions,
+  name: string,
+  workers: number,
+  body: (port: number) => string[],
+): Promise<Peer> {
+  const port = await freePort();
+  const text = [
+    existsSync(STREAM_MODULE) ? `load_module ${STREAM_MODULE};` : "",
+    process.getuid?.() === 0 ? "user root;" : "",
+    `daemon off; worker_processes ${workers}; pid ${folder}/nginx.pid; error_log ${folder}/error.log;`,
+    `worker_rlimit_nofile 16384; events { worker_connections 8192; }`,
+    ...body(port),
   ].join("\n");
   const file = join(folder, "nginx.conf");
   const logFile = join(folder, "output.log");

@@ -8,6 +8,7 @@ import { plugins } from "./plugins.ts";
 import { bare, bodies, logged } from "./proxy.ts";
 import { parameters, routes } from "./routes.ts";
 import { scrape } from "./scrape.ts";
+import { streams } from "./stream.ts";
 import { tlsHandshakes, tlsRequests } from "./tls.ts";
 import type { Scenario } from "./scenario.ts";
 
@@ -23,6 +24,7 @@ export const SCENARIOS: readonly Scenario[] = [
   tlsRequests,
   tlsHandshakes,
   http2,
+  ...streams,
   openLoop,
   churn,
   churnOnEtcd,
