@@ -114,7 +114,8 @@ async function run(): Promise<void> {
   takeMessage = (message) => onMessage(message, control);
   for (const message of early.splice(0)) takeMessage(message);
   health.drains.connect(control.publisher);
-  const rollouts = openRollouts(control, shared.metricReader, dataFolder, log);
+  const hasTraffic = config.listeners.some(({ purpose }) => purpose === "http" || purpose === "https");
+  const rollouts = openRollouts(control, hasTraffic, shared.metricReader, dataFolder, log);
   stopRollouts = () => rollouts.stop();
   const loading = control.start();
 

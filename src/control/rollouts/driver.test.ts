@@ -218,6 +218,16 @@ test("one node of several drives, and another takes over when it is gone", async
   assert.equal(stage.progress!.step, 1);
 });
 
+test("a node without traffic drives by time alone", async (t) => {
+  const stage = await Stage.open(t);
+  const idle = stage.driver("a", { hasTraffic: false });
+  await stage.pass(idle, 5);
+  assert.equal(stage.progress, null);
+  await stage.put({ steps: [{ weight: 30, duration: 60 }] });
+  await stage.pass(idle, 1);
+  assert.equal(await stage.weight(), 30);
+});
+
 test("any node may roll back by what it sees itself", async (t) => {
   const stage = await Stage.open(t, { rollback: { error_percent: 5 } });
   const [a, b] = [stage.driver("a"), stage.driver("b")];

@@ -7,7 +7,7 @@
  * rollout and its progress, so that two nodes that drive at the same moment cannot both step.
  *
  * Every node judges its own requests, and any of them may roll back: at once for itself, and through the store for all.
- * Steps that ask for requests count those of the holder.
+ * Steps that ask for requests count those of the holder; a node without traffic does not drive such a rollout.
  *
  * Nothing here is needed for requests: without the store, or without control, shares stay as they are.
  */
@@ -39,6 +39,8 @@ export interface DriverParts {
   store: Pick<Store, "write">;
   feed: Pick<StoreFeed, "origin" | "whenTaken">;
   read: () => Promise<ReadonlyMap<string, RolloutTotals>>;
+  /** Whether requests come to this node. Default: they do. */
+  hasTraffic?: boolean;
   /** This node, among those of its store. */
   holder: string;
   log: Log;
@@ -161,6 +163,7 @@ export class RolloutDriver {
       await write(this.#ended(base, watch, action === "abort" ? "aborted" : "promoted"));
       return;
     }
+    if (!this.#mayDrive(rollout)) return;
     if (current === null) {
       await write(base);
       return;
@@ -175,6 +178,10 @@ export class RolloutDriver {
     const next = this.#advanced(rollout, current, watch);
     if (next !== null) await write(next);
     else if (now - watch.writtenAtMs >= BEAT_MS) await write({ ...current, ...stepOf(watch) });
+  }
+
+  #mayDrive({ steps }: PublishedRollout): boolean {
+    return this.#parts.hasTraffic !== false || steps.every(({ requests }) => requests === undefined);
   }
 
   #watchOf(rollout: PublishedRollout, now: number): Watch {

@@ -19,21 +19,15 @@ export interface OpenRollouts {
 
 export function openRollouts(
   { rollouts: items, state, store, feed }: Control,
+  hasTraffic: boolean,
   reader: MetricReader,
   dataFolder: string,
   log: Log,
 ): OpenRollouts {
   // Of the data folder: another process of it goes on at once.
   const [holder] = gatewayId(dataFolder).split(".", 1);
-  const driver = new RolloutDriver({
-    items,
-    state,
-    store,
-    feed,
-    read: () => readTotals(reader),
-    holder,
-    log,
-  });
+  const read = () => readTotals(reader);
+  const driver = new RolloutDriver({ items, state, store, feed, read, hasTraffic, holder, log });
   let timer: NodeJS.Timeout | null = null;
   return {
     report: new RolloutReport(items, driver, holder),

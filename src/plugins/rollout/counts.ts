@@ -14,6 +14,11 @@ export const LABELS = ["rollout", "variant"] as const;
 export const OUTCOME_LABELS = [...LABELS, "outcome"] as const;
 
 const FIRST_ERROR = 500;
+/**
+ * Of gRPC (grpc.github.io/grpc/core/md_doc_statuscodes.html), what the server is to blame for: unknown, deadline exceeded,
+ * unimplemented, internal, unavailable, data loss. They come with the status 200.
+ */
+const GRPC_ERRORS: ReadonlySet<string> = new Set(["2", "4", "12", "13", "14", "15"]);
 const SWITCHING_PROTOCOLS = 101;
 const FIRST_BOUND_MS = 1;
 const STEP = 1.25;
@@ -54,7 +59,7 @@ export class VariantCounts {
     // Who left before there was an answer says nothing about the upstream.
     if (status === 0) return;
     const series = isCanary ? this.#canary : this.#stable;
-    this.#requests.inc(status >= FIRST_ERROR ? series.error : series.ok);
+    this.#requests.inc(isError(ctx.response) ? series.error : series.ok);
     // How long a WebSocket is open is its users' business.
     if (status !== SWITCHING_PROTOCOLS)
       this.#latency.observe(series.latency, ctx.upstreamLatencyMs ?? ctx.latencyMs);
@@ -67,4 +72,11 @@ export class VariantCounts {
       latency: this.#latency.series([rollout, variant]),
     };
   }
+}
+
+function isError({ status, trailers, headers }: Exchange["response"]): boolean {
+  if (status >= FIRST_ERROR) return true;
+  // An answer without a body has them in its head.
+  const code = trailers?.get("grpc-status") ?? headers.get("grpc-status");
+  return code !== undefined && GRPC_ERRORS.has(code);
 }

@@ -57,6 +57,21 @@ test("what becomes of the requests of both is counted", async () => {
   );
 });
 
+test("errors of gRPC count, although their status is 200", async () => {
+  const counted = async (code: string) => {
+    const gateway = testGateway({
+      upstreams: UPSTREAMS,
+      routes: [
+        { uri: "/*", upstream_id: "old", plugins: { rollout: { rollout: "r", canary: "new", weight: 100 } } },
+      ],
+      upstream: () => ({ headers: { "grpc-status": code } }),
+    });
+    await gateway.request();
+    return (await readTotals(new MetricReader(gateway.shared.metrics))).get("r")!.canary.errors;
+  };
+  assert.deepEqual([await counted("0"), await counted("5"), await counted("14")], [0, 0, 1]);
+});
+
 test("a client that is known by a header stays where it is while the share grows", async () => {
   const sticky = { header: "X-User" };
   const isCanary = async (gateway: TestGateway, user: string) => {

@@ -46,26 +46,29 @@ function nodesOfEndpoints(value: Record<string, unknown>, weight: number): Nodes
 
 function nodesOfSlice(value: Record<string, unknown>, weight: number): NodesByPort {
   const nodes: NodesByPort = new Map();
-  for (const { addresses, conditions } of listOf(value["endpoints"])) {
+  for (const { addresses, conditions, zone } of listOf(value["endpoints"])) {
     // Nothing said of readiness means ready.
     if (!Array.isArray(addresses) || (isRecord(conditions) && conditions["ready"] === false)) continue;
-    addNodes(nodes, listOf(value["ports"]), addresses, weight);
+    addNodes(nodes, listOf(value["ports"]), addresses, weight, zone);
   }
   return nodes;
 }
 
+/** `zone`: where all of them are; only slices say it. */
 function addNodes(
   nodes: NodesByPort,
   ports: readonly Record<string, unknown>[],
   addresses: readonly unknown[],
   weight: number,
+  zone?: unknown,
 ): void {
+  const rest = typeof zone === "string" ? { weight, metadata: { zone } } : { weight };
   for (const { name, targetPort, port } of ports) {
     if (typeof port !== "number") continue;
     const key = typeof name === "string" && name !== "" ? name : (portText(targetPort) ?? String(port));
     const list = nodes.get(key) ?? [];
     nodes.set(key, list);
-    for (const host of addresses) if (typeof host === "string") list.push({ host, port, weight });
+    for (const host of addresses) if (typeof host === "string") list.push({ host, port, ...rest });
   }
 }
 
