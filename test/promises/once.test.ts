@@ -1,4 +1,4 @@
-/** P7: nothing is sent twice that must not be. End to end; every byte offset is tried in `src/data/upstream`. */
+/** P7: nothing is sent twice that must not be. End to end; every byte offset is tried in `src/data/upstream` and `src/data/life`. */
 
 import assert from "node:assert/strict";
 import type { Socket } from "node:net";
