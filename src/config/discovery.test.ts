@@ -45,6 +45,7 @@ test("defaults are those of APISIX, times in milliseconds", () => {
     intervalMs: 30_000,
     weight: 100,
     timeouts: { connectMs: 2000, readMs: 5000 },
+    sendMs: 2000,
   });
   const { nacos } = discoveryOf('nacos: {host: ["http://user:pass@127.0.0.1:8848"]}');
   assert.deepEqual([nacos!.prefix, nacos!.accessKey, nacos!.intervalMs], ["/nacos/v1/", "", 30_000]);

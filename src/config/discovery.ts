@@ -66,6 +66,8 @@ export interface EurekaDiscoveryConfig {
   intervalMs: number;
   weight: number;
   timeouts: RegistryTimeouts;
+  /** Shown, and nothing else: question and answer have `timeouts.readMs` together. */
+  sendMs: number;
 }
 
 export interface NacosDiscoveryConfig extends EurekaDiscoveryConfig {
@@ -385,5 +387,6 @@ function polled(given: Static<typeof eureka>): EurekaDiscoveryConfig {
     intervalMs: fetch_interval * SECOND_MS,
     weight,
     timeouts: { connectMs: timeout.connect, readMs: timeout.read },
+    sendMs: timeout.send,
   };
 }

@@ -59,7 +59,7 @@ async function start(t: TestContext, checks?: object): Promise<Bench> {
 function startNode(t: TestContext, server: string, folder?: string): Promise<RealNode> {
   const { config } = parseStaticConfig(
     "(test)",
-    `discovery: { consul: { servers: ["${server}"], token: a-secret-token } }`,
+    `discovery: { consul: { servers: ["${server}"], token: a-secret-token }, dns: { servers: ["127.0.0.1:1"] } }`,
     {},
   );
   return RealNode.start(t, {
@@ -189,6 +189,18 @@ test("a purge that cannot be is refused", async (t) => {
   const uncounted = await purge(node, "?service=web&node=127.0.0.1:1&wait=drained");
   assert.equal(uncounted.status, 409);
   assert.match(String(uncounted.body["error_msg"]), /route\/2/);
-  const response = await fetch(`${node.url("control")}/v1/discovery/eureka/dump`);
-  assert.equal(response.status, 404);
+});
+
+test("what a discovery knows is shown, under APISIX's paths where it has one", async (t) => {
+  const { node } = await start(t);
+  const shown = await node.control("/v1/discovery/consul");
+  assert.equal(shown.services.web.length, 1);
+  const paths = ["consul/dump", "dns", "dns/dump", "eureka", "eureka/dump"];
+  const answers = await Promise.all(
+    paths.map((path) => fetch(`${node.url("control")}/v1/discovery/${path}`)),
+  );
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    [200, 200, 404, 404, 404],
+  );
 });

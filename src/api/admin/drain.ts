@@ -165,7 +165,9 @@ export class ClusterDrains {
         body = await this.#look(id, host, port, mark, expected);
         if (body.drained || timeoutMs === 0) return { status: 200, body };
       } catch (error) {
-        if (!(error instanceof StoreUnavailableError) || performance.now() >= endMs) throw error;
+        if (!(error instanceof StoreUnavailableError)) throw error;
+        const message = `the node is taken out, but what other gateways report cannot be read: ${error.message}`;
+        if (performance.now() >= endMs) return refuse(503, message);
       }
       if (body !== null && performance.now() >= endMs) return { status: 504, body };
       await new Promise((resolve) => {

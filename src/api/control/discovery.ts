@@ -1,5 +1,6 @@
 /**
- * `GET /v1/discovery/{type}/dump`: what is known of the services in use, `GET /v1/discovery/{type}/show_dump_file`: the
+ * `GET /v1/discovery/{type}/dump`: what is known of the services in use (that of DNS, which APISIX has not, is
+ * `GET /v1/discovery/{type}`, as for all), `GET /v1/discovery/{type}/show_dump_file`: the
  * dump file as it is, both as in APISIX.
  *
  * `POST /v1/discovery/{type}/purge` asks the discovery anew and answers when its nodes are live on every worker. With
@@ -41,16 +42,23 @@ interface Purged {
 }
 
 const UPSTREAM = "upstream/";
+/** As in APISIX. */
+const WITHOUT_DUMP = "dns";
 const APPLY_WITHIN_MS = 5000;
 
 export function addDiscovery(server: FastifyInstance, parts: DiscoveryParts): void {
   const { discoveries, drains, publisher } = parts;
-  server.get<DiscoveryRequest>("/v1/discovery/:type/dump", ({ params: { type } }, reply) => {
+  const tell = (type: string, reply: FastifyReply): FastifyReply => {
     if (!isKnown(discoveries, type, reply)) return reply;
     const services: Record<string, object> = {};
     for (const service of discoveries.services(type)) services[labelOf(service.need)] = shownNodes(service);
     const states = discoveries.services(type).map(shownState);
     return reply.send({ config: discoveries.shownConfig(type), services, states });
+  };
+  server.get<DiscoveryRequest>("/v1/discovery/:type", ({ params }, reply) => tell(params.type, reply));
+  server.get<DiscoveryRequest>("/v1/discovery/:type/dump", ({ params: { type } }, reply) => {
+    if (type !== WITHOUT_DUMP) return tell(type, reply);
+    return reply.code(404).send({ error_msg: `discovery[${type}] has no dump: see /v1/discovery/${type}` });
   });
   server.get<DiscoveryRequest>("/v1/discovery/:type/show_dump_file", ({ params: { type } }, reply) => {
     if (!isKnown(discoveries, type, reply)) return reply;

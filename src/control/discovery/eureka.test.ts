@@ -27,7 +27,7 @@ function applications(...instances: object[]): object {
 
 function configOf(...hosts: string[]): EurekaDiscoveryConfig {
   const timeouts = { connectMs: 2000, readMs: 2000 };
-  return { hosts, prefix: "/eureka", intervalMs: 60_000, weight: 100, timeouts };
+  return { hosts, prefix: "/eureka", intervalMs: 60_000, weight: 100, timeouts, sendMs: 2000 };
 }
 
 async function bench(

@@ -26,6 +26,7 @@ async function bench(
     intervalMs: 60_000,
     weight: 100,
     timeouts: { connectMs: 2000, readMs: 2000 },
+    sendMs: 2000,
     accessKey: "",
     secretKey: "",
     ...more,

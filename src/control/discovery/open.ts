@@ -112,12 +112,12 @@ function shownConsul(config: ConsulDiscoveryConfig): object {
 
 /** Without users, passwords and keys. */
 function shownPolled(config: NonNullable<DiscoveryConfig["eureka"]>): object {
-  const { hosts, prefix, intervalMs, weight, timeouts } = config;
+  const { hosts, prefix, intervalMs, weight, timeouts, sendMs } = config;
   return {
     host: hosts.map((host) => new URL(host).origin),
     prefix,
     fetch_interval: intervalMs / 1000,
     weight,
-    timeout: { connect: timeouts.connectMs, read: timeouts.readMs },
+    timeout: { connect: timeouts.connectMs, send: sendMs, read: timeouts.readMs },
   };
 }

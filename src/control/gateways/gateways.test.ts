@@ -15,6 +15,8 @@ import { GatewayReporter } from "./reporter.ts";
 
 const drain: SharedDrain = { id: "d", mark: "a", upstream: "1", host: "10.0.0.1", port: 80, since: 0 };
 
+const BROKEN = '{"id":"a","drains":{"d":{"mark":"a","isDrained":false,"inFlight":0,"workers":[null]}}}';
+
 /** Reports in memory; the next puts fail as often as the test says. */
 class StandInReports implements NodeReports {
   readonly texts = new Map<string, string>();
@@ -92,6 +94,24 @@ test("a gateway tells of a drain at once, and again until nothing runs there", a
   assert.equal(reports.texts.size, 0);
 });
 
+test("a report that is on its way when the gateway ends does not stay", async (t) => {
+  const { reports, reporter, own } = bench(t);
+  const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+  const put = reports.put.bind(reports);
+  const { promise: asked, resolve: isAsked } = Promise.withResolvers<void>();
+  reports.put = async (id, text) => {
+    isAsked();
+    await gate;
+    await put(id, text);
+  };
+  reporter.start();
+  await asked;
+  const closed = reporter.close();
+  open();
+  await closed;
+  assert.equal(own(), null);
+});
+
 test("a report that the store does not take is told once and tried again", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { reports, warnings, reporter, own } = bench(t);
@@ -124,7 +144,7 @@ test("what an earlier process of the same folder told is removed, and nobody els
 });
 
 test("reports that are none, or of another form, are no acknowledgement", () => {
-  for (const text of ["", "no", "[]", "{}", '{"id":"a"}', '{"id":"a","drains":{"d":null}}']) {
+  for (const text of ["", "no", "[]", "{}", '{"id":"a"}', '{"id":"a","drains":{"d":null}}', BROKEN]) {
     assert.equal(readReport(text), null, text);
   }
   const drains = { d: { mark: "a", isDrained: true, inFlight: 0, workers: [] } };

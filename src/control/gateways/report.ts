@@ -41,7 +41,11 @@ export function readReport(text: string): GatewayReport | null {
   for (const drain of Object.values(value["drains"])) {
     if (!isRecord(drain) || typeof drain["mark"] !== "string" || typeof drain["isDrained"] !== "boolean")
       return null;
-    if (typeof drain["inFlight"] !== "number" || !Array.isArray(drain["workers"])) return null;
+    if (typeof drain["inFlight"] !== "number" || !isListOfRecords(drain["workers"])) return null;
   }
   return value as unknown as GatewayReport;
+}
+
+function isListOfRecords(value: unknown): boolean {
+  return Array.isArray(value) && value.every(isRecord);
 }

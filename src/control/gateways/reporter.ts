@@ -22,6 +22,8 @@ const LOOK_EVERY_MS = 20_000;
 const LOOK_SOON_MS = 100;
 /** Even if nothing is new. */
 const RENEW_AFTER_MS = 120_000;
+/** A report has to fit into an etcd; drains beyond are not acknowledged. */
+const MAX_DRAINS = 5000;
 /** The end of the node does not wait longer. */
 const REMOVE_WITHIN_MS = 2000;
 
@@ -42,12 +44,14 @@ export class GatewayReporter {
   #told = "";
   #toldAtMs = 0;
   #hasTidied = false;
+  #telling: Promise<number> | null = null;
+  #isClosed = false;
   #isFailing = false;
 
   constructor(parts: ReporterParts) {
     this.#parts = parts;
     this.#rounds = new Rounds({
-      run: () => this.#tell(),
+      run: () => (this.#telling = this.#tell()),
       pauseMs: LOOK_EVERY_MS,
       onFailure: (reason) => this.#failed(reason),
     });
@@ -62,11 +66,22 @@ export class GatewayReporter {
   async close(): Promise<void> {
     this.#parts.drains.onShared = null;
     this.#rounds.close();
+    this.#isClosed = true;
     const { promise: late, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, REMOVE_WITHIN_MS);
-    const removed = this.#parts.reports.remove(this.#parts.id).catch(() => false);
-    await Promise.race([removed, late]);
+    await Promise.race([this.#remove(), late]);
     clearTimeout(timer);
+  }
+
+  /** Behind a report that is on its way: it would be there for good. */
+  async #remove(): Promise<void> {
+    const { id, reports } = this.#parts;
+    try {
+      await this.#telling?.catch(() => {});
+      await reports.remove(id);
+    } catch {
+      // It ends by itself.
+    }
   }
 
   /** Gives the pause until the next time. */
@@ -83,6 +98,7 @@ export class GatewayReporter {
     };
     const text = reportText(report);
     const now = performance.now();
+    if (this.#isClosed) return LOOK_EVERY_MS;
     if (text !== this.#told || now - this.#toldAtMs > RENEW_AFTER_MS) {
       await reports.put(id, text, REPORT_LIFE_S);
       this.#told = text;
@@ -96,9 +112,8 @@ export class GatewayReporter {
 
   /** What was drained once stays so. True: something runs still. */
   async #look(): Promise<boolean> {
-    const found = await Promise.all(
-      Array.from(this.#parts.drains.listShared(), (each) => this.#lookAt(each)),
-    );
+    const drains = [...this.#parts.drains.listShared()].slice(0, MAX_DRAINS);
+    const found = await Promise.all(drains.map((each) => this.#lookAt(each)));
     this.#drains = Object.fromEntries(found);
     return found.some(([, { isDrained }]) => !isDrained);
   }
