@@ -21,6 +21,14 @@ const FORBIDDING: Readonly<Record<TlsVersion, number>> = {
   "TLSv1.3": constants.SSL_OP_NO_TLSv1_3,
 };
 
+/**
+ * OpenSSL's own groups without those of finite fields: ffdhe2048 is worth 112 bits. From 3.5 on they are ranked (`/`), the one
+ * that a quantum computer does not break first; before, unknown names are errors.
+ */
+const GROUPS = /^3\.[0-4]\./.test(process.versions.openssl)
+  ? "X25519:P-256:X448:P-384:P-521"
+  : "?X25519MLKEM768 / ?X25519:?secp256r1 / ?X448:?secp384r1:?secp521r1";
+
 export class Certificate {
   readonly id: string;
   readonly created: number;
@@ -134,6 +142,7 @@ export class Certificate {
       // TLS 1.1 signs with SHA-1, which OpenSSL allows at this level alone.
       ciphers: versions.includes("TLSv1.1") ? `${config.ciphers}:@SECLEVEL=0` : config.ciphers,
       honorCipherOrder: true,
+      ecdhCurve: GROUPS,
       minVersion: versions[0] as SecureVersion,
       maxVersion: versions.at(-1) as SecureVersion,
       secureOptions: options | constants.SSL_OP_NO_RENEGOTIATION,
