@@ -267,9 +267,17 @@ export class ConfigurationState {
     return value;
   }
 
-  /** As it may be shown without a key: what is encrypted at rest is encrypted, also where the store is a plain file. */
+  /**
+   * As it may be shown without a key: what is encrypted at rest is encrypted, also where the store is a plain file. Undefined:
+   * it is no object, or metadata of a plugin that is not known, which may hold a secret anywhere.
+   */
   sealed(entry: StateEntry): JsonObject | undefined {
     const value = this.plain(entry);
+    if (entry.type.plural === "plugin_metadata") {
+      const plugin = this.#plugins.get(entry.id);
+      if (value === undefined || isTooDeep(value) || plugin === undefined) return undefined;
+      return this.#fields.sealMetadata(plugin, value);
+    }
     return value === undefined || isTooDeep(value) ? undefined : this.#fields.protect(entry.type, value);
   }
 
@@ -332,8 +340,16 @@ export class ConfigurationState {
    */
   #closeInstead(entry: StateEntry): void {
     const { type, id, fault, createRevision } = entry;
-    if (fault === null || (entry.published !== null && !entry.isClosed) || !CLOSABLE.has(type.plural)) return;
-    if (!GUARDS.test(fault.pointer)) return;
+    if (fault === null || (entry.published !== null && !entry.isClosed)) return;
+    if (type.closed !== undefined) {
+      const plain = this.plain(entry) ?? {};
+      const closed = this.#attempt(entry, () => type.closed!(id, plain, createRevision));
+      if (closed !== null) this.#setPublished(entry, closed);
+      else if (entry.isClosed) this.#withdraw(entry);
+      entry.isClosed = closed !== null;
+      return;
+    }
+    if (!CLOSABLE.has(type.plural) || !GUARDS.test(fault.pointer)) return;
     const value = this.plain(entry);
     if (value === undefined) return;
     const { script: _lua, script_id: _ofLua, ...rest } = value;
@@ -346,6 +362,11 @@ export class ConfigurationState {
     if (normal === null) return;
     this.#setPublished(entry, { ...(normal as object), plugins: { [QUARANTINED]: {} } });
     entry.isClosed = true;
+  }
+
+  #withdraw(entry: StateEntry): void {
+    entry.published = null;
+    this.#publish({ kind: entry.type.singular as Kind, id: entry.id, value: null });
   }
 
   /** The parsed value if it is valid; else null, and the entry is in quarantine. */

@@ -51,6 +51,14 @@ export class EncryptedFields {
     return copy;
   }
 
+  /** A copy of the metadata of a plugin in which fields that the plugin encrypts elsewhere are encrypted. */
+  sealMetadata(plugin: PluginRules, value: JsonObject): JsonObject {
+    const copy = copyJson(value);
+    for (const steps of this.#stepsOf(plugin))
+      changeAt(copy, steps, 0, (text) => this.#cipher.encrypt(text), "");
+    return copy;
+  }
+
   /** Changes a value from the store into the plain one; `withPrivateKeys` or with its plugins only. */
   reveal(type: ResourceType, value: JsonObject, withPrivateKeys: boolean): void {
     const decrypt = (text: string, place: string) => this.#decrypt(text, place);

@@ -116,6 +116,11 @@ export interface ResourceType<Published = unknown> {
    * revision at which it was made, which orders equals.
    */
   normalize: ((id: string, value: JsonObject, plugins: PluginCatalog, created: number) => Published) | null;
+  /**
+   * What workers get of a value that is not valid and takes the place of nothing, where leaving it out would open what it
+   * guards. Null: nothing. Its fields may be anything.
+   */
+  closed?: (id: string, value: JsonObject, created: number) => Published | null;
 }
 
 export interface IdRule {

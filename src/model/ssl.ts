@@ -18,6 +18,7 @@ const Certificate = Type.String({ minLength: 128, maxLength: 65_536 });
 const PrivateKey = Type.String({ minLength: 64, maxLength: 65_536 });
 const ServerName = Type.String({ pattern: HOST_PATTERN });
 
+const HOST = new RegExp(HOST_PATTERN);
 const REFRESH_S = 300;
 
 /** APISIX has none; far more than kinds of keys. */
@@ -102,6 +103,7 @@ export const sslType: ResourceType<PublishedSsl> = {
   inUse: (title, id) => `can not delete this ssl, ${title} [${id}] is still using it now`,
   check: (value) => checkSource(value) ?? checkPairs(value) ?? checkClient(value),
   normalize: normalizeSsl,
+  closed: closedSsl,
 };
 
 function checkSource({ type, source, cert, certs, keys }: JsonObject): ValidationError | null {
@@ -196,4 +198,32 @@ function normalizeSsl(id: string, value: JsonObject, _plugins: PluginCatalog, cr
   const versions = listOf(value["ssl_protocols"]);
   if (versions.length > 0) ssl.versions = (versions as NonNullable<PublishedSsl["versions"]>).toSorted();
   return ssl;
+}
+
+/**
+ * Where client certificates are asked for, a certificate that cannot be used must not leave its names to a wider one
+ * that asks for none: workers know the names, refuse handshakes for them, and requests to them on other connections.
+ */
+function closedSsl(id: string, value: JsonObject, created: number): PublishedSsl | null {
+  const { client, type, status, sni, snis } = value;
+  if (client === undefined || client === null || type === "client" || status === 0) return null;
+  const names = [sni, ...listOf(snis)].filter((name) => typeof name === "string");
+  const listen = listOf(value["listen"]).filter(isPlace);
+  if (names.length === 0 && listen.length === 0) return null;
+  const nothing = `$quarantine://${id}`;
+  return {
+    id,
+    type: "server",
+    created,
+    enabled: true,
+    names: names.filter((name) => HOST.test(name)).map((name) => name.toLowerCase().replace(/\.$/, "")),
+    listen,
+    pairs: [{ cert: nothing, key: nothing }],
+    client: { ca: nothing, depth: 1 },
+  };
+}
+
+function isPlace(place: unknown): place is PublishedSsl["listen"][number] {
+  if (!isObject(place) || !Number.isInteger(place["port"])) return false;
+  return place["ip"] === undefined || typeof place["ip"] === "string";
 }

@@ -96,3 +96,19 @@ test("a reload of plugins is answered", async () => {
   });
   assert.deepEqual([form.status, await form.text()], [200, "done"]);
 });
+
+test("metadata of plugins is shown without what the plugin encrypts, and not at all of a plugin that is not known", async () => {
+  const put = (name: string, value: object) =>
+    ({ type: "put", key: `/plugin_metadata/${name}`, value: JSON.stringify(value) }) as const;
+  await node.control.store.write([
+    put("limit-count", { redis_password: "canary", policy: "redis" }),
+    put("of-others", { password: "canary" }),
+    put("example-plugin", { ikey: 1, skey: "shown" }),
+  ]);
+  const { body, text } = await node.callControl("GET", "/v1/plugin_metadatas");
+  assert.ok(!text.includes("canary"), text);
+  assert.equal(body.length, 3);
+  assert.equal((await node.callControl("GET", "/v1/plugin_metadata/limit-count")).body.policy, "redis");
+  assert.equal((await node.callControl("GET", "/v1/plugin_metadata/example-plugin")).body.skey, "shown");
+  assert.equal((await node.callControl("GET", "/v1/plugin_metadata/of-others")).text, '"(not shown)"\n');
+});

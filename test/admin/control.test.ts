@@ -152,6 +152,50 @@ test("a route, service or plugin config that was never in service and whose plug
   });
 });
 
+test("a certificate that asks for client certificates and cannot be used is closed, so that no wider one lets anybody in", async () => {
+  await withNode(async (node) => {
+    const broken = { cert: "x".repeat(200), key: "y".repeat(200) };
+    const client = { ca: "z".repeat(200) };
+    const put = (id: string, value: object) =>
+      ({ type: "put", key: `/ssls/${id}`, value: JSON.stringify({ id, ...value }) }) as const;
+    await node.control.store.write([
+      put("mutual", { ...broken, snis: ["A.com", 5, "*.b.com"], client }),
+      put("listening", { ...broken, listen: [{ port: 9443 }, "x"], client: "nonsense" }),
+      put("plain", { ...broken, sni: "a.com" }),
+      put("off", { ...broken, sni: "a.com", client, status: 0 }),
+      put("own", { ...broken, type: "client", client }),
+    ]);
+    await node.settle();
+    const nothing = { cert: "$quarantine://mutual", key: "$quarantine://mutual" };
+    assert.deepEqual(
+      contentOf(node).map(([key]) => key),
+      ["ssl/listening", "ssl/mutual"],
+    );
+    assert.partialDeepStrictEqual(node.workers[0].items.get("ssl/mutual"), {
+      type: "server",
+      enabled: true,
+      names: ["a.com", "*.b.com"],
+      pairs: [nothing],
+      client: { ca: nothing.cert, depth: 1 },
+    });
+    assert.partialDeepStrictEqual(node.workers[0].items.get("ssl/listening"), { listen: [{ port: 9443 }] });
+    const { list } = (await node.callControl("GET", "/v1/quarantine")).body;
+    const serving = Object.fromEntries(
+      list.map((item: { key: string; serving: string }) => [item.key.slice(13), item.serving]),
+    );
+    assert.deepEqual(
+      [serving["mutual"], serving["plain"], serving["off"]],
+      ["no handshake", "nothing", "nothing"],
+    );
+    await node.control.store.write([put("mutual", { ...broken, sni: "a.com" })]);
+    await node.settle();
+    assert.deepEqual(
+      contentOf(node).map(([key]) => key),
+      ["ssl/listening"],
+    );
+  });
+});
+
 test("a bad item in the store is quarantined alone, and its earlier version stays in service", async () => {
   await withNode(async (node) => {
     await node.call("PUT", "/routes/good", { uri: "/good", upstream: upstream(1) });

@@ -478,3 +478,24 @@ test("a whole configuration is validated without being written", async () => {
   );
   assert.equal((await node.call("GET", "/routes/v1")).status, 404);
 });
+
+test("what another node comes to refer to while it is deleted is there again, and the delete is refused", async (t) => {
+  const upstream = { type: "roundrobin", nodes: { "127.0.0.1:1": 1 } };
+  await node.call("PUT", "/upstreams/raced", upstream);
+  const { store } = node.control;
+  const write = store.write.bind(store);
+  const raced = t.mock.method(store, "write", async (...args: Parameters<typeof write>) => {
+    raced.mock.restore();
+    const value = JSON.stringify({ id: "racing", uri: "/racing", upstream_id: "raced" });
+    await write([{ type: "put", key: "/routes/racing", value }]);
+    return await write(...args);
+  });
+  const refused = await node.call("DELETE", "/upstreams/raced");
+  assert.deepEqual(
+    [refused.status, refused.body],
+    [400, { error_msg: "can not delete this upstream, route [racing] is still using it now" }],
+  );
+  assert.deepEqual((await node.call("GET", "/upstreams/raced")).body.value.nodes, upstream.nodes);
+  await node.call("DELETE", "/routes/racing");
+  assert.equal((await node.call("DELETE", "/upstreams/raced")).status, 200);
+});

@@ -63,6 +63,8 @@ export type WriteState = Pick<
 /** One decision: what goes to the store, on which grounds, and what is answered when it is there. */
 export interface Plan {
   batch: StoreWrite[];
+  /** Puts there what a deletion took. */
+  undo?: StoreWrite[];
   expect: Record<string, number>;
   answer(revision: number): Answer;
 }
@@ -121,6 +123,8 @@ export class ResourceWriter {
         const { expect } = plan;
         const revision = await this.#store.write(plan.batch, { expect, author: request.author });
         await this.#feed.whenTaken(revision);
+        const user = request.force ? null : this.#overtakenBy(request, revision);
+        if (user !== null) return { answer: await this.#takeBack(request, plan, revision, user) };
         return { answer: plan.answer(revision), revision };
       } catch (error) {
         if (!(error instanceof StoreConflictError)) throw error;
@@ -240,7 +244,13 @@ export class ResourceWriter {
       batch.push({ type: "delete", key: child.key });
     }
     const body = { deleted: "1", key: KEY_PREFIX + previous.key };
-    return { batch, expect: { [previous.key]: previous.modRevision }, answer: () => ({ status: 200, body }) };
+    const undo = [previous, ...this.#state.childrenOf(type.plural, id)].map(({ key, text }): StoreWrite => ({
+      type: "put",
+      key,
+      value: text,
+    }));
+    const expect = { [previous.key]: previous.modRevision };
+    return { batch, undo, expect, answer: () => ({ status: 200, body }) };
   }
 
   #put(
@@ -376,12 +386,46 @@ export class ResourceWriter {
   #refuseIfUsed(target: Target, id: string): void {
     const { plural, inUse } = target.type;
     const user = inUse === null ? null : this.#state.userOf(plural, id);
-    if (user === null) return;
-    const { singular } = user.entry.type;
-    // As APISIX has it, plural in this one place.
-    const name = singular === "global_rule" ? "global_rules" : singular;
-    throw new AnswerError(refuse(400, inUse!(user.isInPlugin ? `plugin in ${name}` : name, user.entry.id)));
+    if (user !== null) throw new AnswerError(usedBy(target, user));
   }
+
+  /**
+   * Who came to refer to what was deleted between the decision and the deletion: on another node, since this one holds
+   * such writes apart. The state has all that was written before. What comes later is refused by its own condition.
+   */
+  #overtakenBy({ method, target }: WriteRequest, revision: number): User | null {
+    const { plural, inUse } = target.type;
+    if (method !== "DELETE" || inUse === null || target.id === null) return null;
+    const user = this.#state.userOf(plural, target.id);
+    return user !== null && user.entry.modRevision < revision ? user : null;
+  }
+
+  /** The answer that there would have been, had the other write been known. */
+  async #takeBack(
+    { target, author }: WriteRequest,
+    { undo }: Plan,
+    revision: number,
+    user: User,
+  ): Promise<Answer> {
+    const expect = Object.fromEntries(undo!.map(({ key }) => [key, 0]));
+    try {
+      await this.#feed.whenTaken(await this.#store.write(undo!, { expect, author }));
+    } catch (error) {
+      // Somebody made it anew: the reference leads somewhere, and what they wrote is newer.
+      if (!(error instanceof StoreConflictError)) throw error;
+      await this.#feed.whenTaken(Math.max(error.actual, revision));
+    }
+    return usedBy(target, user);
+  }
+}
+
+type User = NonNullable<ReturnType<WriteState["userOf"]>>;
+
+function usedBy({ type }: Target, { entry, isInPlugin }: User): Answer {
+  const { singular } = entry.type;
+  // As APISIX has it, plural in this one place.
+  const name = singular === "global_rule" ? "global_rules" : singular;
+  return refuse(400, type.inUse!(isInPlugin ? `plugin in ${name}` : name, entry.id));
 }
 
 /** The path says which parent; a body may repeat it. */

@@ -95,13 +95,13 @@ export function createControlServer(parts: ControlApiParts): FastifyInstance {
     });
   }
   server.get("/v1/plugin_metadatas", shown, (_request, reply) => {
-    const values = [...state.list("plugin_metadata")].map(metadataText);
+    const values = [...state.list("plugin_metadata")].map((entry) => metadataText(entry, state));
     return reply.send(`[${values.join(",")}]\n`);
   });
   server.get<{ Params: { id: string } }>("/v1/plugin_metadata/:id", shown, (request, reply) => {
     const { id } = request.params;
     const entry = state.get("plugin_metadata", id);
-    if (entry !== undefined) return reply.send(`${metadataText(entry)}\n`);
+    if (entry !== undefined) return reply.send(`${metadataText(entry, state)}\n`);
     return reply.code(404).send({ error_msg: `plugin metadata[${id}] not found` });
   });
   server.get("/v1/schema", () => schemas(parts.plugins));
@@ -163,15 +163,9 @@ function wantsHtml(request: FastifyRequest): boolean {
   return request.headers.accept?.includes("text/html") === true;
 }
 
-/** What is in quarantine may be no JSON: then it is shown as a text. */
-function metadataText({ text, fault }: StateEntry): string {
-  if (fault === null) return text;
-  try {
-    JSON.parse(text);
-    return text;
-  } catch {
-    return JSON.stringify(text);
-  }
+function metadataText(entry: StateEntry, state: ConfigurationState): string {
+  const value = state.sealed(entry);
+  return value === undefined ? '"(not shown)"' : JSON.stringify(value);
 }
 
 async function listText(state: ConfigurationState, plural: string, plugins: PluginList): Promise<string> {
@@ -211,12 +205,17 @@ function workers(threads: Threads, publisher: Publisher): object {
   return { published_revision: publisher.revision, workers: list };
 }
 
+/** How requests fare with what is published closed. */
+function closedAs(plural: string): string {
+  return plural === "ssls" ? "no handshake" : "404";
+}
+
 /** What is in the store but not in service, and why. */
 function quarantine(state: ConfigurationState, publisher: Publisher): object {
   const list: object[] = [];
-  for (const { key, fault, published, isClosed, modRevision } of state.quarantined()) {
+  for (const { type, key, fault, published, isClosed, modRevision } of state.quarantined()) {
     const { reason, pointer, since } = fault!;
-    const serving = published === null ? "nothing" : isClosed ? "404" : "previous version";
+    const serving = published === null ? "nothing" : isClosed ? closedAs(type.plural) : "previous version";
     list.push({
       key: `/apisix${key}`,
       source: "control",

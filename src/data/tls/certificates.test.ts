@@ -48,3 +48,17 @@ test("a pair that control no longer has serves on, with all that is new beside i
   certificates.put("1", bytesOf({ pairs: [REFERENCE], supply: { origin: "y", isMissing: true } }));
   assert.ok(!canServe("a.com"));
 });
+
+test("what control closes has no handshake, and guards its names", () => {
+  const { config } = parseStaticConfig("(test)", "", {});
+  const log = { debug() {}, info() {}, warn() {}, error() {} };
+  const certificates = new Certificates(config.tls, null, log);
+  const nothing = "$quarantine://1";
+  const pairs = [{ cert: nothing, key: nothing }];
+  certificates.put("1", bytesOf({ pairs, client: { ca: nothing, depth: 1 } }));
+  const closed = certificates.byName("a.com")!;
+  assert.equal(certificates.contextOf(closed, ["TLSv1.3"], -1), null);
+  assert.equal(certificates.guardOf("a.com"), closed);
+  assert.equal(closed.isOpen("/"), false);
+  assert.equal(closed.mutual!.permitsChain(new X509Certificate(CERTIFICATE)), false);
+});

@@ -158,3 +158,7 @@ for (const [rules, reason] of [
     assert.ok(error?.message.includes(reason), error?.message);
   });
 }
+
+test("fails closed: a configuration that cannot be compiled lets nobody through", () => {
+  assert.equal(new PluginCatalog(null).get("workflow")?.failsClosed, true);
+});

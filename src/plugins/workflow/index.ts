@@ -2,7 +2,7 @@
  * `workflow`: the first rule whose case holds runs one action: an answer, or a limit with a configuration of its own. A
  * plugin that ran this way does nothing more for the request where it stands on the route itself.
  *
- * Fails as its actions do: see the limits. Requests for which no case holds go on.
+ * Fails closed, and as its actions do: see the limits. Requests for which no case holds go on.
  */
 
 import {
@@ -57,6 +57,8 @@ export default definePlugin({
   version: "0.1.0",
   priority: 1006,
   perOwner: true,
+  // Its rules may be all that refuses requests.
+  failsClosed: true,
   config: Config,
   check(config) {
     for (const { case: condition, actions } of config.rules) {

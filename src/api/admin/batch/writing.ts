@@ -61,7 +61,10 @@ export class BatchWriter {
       if (plan.batch.length === 0) return { answer: answerOf(plan, feed.revision) };
       try {
         const { expect } = plan;
-        const { author, ifMatch: unchangedSince } = options;
+        const { author, ifMatch } = options;
+        // Of what goes, nobody may come to refer to it meanwhile on another node.
+        const takesAway = plan.batch.some((write) => write.type === "delete");
+        const unchangedSince = ifMatch ?? (takesAway ? expectedAt : undefined);
         const conditions = { expect, expectedAt, ...(unchangedSince !== undefined && { unchangedSince }) };
         const revision = await store.write(once(plan.batch), { ...conditions, author });
         await feed.whenTaken(revision);
