@@ -49,9 +49,13 @@ export class KeyScope {
     );
   }
 
-  /** The same for the resource above: its type need not be among the key's. */
+  /** The same for the resource above, or one that is acted on: its type need not be among the key's. */
   refusalOfParent(type: ResourceType, value: JsonObject): string | null {
-    return this.#refusalOfLabels(type, value) ?? this.#refusalOfHosts(type, value);
+    return (
+      this.#refusalOfLabels(type, value) ??
+      this.#refusalOfHosts(type, value) ??
+      this.#refusalOfPaths(type, value)
+    );
   }
 
   #refusalOfLabels(type: ResourceType, value: JsonObject): string | null {

@@ -101,6 +101,8 @@ function decide(
     return;
   }
   const method = value === null ? "DELETE" : "PUT";
+  if (!type.methods.includes(method))
+    throw new AnswerError(refuse(405, `not supported \`${method}\` method for ${type.title}`));
   const conditions = { ttl: undefined, force: false, ifMatch: undefined };
   const decision = planner.plan({ method, target, body: value ?? undefined, ...conditions, author, scope });
   const stored = decision.batch[0];
@@ -143,6 +145,7 @@ async function pruned(
   const breathe = slices();
   for (const type of state.types.values()) {
     if (prune.types === null ? type.isOperation === true : !prune.types.has(type.plural)) continue;
+    if (!type.methods.includes("DELETE")) continue;
     for (const entry of state.list(type.plural)) {
       await breathe();
       if (named.has(entry.key) || !carries(entry, prune, state)) continue;
