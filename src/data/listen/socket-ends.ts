@@ -6,8 +6,8 @@ import { TLSSocket } from "node:tls";
 const NOTHING = Buffer.alloc(0);
 
 /** Closes a socket at once. What it was to send is lost, and its peer must not take the rest for the whole. */
-export function cutOff(socket: Socket): void {
-  if (socket.writableLength > 0 && !(socket instanceof TLSSocket)) socket.resetAndDestroy();
+export function cutOff(socket: Socket, unsentBytes: number = socket.writableLength): void {
+  if (unsentBytes > 0 && !(socket instanceof TLSSocket)) socket.resetAndDestroy();
   else socket.destroy();
 }
 

@@ -147,6 +147,7 @@ export class StreamSession extends StreamLife implements RelayHost {
 
   protected release(): void {
     this.#first.giveUp();
+    if (this.#relay !== null) return this.#relay.cut();
     cutOff(this.#client);
     if (this.#node !== null) cutOff(this.#node);
   }
