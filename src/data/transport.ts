@@ -24,6 +24,8 @@ export interface RequestHead {
   target: string;
   /** The one validated host, lower case, with port if one was sent ("a.com:9080"); "" when none (HTTP/1.0). */
   authority: string;
+  /** The same in the letters of the client, as upstreams are told. */
+  sentAuthority: string;
   /** All fields as received, `host` (already the one that counts) and hop-by-hop ones included. */
   headers: HeaderList;
   version: "1.0" | "1.1" | "2";

@@ -39,6 +39,7 @@ export function headOf(request: TestRequest): RequestHead {
     method: request.method ?? "GET",
     target: request.target ?? "/",
     authority: host.toLowerCase(),
+    sentAuthority: host,
     headers,
     version: request.version ?? "1.1",
     bodyLength,

@@ -86,3 +86,16 @@ test("an empty field of a trusted peer says nothing", async () => {
   const { upstream } = await forwarded(trusting, undefined, { "X-Forwarded-Proto": "" });
   assert.deepEqual(upstream, ["127.0.0.1", "http", "shop.example:8443", "8443", undefined]);
 });
+
+test("an upstream gets the host in the letters of the client, wherever it stands, while it is matched in lower case", async () => {
+  const seen: (string | undefined)[][] = [];
+  const gateway = testGateway({
+    routes: [{ uri: "/*", host: "shop.example", upstream: { nodes: { "a:80": 1 } } }],
+    upstream: ({ headers }) => {
+      seen.push([headers.get("host"), headers.get("x-forwarded-host"), headers.get("x-forwarded-port")]);
+      return {};
+    },
+  });
+  assert.equal((await gateway.request({ host: "Shop.EXAMPLE:8443" })).status, 200);
+  assert.deepEqual(seen, [["Shop.EXAMPLE:8443", "Shop.EXAMPLE:8443", "8443"]]);
+});

@@ -53,11 +53,12 @@ export function upstreamHeaders(x: HttpExchange, host: string): HeaderList {
   const { names, rawNames, values, isChecked } = x.request.headers;
   const headers = new HeaderList();
   // The client's own host and address are fit for the wire; those of a plugin or of configuration may not be.
+  const isAsSent = host === x.head.authority;
   headers.isChecked =
     isChecked &&
-    host === x.head.authority &&
+    isAsSent &&
     x.client.address === (x.transport.connection.proxyProtocolAddress ?? x.client.peerAddress);
-  headers.push("host", "Host", host);
+  headers.push("host", "Host", isAsSent ? x.head.sentAuthority : host);
   let forwardedFor = "";
   let forwardedProto: string | null = null;
   let forwardedHost: string | null = null;
@@ -90,7 +91,7 @@ export function upstreamHeaders(x: HttpExchange, host: string): HeaderList {
   headers.push("x-real-ip", "X-Real-IP", peer);
   headers.push(CHAIN, "X-Forwarded-For", forwardedFor === "" ? peer : `${forwardedFor}, ${peer}`);
   forwardedProto ??= x.client.scheme;
-  forwardedHost ??= x.head.authority;
+  forwardedHost ??= x.head.sentAuthority;
   forwardedPort ??= portOf(x);
   if (forwardedProto !== "") headers.push("x-forwarded-proto", "X-Forwarded-Proto", forwardedProto);
   if (forwardedHost !== "") headers.push("x-forwarded-host", "X-Forwarded-Host", forwardedHost);

@@ -45,7 +45,7 @@ const readers = new Map<string, Reader>([
   ["is_args", (x) => (x.request.query === "" ? "" : "?")],
   // As the upstream gets them: what the peer may say and says, else what is seen here.
   ["http_x_forwarded_proto", (x) => x.request.headers.joined("x-forwarded-proto") ?? x.client.scheme],
-  ["http_x_forwarded_host", (x) => x.request.headers.joined("x-forwarded-host") ?? x.head.authority],
+  ["http_x_forwarded_host", (x) => x.request.headers.joined("x-forwarded-host") ?? x.head.sentAuthority],
   ["http_x_forwarded_port", (x) => x.request.headers.joined("x-forwarded-port") ?? portOf(x)],
   ["content_type", (x) => x.request.headers.get("content-type")],
   ["content_length", (x) => x.request.headers.get("content-length")],
@@ -66,7 +66,7 @@ const readers = new Map<string, Reader>([
   ["bytes_sent", (x) => String(x.transport.bytesSent)],
   ["upstream_addr", (x) => x.upstreamAddresses || undefined],
   ["upstream_status", (x) => x.upstreamStatuses || undefined],
-  ["upstream_host", (x) => x.upstreamHost || x.head.authority],
+  ["upstream_host", (x) => x.upstreamHost || x.head.sentAuthority],
   ["upstream_scheme", (x) => x.upstreamScheme],
   ["upstream_uri", (x) => x.upstreamTarget ?? x.request.upstreamTarget()],
   ["upstream_connect_time", (x) => elapsed(x.upstreamStartedAt, x.upstreamConnectedAt)],

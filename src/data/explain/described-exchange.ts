@@ -31,6 +31,7 @@ function headOf({ method, target, authority, headers, body }: DescribedRequest):
     method,
     target,
     authority,
+    sentAuthority: authority,
     headers: list,
     version: "1.1",
     bodyLength,

@@ -42,6 +42,7 @@ const EMPTY_HEAD: RequestHead = {
   method: "",
   target: "",
   authority: "",
+  sentAuthority: "",
   headers: new HeaderList(),
   version: "1.1",
   bodyLength: 0,
@@ -162,7 +163,8 @@ export class RequestParser extends HeadParser {
     if (this.#hosts !== 1 && (this.#hosts > 1 || !isVersion10)) {
       return this.#refuse(this.#hosts > 1 ? ERRORS.hostRepeated : ERRORS.hostMissing);
     }
-    let authority: string | null = this.#hosts === 0 ? "" : authorityOf(this.#host);
+    let sentAuthority = this.#hosts === 0 ? "" : this.#host;
+    let authority: string | null = this.#hosts === 0 ? "" : authorityOf(sentAuthority);
     if (authority === null) return this.#refuse(ERRORS.host);
     if (method === "CONNECT" || method === "TRACE") return this.#refuse(ERRORS.methodRefused);
     let target = this.#target;
@@ -170,8 +172,8 @@ export class RequestParser extends HeadParser {
       const absolute = splitAbsoluteTarget(target, method);
       if (absolute === null) return this.#refuse(ERRORS.target);
       // RFC 9112 3.2.2: the target's authority replaces whatever Host says.
-      ({ authority, target } = absolute);
-      fields.set("Host", authority);
+      ({ authority, sentAuthority, target } = absolute);
+      fields.set("Host", sentAuthority);
     }
 
     let bodyLength = 0;
@@ -195,6 +197,7 @@ export class RequestParser extends HeadParser {
       method,
       target,
       authority,
+      sentAuthority,
       headers: fields,
       version: isVersion10 ? "1.0" : "1.1",
       bodyLength,

@@ -49,6 +49,8 @@ function isPort(value: string, at: number): boolean {
 
 export interface AbsoluteTarget {
   authority: string;
+  /** The same as it was written. */
+  sentAuthority: string;
   /** Origin form; "*" for OPTIONS without a path (RFC 9112 3.2.4). */
   target: string;
 }
@@ -63,10 +65,11 @@ export function splitAbsoluteTarget(target: string, method: string): AbsoluteTar
     const character = target[end];
     if (character === "/" || character === "?" || character === "#" || character === "\\") break;
   }
-  const authority = authorityOf(target.slice(from, end));
+  const sentAuthority = target.slice(from, end);
+  const authority = authorityOf(sentAuthority);
   if (authority === null) return null;
   const rest = target.slice(end);
-  if (rest.startsWith("/")) return { authority, target: rest };
-  if (rest === "") return { authority, target: method === "OPTIONS" ? "*" : "/" };
-  return rest.startsWith("?") ? { authority, target: `/${rest}` } : null;
+  if (rest.startsWith("/")) return { authority, sentAuthority, target: rest };
+  if (rest === "") return { authority, sentAuthority, target: method === "OPTIONS" ? "*" : "/" };
+  return rest.startsWith("?") ? { authority, sentAuthority, target: `/${rest}` } : null;
 }

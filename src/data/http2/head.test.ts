@@ -29,7 +29,7 @@ describe("the head of a request over HTTP/2", () => {
     assert.equal(head.authority, "a.com:443");
     assert.equal(head.version, "2");
     assert.equal(head.bodyLength, 0);
-    assert.equal(head.headers.joined("host"), "a.com:443");
+    assert.equal(head.headers.joined("host"), "A.com:443");
     assert.deepEqual(head.headers.getAll("x-a"), ["1", "2"]);
     assert.ok(head.headers.isChecked);
   });

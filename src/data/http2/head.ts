@@ -99,7 +99,8 @@ export function readHead(
   if (!isTarget(target, method, limits.relaxedTarget)) return ERRORS.target;
   const authority = oneAuthority(named, host);
   if (typeof authority !== "string") return authority;
-  headers.push("host", "host", authority);
+  const sentAuthority = named === "" ? host! : named;
+  headers.push("host", "host", sentAuthority);
   if (hasEnded && length > 0) return ERRORS.contentLength;
   const bodyLength = hasEnded ? 0 : length;
   if (bodyLength !== 0 && limits.refuseUnusualBodies && isBodyUnusual(method)) return ERRORS.unusualBody;
@@ -108,6 +109,7 @@ export function readHead(
     method,
     target,
     authority,
+    sentAuthority,
     headers,
     version: "2",
     bodyLength,
