@@ -34,6 +34,7 @@ import { lastOf, type Query, readTarget } from "./reading.ts";
 import { pluginNames, pluginsAnswer, schemaOf, validateAgainstSchema } from "./schemas.ts";
 import { stepsOf, type Target, targetOf } from "./target.ts";
 import { validateConfigs } from "./validate-configs.ts";
+import { discardBody } from "./unread-body.ts";
 import { ResourceWriter, type WriteOutcome, type WriteRequest } from "./writing.ts";
 
 export interface AdminParts {
@@ -114,8 +115,15 @@ export function createAdminServer(parts: AdminParts): FastifyInstance {
     done();
   });
   server.setNotFoundHandler((_request, reply) => send(reply, NOT_FOUND));
-  server.setErrorHandler((error, request, reply) => send(reply, api.answerTo(error, request)));
+  server.setErrorHandler(async (error, request, reply) => {
+    if (isTooLarge(error)) await discardBody(request.raw);
+    return send(reply, api.answerTo(error, request));
+  });
   return server;
+}
+
+function isTooLarge(error: unknown): boolean {
+  return (error as { code?: string }).code === "FST_ERR_CTP_BODY_TOO_LARGE";
 }
 
 function addConfigs(server: FastifyInstance, api: AdminApi): void {
@@ -250,8 +258,8 @@ class AdminApi {
     if (error instanceof AnswerError) return error.answer;
     if (error instanceof StoreUnavailableError) return refuse(503, error.message);
     if (error instanceof StoreRefusedError) return refuse(413, error.message);
-    const { statusCode, code, message } = error as { statusCode?: number; code?: string; message: string };
-    if (code === "FST_ERR_CTP_BODY_TOO_LARGE") {
+    const { statusCode, message } = error as { statusCode?: number; message: string };
+    if (isTooLarge(error)) {
       const size = request.headers["content-length"] ?? "of the body";
       const limit = request.routeOptions.bodyLimit;
       return refuse(
