@@ -110,6 +110,25 @@ describe("a request over HTTP/2 to HTTP/2", () => {
     assert.ok(received === large.repeat(4) + content);
   });
 
+  test("with a head of 100 KB ends nothing that runs beside it", async (t) => {
+    const { port, peers } = await origin(t, (peer, one) => {
+      if (isEnd(one)) peer.send(ok(one.stream, END_STREAM));
+    });
+    const gate = await gateway(t, port, {}, "cardea: { http: { max_header_size: 200k } }");
+    const raw = await client(t, gate);
+    raw.send(frame(HEADERS, END_HEADERS, 1, block(pseudo("POST", "/"))));
+    await eventually(() => peers.length === 1 && peers[0].frames.some(isHead));
+    const large = await gate.connect();
+    large.write(
+      `GET / HTTP/1.1\r\nHost: a\r\n${["a", "b", "c"].map((name) => `${name}: ${"~".repeat(33_000)}\r\n`).join("")}\r\n`,
+    );
+    assert.match(await large.until((received) => received.includes("\r\n\r\n")), /^HTTP\/1.1 200 /);
+    raw.send(frame(DATA, END_STREAM, 1));
+    await raw.until(isEnd);
+    await eventually(() => gate.inFlight() === 0);
+    assert.equal(peers.length, 1);
+  });
+
   test("that is taken back while its upstream connects harms nobody", async (t) => {
     const { port } = await origin(t, (peer, one) => {
       if (isHead(one)) peer.send(ok(one.stream, END_STREAM));
@@ -163,6 +182,20 @@ describe("an upstream that speaks HTTP/2", () => {
     await eventually(() => gate.inFlight() === 0);
     assert.equal(gate.ended[0].response.status, 502);
     assert.equal(asked, 2);
+  });
+
+  test("may send as many fields as one that speaks HTTP/1.1", async (t) => {
+    const { port } = await origin(t, (peer, one) => {
+      const fields = Array.from({ length: 250 }, (_, i) => ["set-cookie", `a${i}=1`] as const);
+      if (isHead(one)) peer.send(ok(one.stream, END_STREAM, fields));
+    });
+    const gate = await gateway(t, port);
+    const raw = await client(t, gate);
+    raw.send(get(1));
+    await raw.until(isEnd);
+    await eventually(() => gate.inFlight() === 0);
+    assert.equal(gate.ended[0].response.status, 200);
+    assert.equal(gate.ended[0].response.headers.getAll("set-cookie").length, 250);
   });
 
   test("may not send informational answers without end", async (t) => {

@@ -216,6 +216,11 @@ describe("random frames", () => {
         await raw.closed();
       }
       await eventually(() => gate.inFlight() === 0 && gate.active() === 0);
+      for (const { nodes } of gate.upstreams)
+        assert.deepEqual(
+          nodes.map(({ active }) => active),
+          [0],
+        );
       const last = await FrameClient.open(gate.port);
       last.send(get(1, "/sure"));
       assert.ok(await last.until(({ type, payload }) => type === DATA && payload.toString() === "ok"));

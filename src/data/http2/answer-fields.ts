@@ -10,6 +10,9 @@ import { isAll, TOKEN, VALUE } from "../http1/characters.ts";
 import { InvalidFieldError } from "../http1/errors.ts";
 import { isConnectionField } from "./head.ts";
 
+/** The longest head that may be asked for (`cardea.upstream.max_header_size`): a longer one would end all that runs beside it. */
+export const MAX_HEAD_BYTES = 16 * 1024 * 1024;
+
 /** `length`: value of content-length; -1: there is none. */
 export function headFields(status: number, headers: HeaderList, length: number): string[] {
   const fields = [":status", String(status)];

@@ -265,6 +265,24 @@ describe("an answer over HTTP/2", () => {
     raw.socket.destroy();
   });
 
+  test("may have a head of 100 KB beside others", async (t) => {
+    let running!: ClientTransport;
+    const echo = await listening(
+      t,
+      answering((transport, { target }) => {
+        if (target === "/1") running = transport;
+        const headers = HeaderList.from(["a", "b", "c"].map((name) => [name, "~".repeat(33_000)]));
+        if (target === "/3") transport.writeAnswer(200, "", headers, "3");
+      }),
+    );
+    const raw = await FrameClient.open(echo.port);
+    raw.send(get(1, "/1"), get(3, "/3"));
+    assert.ok(await raw.until(({ type, stream }) => type === DATA && stream === 3));
+    running.writeAnswer(200, "", new HeaderList(), "1");
+    assert.ok(await raw.until(({ type, stream }) => type === DATA && stream === 1));
+    raw.socket.destroy();
+  });
+
   test("that is shorter or longer than its length is reset", async (t) => {
     const echo = await listening(
       t,

@@ -18,6 +18,7 @@ import { ERRORS, type ProtocolError } from "../http1/errors.ts";
 import type { TlsConnection } from "../tls/tls-connection.ts";
 import type { RequestHead } from "../transport.ts";
 import { Http2ClientTransport, type StreamOwner } from "./client-transport.ts";
+import { MAX_HEAD_BYTES } from "./answer-fields.ts";
 import { FrameBudget } from "./frame-budget.ts";
 import { isProtocolError, readHead } from "./head.ts";
 import { RefusedStream } from "./refused-stream.ts";
@@ -104,6 +105,7 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
         initialWindowSize: STREAM_WINDOW_BYTES,
         maxHeaderListSize: http.maxHeaderBytes + FIELD_OVERHEAD_BYTES * (http.maxHeaders + PSEUDO_FIELDS),
       },
+      maxSendHeaderBlockLength: MAX_HEAD_BYTES,
       maxHeaderListPairs: http.maxHeaders * PAIRS_PER_FIELD + PSEUDO_FIELDS,
       maxSessionRejectedStreams: limits.maxConcurrentStreams,
       maxSessionInvalidFrames: CONTROL_BURST,

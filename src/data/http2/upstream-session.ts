@@ -13,12 +13,16 @@ import { UpstreamAttempt, type UpstreamTimeouts } from "../http1/upstream-attemp
 import type { KeepAlive } from "../http1/upstream-connection.ts";
 import type { UpstreamHandler, UpstreamTransport } from "../transport.ts";
 import { handshakeFault } from "../upstream/secure/faults.ts";
+import { MAX_HEAD_BYTES } from "./answer-fields.ts";
 import { Http2UpstreamAttempt } from "./upstream-attempt.ts";
 
 /** Requests at the same time on one connection, whatever the peer permits; and until it has said so. */
 const MAX_STREAMS = 100;
 const STREAM_WINDOW_BYTES = 64 * 1024;
 const CONNECTION_WINDOW_BYTES = 1024 * 1024;
+
+/** As from upstreams that speak HTTP/1.1, and the status. */
+const MAX_ANSWER_FIELDS = 257;
 
 /** Who has not answered a request in time has as long for a PING. */
 const PONG_MS = 5000;
@@ -65,6 +69,8 @@ export class UpstreamSession implements Deadlined {
     const options = {
       createConnection: () => (secure === null ? openPlain(address, port) : secure.openHttp2(address, port)),
       settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES },
+      maxHeaderListPairs: MAX_ANSWER_FIELDS,
+      maxSendHeaderBlockLength: MAX_HEAD_BYTES,
       // What clients repeat is passed on as it is: a throw in the middle of a stream would end the worker.
       strictSingleValueFields: false,
     };
