@@ -8,6 +8,7 @@ import { Deadlines } from "../deadlines.ts";
 import { UNKNOWN_LENGTH } from "../transport.ts";
 import { plain } from "../upstream/connectors.ts";
 import { ConnectionPools } from "../upstream/pool.ts";
+import { BYTES_PER_TURN } from "./read-turns.ts";
 import type { UpstreamAttempt } from "./upstream-attempt.ts";
 import { NO_HEADERS, Origin, RecordingHandler, type OriginConnection } from "./upstream-test-kit.ts";
 
@@ -278,6 +279,39 @@ test("a slow consumer stops the reading, and gets every byte in order", async ()
   await handler.ended;
   assert.equal(handler.body, body);
   assert.ok(chunks > 1);
+});
+
+test("an answer that comes as fast as it can leaves others their turn, and comes whole", async () => {
+  const length = 24 * 1024 ** 2;
+  const big = Buffer.alloc(length, "x");
+  const { start, origin } = await bench((connection) => {
+    connection.socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${length}\r\n\r\n`);
+    connection.socket.write(big);
+  });
+  const handler = new RecordingHandler();
+  let bytes = 0;
+  let ofTurn = 0;
+  let most = 0;
+  let isOver = false;
+  const look = (): void => {
+    most = Math.max(most, ofTurn);
+    ofTurn = 0;
+    if (!isOver) setImmediate(look);
+  };
+  handler.onBody = (chunk) => {
+    bytes += chunk.length;
+    ofTurn += chunk.length;
+    return true;
+  };
+  setImmediate(look);
+  const attempt = start(handler);
+  attempt.writeHead("GET", "/", NO_HEADERS, 0);
+  attempt.writeEnd(null);
+  await handler.ended;
+  isOver = true;
+  assert.deepEqual([handler.failure, bytes, origin.connections.length], [null, length, 1]);
+  // One read may go beyond.
+  assert.ok(most <= BYTES_PER_TURN + 64 * 1024, `${most} bytes in one turn`);
 });
 
 test("a connection whose answer ended in what a slow consumer had left hears the next answer", async () => {

@@ -19,6 +19,7 @@ import { isIdempotent } from "../upstream/retry-policy.ts";
 import { handshakeFault, isRefusal } from "../upstream/secure/faults.ts";
 import { BodyDecoder } from "./body-decoder.ts";
 import { FAILED, NEED_MORE, type HeadLimits } from "./head-parser.ts";
+import { LARGE_READ_BYTES, ReadTurn, type TurnReader } from "./read-turns.ts";
 import { ResponseParser } from "./response-parser.ts";
 import { lastChunkText, requestHeadText } from "./serializer.ts";
 import { SocketWriter } from "./socket-writer.ts";
@@ -63,7 +64,7 @@ const UPGRADED = 3;
 const TAKEN = 4;
 const CLOSED = 5;
 
-export class UpstreamConnection implements Deadlined, BodyConsumer {
+export class UpstreamConnection implements Deadlined, BodyConsumer, TurnReader {
   deadline = NEVER;
   /** Requests carried, the current one included. */
   requests = 0;
@@ -98,6 +99,9 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
   /** Read, but not yet taken by the consumer of the body. */
   #rest: Buffer | null = null;
   #isPaused = false;
+  readonly #readTurn = new ReadTurn();
+  /** Others have their turn; nothing is read until the next one. */
+  #isYielding = false;
   /** The end of the connection came while something was kept back: it is heard after that. */
   #isEndHeld = false;
   /** Something came from the peer. */
@@ -353,8 +357,10 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
       case BUSY:
         // TLS goes on with what it has decrypted, paused or not.
         if (this.#rest !== null) this.#rest = Buffer.concat([this.#rest, buffer.subarray(0, bytes)]);
-        else if (this.#isInBody) this.#takeBody(buffer, 0, bytes);
-        else this.#takeHead(buffer, 0, bytes);
+        else if (this.#isInBody) {
+          this.#takeBody(buffer, 0, bytes);
+          if (bytes >= LARGE_READ_BYTES) this.#yieldAfter(bytes);
+        } else this.#takeHead(buffer, 0, bytes);
         return true;
       case UPGRADED:
         this.#rest = Buffer.concat([this.#rest ?? NOTHING, buffer.subarray(0, bytes)]);
@@ -413,6 +419,20 @@ export class UpstreamConnection implements Deadlined, BodyConsumer {
       default:
         this.#awaitRead();
     }
+  }
+
+  /** What sends as fast as it can must not keep the others waiting. */
+  #yieldAfter(bytes: number): void {
+    if (this.#isYielding || this.#isPaused || this.#state !== BUSY) return;
+    if (!this.#readTurn.isOver(bytes, this)) return;
+    this.#isYielding = true;
+    this.#socket.pause();
+  }
+
+  onTurn(): void {
+    this.#isYielding = false;
+    if (this.#isPaused || (this.#state !== BUSY && this.#state !== IDLE)) return;
+    this.#socket.resume();
   }
 
   #resumeReading(): void {
