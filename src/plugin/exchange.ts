@@ -52,6 +52,11 @@ export interface Exchange {
    * what is left. Whoever makes it earlier ends the exchange himself, if it takes longer.
    */
   deadlineAt: number;
+  /**
+   * Set by plugins that carry gRPC in another way: the client reads of a failed call what it would read of gRPC, status and
+   * message in the header of an answer of this content type without a body. Null: as the protocol has it.
+   */
+  callType: string | null;
 
   /** Value of a variable by its name without `$` (`remote_addr`, `arg_x`, `http_x`, ...); undefined when it has none. */
   variable(name: string): string | undefined;

@@ -240,12 +240,15 @@ for (const [version, send] of [
     await eventually(() => cancelled() === 1 && gate.inFlight() === 0);
   });
 
-  test(`over ${version}, a server that is not there is told in both ways`, async (t) => {
+  test(`over ${version}, a server that is not there is told in gRPC's words`, async (t) => {
     const gate = await gateway(t, 1);
     const answer = send(t, gate.port, "/web/test.Web/Echo", "application/grpc-web", message(""));
     await eventually(() => answer.isEnded);
-    assert.equal(answer.status, 502);
+    assert.equal(answer.status, 200);
+    assert.equal(answer.headers["content-type"], "application/grpc-web");
     assert.equal(answer.headers["grpc-status"], "14");
+    assert.equal(answer.headers["grpc-message"], "502 Bad Gateway");
+    assert.equal(gate.ended[0].response.status, 502);
     assert.equal(answer.headers["access-control-allow-origin"], "*");
   });
 }

@@ -95,6 +95,7 @@ export class HttpExchange implements Exchange {
   upstreamEndedAt = 0;
   upstreamTarget: string | null = null;
   deadlineAt = Infinity;
+  callType: string | null = null;
   /** Runs while the client of a call waits only so long. */
   callTimer: NodeJS.Timeout | null = null;
 

@@ -68,8 +68,8 @@ export class Answering {
     const response = x.response;
     try {
       if (isFailedCall(x, response.status)) {
-        asGrpcAnswer(response.headers, response.status, answer.body);
-        x.transport.writeAnswer(200, "", response.headers, "");
+        asGrpcAnswer(x, response.headers, response.status, answer.body);
+        x.transport.writeAnswer(200, reasonPhrase(200), response.headers, "");
         this.#ending.end(x);
         return;
       }
@@ -121,8 +121,8 @@ export class Answering {
     x.response.discard();
     x.response.begin(500, reasonPhrase(500), "gateway", headers);
     if (isFailedCall(x, 500)) {
-      asGrpcAnswer(headers, 500, answers.INTERNAL_ERROR.body);
-      x.transport.writeAnswer(200, "", headers, "");
+      asGrpcAnswer(x, headers, 500, answers.INTERNAL_ERROR.body);
+      x.transport.writeAnswer(200, reasonPhrase(200), headers, "");
       this.#ending.end(x);
       return;
     }

@@ -11,16 +11,29 @@ import type { AnswerBody } from "../../plugin/exchange.ts";
 import type { HttpExchange } from "../exchange/exchange.ts";
 import { isGrpcType } from "../http2/request-fields.ts";
 
-/** Over HTTP/2 only: elsewhere nobody could read the answer. What a plugin answers with success is as it made it. */
+const GRPC = "application/grpc";
+
+/**
+ * Over HTTP/2 only, unless a plugin says otherwise: elsewhere nobody could read the answer. What a plugin answers with success
+ * is as it made it.
+ */
 export function isFailedCall(x: HttpExchange, status: number): boolean {
-  if (x.head.version !== "2" || status < 300 || x.response.headers.has("grpc-status")) return false;
+  if (status < 300 || x.response.headers.has("grpc-status")) return false;
+  // Browsers follow redirects before their page sees an answer.
+  if (x.callType !== null) return status >= 400;
+  if (x.head.version !== "2") return false;
   const type = x.request.headers.get("content-type");
   return type !== undefined && isGrpcType(type);
 }
 
 /** Makes the fields of an answer with `status` those of a failed call, in place. */
-export function asGrpcAnswer(headers: HeaderList, status: number, body: AnswerBody | undefined): void {
-  headers.put("content-type", "Content-Type", "application/grpc");
+export function asGrpcAnswer(
+  x: HttpExchange,
+  headers: HeaderList,
+  status: number,
+  body: AnswerBody | undefined,
+): void {
+  headers.put("content-type", "Content-Type", x.callType ?? GRPC);
   putGrpcStatus(headers, status, body);
 }
 

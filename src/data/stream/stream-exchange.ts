@@ -77,6 +77,7 @@ export class StreamConnectionExchange implements StreamExchange {
   upstreamChoice: UpstreamHandle | null = null;
   zoneWish: ZoneWish | null = null;
   deadlineAt = Infinity;
+  callType = null;
   /** Of the last attempt. */
   node: UpstreamNode | null = null;
   /** Of all attempts, as `$upstream_addr` has them. */

@@ -130,27 +130,40 @@ describe("a call", () => {
     assert.deepEqual(got, ["/a6.Routes/Get", "/y.Y/Z", "/b.C/D"]);
   });
 
-  for (const { why, body, status, grpc } of [
-    { why: "that is too long", body: "x".repeat(11), status: 413, grpc: "8" },
-    { why: "whose base64 is none", body: "hello", status: 400, grpc: "13" },
-    { why: "whose base64 has other characters", body: "a-b_", status: 400, grpc: "13" },
+  for (const { why, body, grpc } of [
+    { why: "that is too long", body: "x".repeat(11), grpc: "8" },
+    { why: "whose base64 is none", body: "hello", grpc: "13" },
+    { why: "whose base64 has other characters", body: "a-b_", grpc: "13" },
   ])
-    test(`${why} is refused, with a status for both`, async () => {
+    test(`${why} is refused in gRPC's words`, async () => {
       const gateway = gatewayWith({ max_req_body_size: 10 });
       const headers = { "Content-Type": "application/grpc-web-text" };
       const answer = await gateway.request({ ...CALL, headers, body });
-      assert.equal(answer.status, status);
+      assert.equal(answer.status, 200);
+      assert.equal(answer.headers.get("content-type"), "application/grpc-web-text");
       assert.equal(answer.headers.get("grpc-status"), grpc);
+      assert.equal(answer.text, "");
     });
 
-  test("that another plugin refuses gets a status for both", async () => {
+  test("that another plugin refuses is told so in gRPC's words", async () => {
     const answer = await gatewayWith({}, { "key-auth": {} }).request({
       ...CALL,
       headers: { "Content-Type": "application/grpc-web+proto" },
     });
-    assert.equal(answer.status, 401);
+    assert.equal(answer.status, 200);
+    assert.equal(answer.headers.get("content-type"), "application/grpc-web+proto");
     assert.equal(answer.headers.get("grpc-status"), "16");
-    assert.equal(answer.headers.get("grpc-message"), "401 Unauthorized");
+    assert.equal(answer.headers.get("grpc-message"), "Missing API key in request");
+    assert.equal(answer.headers.get("access-control-allow-origin"), "*");
+    assert.equal(answer.text, "");
+  });
+
+  test("that is sent elsewhere keeps the status that browsers follow", async () => {
+    const answer = await gatewayWith({}, { redirect: { uri: "/b", ret_code: 308 } }).request({
+      ...CALL,
+      headers: { "Content-Type": "application/grpc-web" },
+    });
+    assert.equal(answer.status, 308);
   });
 
   test("answered by something else than gRPC is told so, without its body", async () => {

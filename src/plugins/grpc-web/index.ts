@@ -3,11 +3,10 @@
  * upstream gets gRPC, and its trailers come as the last frame of the answer's body.
  * (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md)
  *
- * Nothing is gathered: messages go on as they come, in both directions. Errors that the gateway makes keep their status of
- * HTTP, as clients expect it, and say that of gRPC beside it. Fails closed: what is no gRPC-Web is refused.
+ * Nothing is gathered: messages go on as they come, in both directions. Fails closed: what is no gRPC-Web is refused.
  */
 
-import { encodeGrpcMessage, grpcStatusOf } from "../../lib/grpc-status.ts";
+import { grpcStatusOf } from "../../lib/grpc-status.ts";
 import { reasonPhrase } from "../../lib/status-codes.ts";
 import { definePlugin, Type, type Answer, type Exchange, type HeaderList } from "../../plugin/index.ts";
 import { wireText } from "../../lib/field-value.ts";
@@ -56,7 +55,7 @@ export default definePlugin({
 
     /** In the middle of its body. */
     function refuse(ctx: Exchange, status: number): Buffer {
-      ctx.cutOff(refusal(ctx, status));
+      ctx.cutOff(ctx.answer(status));
       return NOTHING;
     }
 
@@ -67,7 +66,10 @@ export default definePlugin({
       const contentType = headers.get("content-type");
       const type = readMediaType(contentType);
       if (type === null) return refusal(ctx, 400);
-      if (Number(headers.get("content-length")) > maxBytes) return refusal(ctx, 413);
+      if (Number(headers.get("content-length")) > maxBytes) {
+        ctx.callType = contentType!;
+        return ctx.answer(413);
+      }
       calls.set(ctx, {
         contentType: contentType!,
         base64: type.isText ? new Base64Stream() : null,
@@ -76,6 +78,7 @@ export default definePlugin({
         isForeign: false,
         messages: new MessageBounds(),
       });
+      ctx.callType = contentType!;
       headers.put("content-type", "Content-Type", type.grpcType);
       headers.put("te", "TE", "trailers");
       if (ctx.upstreamTarget === null) ctx.request.path = callPath(ctx);
@@ -117,8 +120,8 @@ export default definePlugin({
         const call = calls.get(ctx);
         if (response.source === "gateway") {
           calls.delete(ctx);
-          if (response.status >= 400 && (call !== undefined || isCall(ctx)))
-            tellStatus(headers, response.status);
+          // Answered before it came here, by a plugin that wants to know who calls, say.
+          if (ctx.callType === null && isCall(ctx)) ctx.callType = ctx.request.headers.get("content-type")!;
           return;
         }
         if (call === undefined) return;
@@ -168,14 +171,8 @@ function callPath(ctx: Exchange): string {
   return rest.startsWith("/") ? rest : `/${rest}`;
 }
 
-/** Asked where the request was answered before it came here. */
 function isCall({ request }: Exchange): boolean {
   return request.method === "POST" && readMediaType(request.headers.get("content-type")) !== null;
-}
-
-function tellStatus(headers: HeaderList, status: number): void {
-  headers.put("grpc-status", "grpc-status", String(grpcStatusOf(status)));
-  headers.put("grpc-message", "grpc-message", encodeGrpcMessage(`${status} ${reasonPhrase(status)}`));
 }
 
 function isGrpc(contentType: string | undefined): boolean {
