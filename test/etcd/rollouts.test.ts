@@ -29,6 +29,11 @@ async function shown(node: RealNode): Promise<any> {
   return await node.control("/v1/rollouts/r");
 }
 
+/** What its control has decided by now is on its workers. */
+async function settle(node: RealNode): Promise<void> {
+  await node.put("/upstreams/settled", { nodes: { "127.0.0.1:1": 1 } });
+}
+
 describe("a rollout of two gateways", { skip: WITHOUT_ETCD }, () => {
   test(
     "has one share on both and one driver, and goes back on both when one sees errors",
@@ -50,6 +55,7 @@ describe("a rollout of two gateways", { skip: WITHOUT_ETCD }, () => {
       });
       for (const gateway of gateways) {
         await until(async () => (await shown(gateway)).weight === 50);
+        await settle(gateway);
         const texts = new Set([(await gateway.get("/")).text, (await gateway.get("/")).text]);
         assert.deepEqual([...texts].sort(), ["new", "old"]);
       }
@@ -62,6 +68,7 @@ describe("a rollout of two gateways", { skip: WITHOUT_ETCD }, () => {
       });
       for (const gateway of gateways) {
         await until(async () => (await shown(gateway)).state === "rolled_back");
+        await settle(gateway);
         assert.match((await shown(gateway)).reason, /requests failed, more than 10$/);
         for (let i = 0; i < 4; i++) assert.equal((await gateway.get("/fail")).text, "old");
       }

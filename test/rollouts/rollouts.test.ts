@@ -47,6 +47,11 @@ async function until(node: RealNode, isSo: (shown: any) => boolean, meanwhile?: 
   }
 }
 
+/** What control has decided by now is on every worker. */
+async function settle(node: RealNode): Promise<void> {
+  await node.put("/upstreams/settled", { nodes: { "127.0.0.1:1": 1 } });
+}
+
 async function newOnes(node: RealNode, count: number): Promise<number> {
   let found = 0;
   for (let i = 0; i < count; i++) if ((await node.get("/")).text === "new") found++;
@@ -61,8 +66,10 @@ test("requests carry a rollout through its steps to the end, with exact shares, 
   ];
   await prepared(t, node, { steps });
   await until(node, ({ weight }) => weight === 20);
+  await settle(node);
   assert.equal(await newOnes(node, 100), 20);
   await until(node, ({ step }) => step === 2);
+  await settle(node);
   assert.equal(await newOnes(node, 100), 50);
   await node.stop();
 
@@ -102,6 +109,7 @@ test("a canary that fails gets no more requests, and nothing takes it further", 
     () => newOnes(node, 10),
   );
   assert.equal(shown.weight, 0);
+  await settle(node);
   assert.match(shown.reason, /^100 per cent of \d+ requests failed, more than 10$/);
   assert.equal(await newOnes(node, 50), 0);
 });

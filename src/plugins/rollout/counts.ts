@@ -2,7 +2,8 @@
  * What became of the requests of both upstreams of a rollout, in the metric lane of this worker: how many, how many of
  * them ended with an error, and how long they took. Control adds the lanes up.
  *
- * Series stay when the share changes, and when the rollout ends: they are eight for each id.
+ * Every share is another configuration, and all of a rollout count in the same series. Those are given back some time after
+ * the last one is gone.
  */
 
 import type { Exchange, MetricFamily, MetricLane } from "../../plugin/index.ts";
@@ -23,6 +24,8 @@ const SWITCHING_PROTOCOLS = 101;
 const FIRST_BOUND_MS = 1;
 const STEP = 1.25;
 const BOUNDS = 55;
+/** Between two shares nobody may have the counts for as long as no request comes. */
+const KEPT_MS = 600_000;
 
 /** 1 ms to 170 s, each a quarter above the one before: a percentile is right to within that. */
 export const BUCKETS_MS: readonly number[] = Array.from(
@@ -36,13 +39,36 @@ interface Series {
   latency: number;
 }
 
+/** By lane and rollout. */
+const known = new WeakMap<MetricLane, Map<string, VariantCounts>>();
+
+/** The counts of a rollout in this worker; to be given back by `release`. */
+export function countsOf(lane: MetricLane, rollout: string): VariantCounts {
+  let ofLane = known.get(lane);
+  if (ofLane === undefined) known.set(lane, (ofLane = new Map()));
+  let counts = ofLane.get(rollout);
+  if (counts === undefined) {
+    const made = ofLane;
+    counts = new VariantCounts(lane, rollout, () => made.delete(rollout));
+    ofLane.set(rollout, counts);
+  }
+  counts.use();
+  return counts;
+}
+
 export class VariantCounts {
   readonly #requests: MetricFamily;
   readonly #latency: MetricFamily;
   readonly #canary: Series;
   readonly #stable: Series;
+  readonly #onEnd: () => void;
+  #users = 0;
+  #end: NodeJS.Timeout | null = null;
+  #isOver = false;
 
-  constructor(lane: MetricLane, rollout: string) {
+  /** Made by `countsOf`. */
+  constructor(lane: MetricLane, rollout: string, onEnd: () => void) {
+    this.#onEnd = onEnd;
     this.#requests = lane.counter(REQUESTS, OUTCOME_LABELS, "Requests of the upstreams of a rollout");
     this.#latency = lane.histogram(
       LATENCY,
@@ -54,15 +80,37 @@ export class VariantCounts {
     this.#stable = this.#seriesOf(rollout, "stable");
   }
 
+  use(): void {
+    this.#users++;
+    if (this.#end !== null) clearTimeout(this.#end);
+    this.#end = null;
+  }
+
+  release(): void {
+    if (--this.#users > 0) return;
+    this.#end = setTimeout(() => this.#giveBack(), KEPT_MS);
+    this.#end.unref();
+  }
+
   count(ctx: Exchange, isCanary: boolean): void {
     const { status } = ctx.response;
-    // Who left before there was an answer says nothing about the upstream.
-    if (status === 0) return;
+    // Who left before there was an answer says nothing about the upstream. A WebSocket may end after the counts.
+    if (status === 0 || this.#isOver) return;
     const series = isCanary ? this.#canary : this.#stable;
     this.#requests.inc(isError(ctx.response) ? series.error : series.ok);
     // How long a WebSocket is open is its users' business.
     if (status !== SWITCHING_PROTOCOLS)
       this.#latency.observe(series.latency, ctx.upstreamLatencyMs ?? ctx.latencyMs);
+  }
+
+  #giveBack(): void {
+    this.#isOver = true;
+    this.#onEnd();
+    for (const { ok, error, latency } of [this.#canary, this.#stable]) {
+      this.#requests.release(ok);
+      this.#requests.release(error);
+      this.#latency.release(latency);
+    }
   }
 
   #seriesOf(rollout: string, variant: string): Series {

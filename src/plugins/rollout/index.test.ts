@@ -101,3 +101,29 @@ test("what traffic-split sends elsewhere is not part of the rollout", async () =
   const totals = (await readTotals(new MetricReader(gateway.shared.metrics))).get("r")!;
   assert.equal(totals.canary.ok + totals.stable.ok, 0);
 });
+
+test("counts outlive a change of the share, and not the rollout", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const gateway = gatewayWith({ weight: 100 });
+  const put = (weight: number | null) =>
+    gateway.put("route", "1", {
+      uri: "/*",
+      upstream_id: "old",
+      ...(weight !== null && { plugins: { rollout: { rollout: "r", canary: "new", weight } } }),
+    });
+  const counted = async () =>
+    (await readTotals(new MetricReader(gateway.shared.metrics))).get("r")?.canary.ok;
+  await shareOf(gateway, 5);
+  put(50);
+  t.mock.timers.tick(599_000);
+  await shareOf(gateway, 10);
+  t.mock.timers.tick(3_600_000);
+  assert.equal(await counted(), 10);
+  put(null);
+  await shareOf(gateway, 1);
+  t.mock.timers.tick(600_000);
+  assert.equal(await counted(), undefined);
+  put(100);
+  await shareOf(gateway, 3);
+  assert.equal(await counted(), 3);
+});

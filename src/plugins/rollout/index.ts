@@ -11,7 +11,7 @@ import { definePlugin, type Exchange, Type } from "../../plugin/index.ts";
 import { Id } from "../../plugin/upstream-config.ts";
 import { Sticky } from "../traffic-split/config.ts";
 import { SplitRule } from "../traffic-split/rule.ts";
-import { VariantCounts } from "./counts.ts";
+import { countsOf } from "./counts.ts";
 
 const WHOLE = 100;
 /** The place of the canary in the rule: first, so that a growing share takes nobody back to the stable upstream. */
@@ -52,7 +52,7 @@ export default definePlugin({
       0,
       host,
     );
-    const counts = new VariantCounts(host.metrics, rollout);
+    const counts = countsOf(host.metrics, rollout);
     const owner = `rollout#${rollout}`;
     return {
       access(ctx: Exchange) {
@@ -65,7 +65,10 @@ export default definePlugin({
         const variant = ctx.variable(VARIABLE);
         if (variant !== undefined) counts.count(ctx, variant === "canary");
       },
-      dispose: () => rule.dispose(),
+      dispose() {
+        rule.dispose();
+        counts.release();
+      },
     };
   },
 });
