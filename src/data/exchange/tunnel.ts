@@ -126,8 +126,12 @@ export class Tunnel implements Deadlined {
   #sayGoodbye(way: Way): void {
     if (way.isOver || !way.frames!.isBetweenFrames) return;
     way.isOver = true;
-    if (way.to.writable) way.to.end(closeFrame(way.toServer));
+    if (way.to.writable) way.to.write(closeFrame(way.toServer));
     way.from.resume();
+    if (!this.#toClient.isOver || !this.#toServer.isOver) return;
+    // Not before: who hears the end of one direction may leave the frame of the other unfinished.
+    way.from.end();
+    way.to.end();
   }
 
   /** Bytes in one direction are life of both. */
