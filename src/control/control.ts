@@ -173,6 +173,11 @@ export class Control {
     if (ticketKey !== null) yield ticketKey;
   }
 
+  #onLoaded(): void {
+    this.certificates.loaded();
+    this.#open();
+  }
+
   /**
    * When this thread takes the place of another that died, the workers may have a configuration that came after the
    * snapshot: it is not taken away, unless one of them has none at all.

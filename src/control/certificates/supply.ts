@@ -17,7 +17,7 @@ import type { PublishedSsl, Staple } from "../../model/published.ts";
 import type { JsonObject } from "../../model/resource-type.ts";
 import type { ConfigurationItem } from "../../shared/configuration-bytes.ts";
 import { RegistryClient } from "../discovery/registry-client.ts";
-import { type FetchPlan, FetchedValues } from "./fetched-values.ts";
+import { type FetchedReport, type FetchPlan, FetchedValues } from "./fetched-values.ts";
 import { ocspPlan } from "./ocsp/plan.ts";
 import { isPair, remotePlan } from "./remote.ts";
 import { secretPlan, secretReference } from "./vault.ts";
@@ -66,6 +66,8 @@ export class CertificateSupply {
   readonly #plain = new Map<string, string>();
   readonly #sources;
   #authorities: string[] | null = null;
+  /** What had not answered when the configuration was loaded; null: it is not yet. */
+  #awaited: Set<FetchedReport> | null = null;
   #publish: (item: ConfigurationItem) => void = () => {};
 
   constructor(parts: CertificateSupplyParts) {
@@ -136,11 +138,18 @@ export class CertificateSupply {
     await this.#values.refresh("secret");
   }
 
-  /** Why the node must get no traffic yet; null: every source was asked once. */
+  /** The whole configuration was taken. What is written from now on takes no node out of service while it is slow. */
+  loaded(): void {
+    this.#awaited ??= new Set(this.#values.list());
+  }
+
+  /** Why the node must get no traffic yet; null: every source of what it began with was asked once. */
   objection(): string | null {
-    for (const { type, shown, fetchedAt, failures } of this.#values.list()) {
-      if (type !== "ocsp" && fetchedAt === null && failures === 0)
+    for (const report of this.#awaited ?? this.#values.list()) {
+      const { type, shown, fetchedAt, failures, users } = report;
+      if (type !== "ocsp" && fetchedAt === null && failures === 0 && users.size > 0)
         return `certificates: ${shown} has not answered yet`;
+      this.#awaited?.delete(report);
     }
     return null;
   }

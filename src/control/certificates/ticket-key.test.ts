@@ -81,11 +81,20 @@ test("nodes on one store have one key of session tickets, and one of them replac
   assert.notEqual(seen[0][1], seen[0][0]);
   assert.deepEqual(warned, []);
 
+  // By a clock that is a year ahead, or by somebody who wants to keep it.
+  const ahead = JSON.parse(store.item!.value) as object;
+  store.item!.value = JSON.stringify({ ...ahead, rotate_at: nowMs + 365 * 86_400_000 });
+  await first.node.look();
+  await second.node.look();
+  assert.equal(store.writes, 3);
+  assert.deepEqual(seen[0], seen[1]);
+  assert.notEqual(seen[0][2], seen[0][1]);
+
   // With another keyring it cannot be read, and stays as it is.
   await stranger.node.start(stranger.take);
   await stranger.node.look();
   assert.equal(warned.length, 1);
   assert.match(warned[0], /a key that the keyring does not have/);
   assert.equal(stranger.node.item, null);
-  assert.equal(store.writes, 2);
+  assert.equal(store.writes, 3);
 });

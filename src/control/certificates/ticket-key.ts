@@ -25,7 +25,7 @@ const DAY_MS = 86_400_000;
 const SPREAD = 0.2;
 /** Nodes come one after the other, so that mostly the first one writes. */
 const LATE_MS = 10_000;
-/** Clocks of nodes differ; what is further in the future is none of theirs. */
+/** Clocks of nodes differ. A moment further in the future is none of theirs, and the key would never be replaced. */
 const MAX_WAIT_MS = 2 * DAY_MS;
 
 export interface TicketKeyParts {
@@ -93,7 +93,7 @@ export class TicketKey {
     const { store } = this.#parts;
     let item = await store.get(KEY);
     let stored = this.#read(item);
-    if (stored === null || stored.rotateAt <= this.#now()) {
+    if (stored === null || stored.rotateAt <= this.#now() || stored.rotateAt > this.#now() + MAX_WAIT_MS) {
       await this.#replace(item);
       item = await store.get(KEY);
       stored = this.#read(item);
@@ -102,8 +102,7 @@ export class TicketKey {
       throw new Error("it was encrypted with a key that the keyring does not have");
     this.#take(stored.key);
     this.#told = null;
-    const waitMs = Math.min(stored.rotateAt - this.#now(), MAX_WAIT_MS);
-    return Math.max(waitMs, 0) + this.#random() * LATE_MS;
+    return Math.max(stored.rotateAt - this.#now(), 0) + this.#random() * LATE_MS;
   }
 
   async #replace(former: StoredItem | null): Promise<void> {

@@ -14,6 +14,8 @@ import type { FetchPlan } from "./fetched-values.ts";
 
 const REFERENCE = /^\$secret:\/\/([^/]+\/[^/]+)\/(.+)\/([^/]+)$/;
 const UPWARDS = /^(?:\.|%2e){1,2}$/i;
+/** What URLs, or servers once they have decoded it, take for a slash or leave out. */
+const HIDDEN_STEP = /[\\\p{Cc}]|%(?:2f|5c|[01][0-9a-f]|7f)/iu;
 const MAX_ANSWER_BYTES = 1024 ** 2;
 const TIMEOUTS = { connectMs: 5000, readMs: 5000 };
 const PAUSE_MS = 300_000;
@@ -79,7 +81,8 @@ function urlOf({ uri, prefix }: JsonObject, path: string): URL {
   const url = URL.parse(String(uri));
   if (url === null || !/^https?:$/.test(url.protocol)) throw new Error("the uri is none of http or https");
   const steps = [...url.pathname.split("/"), "v1", ...String(prefix).split("/"), ...path.split("/")];
-  if (steps.some((step) => UPWARDS.test(step))) throw new Error("the path leads upwards");
+  if (steps.some((step) => UPWARDS.test(step) || HIDDEN_STEP.test(step)))
+    throw new Error("the path leads upwards, or has a character that may");
   url.pathname = steps.filter((step) => step !== "").join("/");
   return url;
 }

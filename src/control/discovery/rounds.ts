@@ -5,6 +5,8 @@
 
 const FIRST_RETRY_MS = 1000;
 const LAST_RETRY_MS = 30_000;
+/** A timer with more than its 31 bits, or with no number, would go off at once, again and again. */
+const LONGEST_PAUSE_MS = 86_400_000;
 
 export interface RoundsParts {
   /** Asks and tells what it found; throws when it failed. May give the pause until the next round. */
@@ -58,7 +60,8 @@ export class Rounds {
     if (signal.aborted) return;
     let pauseMs = this.#parts.pauseMs;
     try {
-      pauseMs = (await this.#parts.run(signal)) ?? pauseMs;
+      const wantedMs = (await this.#parts.run(signal)) ?? pauseMs;
+      if (!Number.isNaN(wantedMs)) pauseMs = wantedMs;
       this.#failures = 0;
     } catch (error) {
       if (signal.aborted) return;
@@ -66,7 +69,8 @@ export class Rounds {
       this.#parts.onFailure(error instanceof Error ? error.message : String(error));
     }
     this.#running = null;
-    if (!signal.aborted) this.#timer = setTimeout(() => void this.now(), pauseMs).unref();
+    if (signal.aborted) return;
+    this.#timer = setTimeout(() => void this.now(), Math.min(pauseMs, LONGEST_PAUSE_MS)).unref();
   }
 }
 
