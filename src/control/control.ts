@@ -111,7 +111,7 @@ export class Control {
     discoveries?.connect({ publish, onHosts: () => this.#watchHostsSoon() });
     this.publisher = new Publisher(threads, () => this.#everything(), startRevision, log);
     const hooks = {
-      onLoaded: () => this.#open(),
+      onLoaded: () => this.#onLoaded(),
       onSlice: () => this.#onSlice(),
       batch: { begin: () => this.publisher.begin(), end: () => this.publisher.end() },
     };

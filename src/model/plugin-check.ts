@@ -118,6 +118,8 @@ function checkPlugin(
   }
   const plugin = catalog.get(name);
   if (plugin === undefined || !runsFor(plugin, use)) return refused(`unknown plugin [${name}]`, "");
+  if (plugin.isMadeByControl === true)
+    return refused(`the plugin ${name} is set by the gateway alone, and cannot be written`, "");
   const meta = isObject(config) && isObject(config["_meta"]) ? config["_meta"] : undefined;
   const error = checkConfigurationSafely(plugin, config, use, catalog);
   if (error !== null && meta?.["disable"] !== true) {

@@ -25,6 +25,8 @@ export interface PluginRules {
   type?: "auth";
   /** Where it runs. Default: for requests alone. */
   subsystems?: readonly ("http" | "stream")[];
+  /** Resources that are written with it are refused. */
+  isMadeByControl?: boolean;
   config: TSchema;
   consumer?: TSchema;
   metadata?: TSchema;

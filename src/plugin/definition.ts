@@ -96,6 +96,8 @@ export interface PluginDefinition<
   subsystems?: readonly ("http" | "stream")[];
   /** Where an instance may stand. Default: everywhere. */
   scope?: "global" | "route";
+  /** Control puts it where it is wanted: resources that are written with it are refused. */
+  isMadeByControl?: boolean;
   /** Also present in a route, the global instance steps back (APISIX's run_policy). */
   runPolicy?: "prefer_route";
   config: Config;

@@ -73,3 +73,21 @@ test("progress is written by nodes alone", async () => {
   assert.match(batch.text, /not supported `PUT` method for progress/);
   assert.equal((await node.call("GET", path)).status, 404);
 });
+
+test("nobody writes the plugin that counts for a rollout", async () => {
+  const plugins = { rollout: { rollout: "r", canary: "new", weight: 100 } };
+  for (const [path, value] of [
+    ["/routes/own", { uri: "/a", labels }],
+    ["/services/s", {}],
+    ["/global_rules/g", {}],
+    ["/plugin_configs/p", {}],
+    ["/consumers/c", { username: "c" }],
+  ] as const) {
+    for (const meta of [{}, { _meta: { disable: true } }]) {
+      const body = { ...value, plugins: { rollout: { ...plugins.rollout, ...meta } } };
+      const reply = await node.call("PUT", path, body);
+      assert.equal(reply.status, 400, path);
+      assert.match(reply.body.error_msg, /the plugin rollout is set by the gateway alone/);
+    }
+  }
+});

@@ -218,6 +218,27 @@ test("one node of several drives, and another takes over when it is gone", async
   assert.equal(stage.progress!.step, 1);
 });
 
+test("a canary is judged while the store lets a write wait", async (t) => {
+  const stage = await Stage.open(t, { rollback: { error_percent: 5 } });
+  const driver = stage.driver();
+  await driver.look();
+  assert.equal(await stage.weight(), 10);
+  let begun = 0;
+  const write = () => {
+    begun++;
+    return new Promise<number>(() => {});
+  };
+  const slow = stage.driver("a", { store: { write } });
+  await slow.look();
+  stage.nowMs += BEAT_MS;
+  void slow.look();
+  while (begun === 0) await new Promise((resolve) => setImmediate(resolve));
+  stage.served(0, 100);
+  await stage.pass(slow, 1);
+  assert.equal(await stage.weight(), 0);
+  assert.equal(begun, 1);
+});
+
 test("a node without traffic drives by time alone", async (t) => {
   const stage = await Stage.open(t);
   const idle = stage.driver("a", { hasTraffic: false });

@@ -70,6 +70,9 @@ interface Watch extends Observed {
   /** Requests of the canary at the last look. */
   counted: number | null;
   lookedAtMs: number;
+  /** What was seen and is not yet part of the step. */
+  newMs: number;
+  newRequests: number;
   /** Revisions of the rollout and of its progress, and when they were seen first. */
   seenRollout: number;
   seenProgress: number;
@@ -82,6 +85,8 @@ export const LEASE_MS = 50_000;
 /** More time than that between two looks was not watched: it does not count. */
 const LONGEST_LOOK_MS = 5000;
 const DEFAULT_WINDOW_S = 60;
+/** For what was written to come back. Later, the next write meets a conflict and changes nothing. */
+const TAKEN_WITHIN_MS = 10_000;
 const AUTHOR = "rollout";
 const PLURALS = { route: "routes", service: "services" } as const;
 
@@ -93,6 +98,7 @@ export class RolloutDriver {
   /** Rollouts of which a failed write was told. */
   readonly #failing = new Set<string>();
   #isLooking = false;
+  #isDriving = false;
 
   constructor(parts: DriverParts) {
     this.#parts = parts;
@@ -100,21 +106,29 @@ export class RolloutDriver {
     this.#wallNow = parts.wallNow ?? Date.now;
   }
 
-  /** To be called every second. Never rejects; while one look is under way, another does nothing. */
+  /**
+   * To be called every second. Never rejects. Judges all rollouts at once, also while the store lets an earlier call wait;
+   * what is to be written then waits for the next call.
+   */
   async look(): Promise<void> {
     if (this.#isLooking) return;
     this.#isLooking = true;
+    let rollouts: readonly PublishedRollout[] = [];
     try {
-      const rollouts = [...this.#parts.items.list()];
-      const ids = new Set(rollouts.map(({ id }) => id));
-      for (const id of this.#watches.keys()) if (!ids.has(id)) this.#watches.delete(id);
-      if (rollouts.length === 0) return;
-      const totals = await this.#parts.read();
-      for (const rollout of rollouts) await this.#drive(rollout, totals.get(rollout.id));
+      rollouts = await this.#judged();
+    } catch (error) {
+      this.#parts.log.error("rollouts cannot be judged", { error: String(error) });
+    } finally {
+      this.#isLooking = false;
+    }
+    if (this.#isDriving) return;
+    this.#isDriving = true;
+    try {
+      for (const rollout of rollouts) await this.#drive(rollout);
     } catch (error) {
       this.#parts.log.error("rollouts cannot be driven", { error: String(error) });
     } finally {
-      this.#isLooking = false;
+      this.#isDriving = false;
     }
   }
 
@@ -124,15 +138,42 @@ export class RolloutDriver {
     return watch?.run === run ? watch : null;
   }
 
-  async #drive(rollout: PublishedRollout, totals: RolloutTotals | undefined): Promise<void> {
+  async #judged(): Promise<readonly PublishedRollout[]> {
+    const { items, read } = this.#parts;
+    for (const id of this.#watches.keys()) if (items.get(id) === null) this.#watches.delete(id);
+    let rollouts = [...items.list()];
+    if (rollouts.length === 0) return rollouts;
+    const totals = await read();
+    rollouts = [...items.list()];
+    for (const rollout of rollouts) this.#judge(rollout, totals.get(rollout.id));
+    return rollouts;
+  }
+
+  #judge(rollout: PublishedRollout, totals: RolloutTotals | undefined): void {
+    const { items, feed, log } = this.#parts;
+    const { id, run, action, rollback } = rollout;
+    const now = this.#now();
+    const watch = this.#watchOf(rollout, now);
+    this.#measure(watch, totals, now);
+    const progress = items.progressOf(id);
+    const current = progress?.run === run ? progress : null;
+    if (feed.origin === "nothing" || current === null || isOver(current, action) || isEnding(action)) return;
+    if (watch.fault !== null || rollback === undefined) return;
+    watch.fault = faultOf(rollback, watch.canary);
+    if (watch.fault === null) return;
+    items.hold(rollout);
+    log.warn("a rollout is rolled back", { rollout: id, reason: watch.fault });
+  }
+
+  async #drive(rollout: PublishedRollout): Promise<void> {
     const { items, state, feed, holder } = this.#parts;
     const { id, run, action } = rollout;
     const entry = state.get("rollouts", id);
+    const watch = this.#watches.get(id);
     // It was deleted or replaced while another one was written.
-    if (entry === undefined || items.get(id) !== rollout) return;
+    if (entry === undefined || watch?.run !== run || items.get(id) !== rollout) return;
     const written = state.get("progress", id, id);
     const now = this.#now();
-    const watch = this.#watchOf(rollout, now);
     const progress = items.progressOf(id);
     const current = progress?.run === run ? progress : null;
     const revision = written?.modRevision ?? 0;
@@ -141,16 +182,11 @@ export class RolloutDriver {
       ({ elapsed: watch.elapsed, requests: watch.requests } = current);
     watch.seenRollout = entry.modRevision;
     watch.seenProgress = revision;
-    const { passedMs, requests } = this.#measure(watch, totals, now);
+    const { newMs, newRequests } = watch;
+    watch.newMs = 0;
+    watch.newRequests = 0;
     if (feed.origin === "nothing" || isOver(current, action)) return;
 
-    if (current !== null && watch.fault === null && rollout.rollback !== undefined && !isEnding(action)) {
-      watch.fault = faultOf(rollout.rollback, watch.canary);
-      if (watch.fault !== null) {
-        items.hold(rollout);
-        this.#parts.log.warn("a rollout is rolled back", { rollout: id, reason: watch.fault });
-      }
-    }
     const base = current ?? this.#begun(run);
     const write = (next: PublishedProgress) => this.#write(rollout, entry, written, next);
     if (watch.fault !== null) {
@@ -173,8 +209,8 @@ export class RolloutDriver {
       await write({ ...current, holder });
       return;
     }
-    watch.elapsed += passedMs / 1000;
-    watch.requests += requests;
+    watch.elapsed += newMs / 1000;
+    watch.requests += newRequests;
     const next = this.#advanced(rollout, current, watch);
     if (next !== null) await write(next);
     else if (now - watch.writtenAtMs >= BEAT_MS) await write({ ...current, ...stepOf(watch) });
@@ -199,6 +235,8 @@ export class RolloutDriver {
       stableWindow: new TotalsWindow(windowMs),
       counted: null,
       lookedAtMs: now,
+      newMs: 0,
+      newRequests: 0,
       seenRollout: 0,
       seenProgress: 0,
       seenAtMs: now,
@@ -214,12 +252,8 @@ export class RolloutDriver {
   }
 
   /** What happened since the last look. */
-  #measure(
-    watch: Watch,
-    totals: RolloutTotals | undefined,
-    now: number,
-  ): { passedMs: number; requests: number } {
-    const passedMs = Math.min(now - watch.lookedAtMs, LONGEST_LOOK_MS);
+  #measure(watch: Watch, totals: RolloutTotals | undefined, now: number): void {
+    watch.newMs += Math.min(now - watch.lookedAtMs, LONGEST_LOOK_MS);
     watch.lookedAtMs = now;
     const { canary, stable } = totals ?? { canary: noTotals(), stable: noTotals() };
     watch.canaryWindow.add(now, canary);
@@ -227,9 +261,8 @@ export class RolloutDriver {
     watch.canary = watch.canaryWindow.change();
     watch.stable = watch.stableWindow.change();
     const count = countOf(canary);
-    const requests = watch.counted === null ? 0 : Math.max(0, count - watch.counted);
+    if (watch.counted !== null) watch.newRequests += Math.max(0, count - watch.counted);
     watch.counted = count;
-    return { passedMs, requests };
   }
 
   #begun(run: string): PublishedProgress {
@@ -271,7 +304,7 @@ export class RolloutDriver {
     };
     if (next.phase === "promoted" && rollout.adopt) this.#adopt(rollout, batch, expect);
     try {
-      await feed.whenTaken(await store.write(batch, { expect, author: AUTHOR }));
+      await within(TAKEN_WITHIN_MS, feed.whenTaken(await store.write(batch, { expect, author: AUTHOR })));
     } catch (error) {
       // Another node, or somebody who changed the rollout, was quicker: the next look sees what they wrote.
       if (error instanceof StoreConflictError) return;
@@ -315,4 +348,11 @@ function isEnding(action: RolloutAction): boolean {
 
 function stepOf({ elapsed, requests }: Observed): { elapsed: number; requests: number } {
   return { elapsed: Math.round(elapsed * 1000) / 1000, requests };
+}
+
+async function within(timeMs: number, done: Promise<void>): Promise<void> {
+  const { promise: late, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, timeMs);
+  await Promise.race([done, late]);
+  clearTimeout(timer);
 }

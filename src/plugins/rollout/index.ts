@@ -1,6 +1,6 @@
 /**
  * `rollout`: what a rollout (the resource) is on its route or service. Control puts it there with the share that is in
- * force; nobody else need write it.
+ * force; nobody else may write it.
  *
  * Chooses like `traffic-split`, exact over all workers, and counts what becomes of the requests of both upstreams, by
  * which control goes on or back. It leaves alone what `traffic-split` sent elsewhere before. While an upstream that it
@@ -23,6 +23,8 @@ export default definePlugin({
   name: "rollout",
   version: "0.1.0",
   priority: 965,
+  // What is counted under a rollout's id decides about it: nobody else may count there.
+  isMadeByControl: true,
   config: Type.Object({
     rollout: Type.String({ minLength: 1, maxLength: 64, description: "Id of the rollout" }),
     canary: Type.Unsafe<string | number>({ ...Id, description: "Id of the upstream that is rolled out" }),
