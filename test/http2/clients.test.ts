@@ -113,7 +113,7 @@ describe("a request over HTTP/2", () => {
     const seen = JSON.parse(text);
     assert.equal(seen.url, "/a%20b?c");
     assert.equal(seen.body, "hello");
-    assert.equal(seen.headers.host, "a.com:81");
+    assert.equal(seen.headers.host, "A.com:81");
     assert.equal(seen.headers.cookie, "a=1; b=2");
     assert.equal(seen.headers["x-forwarded-for"], "127.0.0.1");
     assert.equal(seen.headers["x-forwarded-port"], "81");
