@@ -164,7 +164,9 @@ describe("an upstream that speaks HTTP/2", () => {
       return gate.ended.map(({ response }) => response.status);
     };
     assert.deepEqual(await statuses(1), [200]);
+    const failed = t.mock.method(gate.upstreams[0], "failed");
     assert.deepEqual(await statuses(3), [200, 200]);
+    assert.equal(failed.mock.callCount(), 0);
     assert.equal(peers.length, 2);
   });
 

@@ -81,7 +81,7 @@ export class HttpExchange implements Exchange {
   attempt: UpstreamAttempt | null = null;
   /** Attempts so far; their addresses and statuses for `$upstream_addr` and `$upstream_status`. */
   attempts = 0;
-  /** An attempt that nobody looked at was made once more. */
+  /** An attempt that nobody looked at was made once more: the next one is a failure. */
   isRepeated = false;
   upstreamAddresses = "";
   upstreamStatuses = "";

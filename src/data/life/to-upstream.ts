@@ -153,7 +153,10 @@ export class ToUpstream {
     attempt.detach();
     x.body?.unpipe();
     this.#ending.finishAttempt(x, false);
-    upstream.failed(attempt.node, failure);
+    const { hasSent } = attempt.transport;
+    const isUnseen = failure === "reset" && !hasSent && !x.isRepeated;
+    // Over HTTP/2 the node has said so, and is well.
+    if (!isUnseen || !upstream.isHttp2) upstream.failed(attempt.node, failure);
     this.#services.log.warn("upstream failed", {
       failure,
       detail,
@@ -168,15 +171,15 @@ export class ToUpstream {
     const { status } = answer;
     x.upstreamStatuses = x.attempts === 1 ? String(status) : `${x.upstreamStatuses}, ${status}`;
     const isReplayable = x.body === null || x.body.isReplayable;
-    const maySend = { method: x.request.method, hasSent: attempt.transport.hasSent, isReplayable };
+    const maySend = { method: x.request.method, hasSent, isReplayable };
+    x.isRepeated ||= isUnseen;
     if (upstream.mayRetry(x.attempts, performance.now() - x.startedAt, maySend)) {
       x.tried = x.tried === TriedNodes.NONE ? new TriedNodes() : x.tried;
       x.tried.add(attempt.node);
       this.#retry(x, answer);
       return;
     }
-    if (failure === "reset" && !maySend.hasSent && isReplayable && !x.isRepeated)
-      this.#repeat(x, attempt.node);
+    if (isUnseen && isReplayable) this.#repeat(x, attempt.node);
     else this.#answering.respond(x, answer);
   }
 
@@ -185,7 +188,6 @@ export class ToUpstream {
    * `retries` counts: it is sent to the same node once more.
    */
   #repeat(x: HttpExchange, node: UpstreamNode): void {
-    x.isRepeated = true;
     try {
       this.#begin(x, node);
     } catch (error) {
