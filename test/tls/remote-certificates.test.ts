@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -65,9 +65,11 @@ test(
 
     const addTls = await withTls();
     const node = await RealNode.start(t, {
+      control: "faulty-control.ts",
       change(config) {
         addTls(config);
         config.log.level = "debug";
+        config.supervision.drainTimeoutMs = 1000;
       },
     });
     const port = node.port("https");
@@ -106,6 +108,14 @@ test(
     assert.match(page, /^apisix_ssl_source_age_seconds\{type="secret",source="vault\/1\/b\.com"\} \d/m);
     assert.match(page, /^apisix_ssl_source_failures_total\{type="remote",source="https:[^"?]+"\} [1-9]/m);
     assert.match(page, /^apisix_ssl_expires_in_seconds\{ssl="2",sni="b\.com"\} \d+$/m);
+
+    // Control, which alone has asked for them, is another one.
+    writeFileSync(join(node.folder, "fault-control"), "");
+    await node.logged("configuration loaded", 2);
+    await node.put("/ssls/4", { sni: "e.com", ...ca.issue({ names: ["e.com"] }) });
+    assert.notEqual(await shown(port, "e.com"), null);
+    assert.equal(await shown(port, "d.com"), serialOf(given));
+    assert.equal(await shown(port, "b.com"), serialOf(inVault[1]));
 
     // Nobody but the memory knows the keys.
     const said = [page, node.transcript(), node.lines.map((line) => JSON.stringify(line)).join("\n")];

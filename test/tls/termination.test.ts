@@ -269,6 +269,17 @@ describe("a TLS listener, besides,", options, () => {
     }
   });
 
+  test("lets a client go at once that leaves before its last message", { timeout: 60_000 }, async (t) => {
+    const ca = Authority.make(t);
+    const gate = await gateway(t, "cardea: { http: { header_timeout: 300 } }");
+    gate.put("ssl", "1", ssl(["a.com"], ca.issue({ names: ["a.com"] })));
+    for (let i = 0; i < 20; i++) {
+      const { socket } = await shake(t, gate.tlsPort, { servername: "a.com", maxVersion: "TLSv1.3" });
+      socket.destroy();
+    }
+    while (gate.active() > 0) await new Promise((resolve) => setImmediate(resolve));
+  });
+
   test("does not wait for silent clients when it drains, and lets the others finish", async (t) => {
     const ca = Authority.make(t);
     const gate = await gateway(t);

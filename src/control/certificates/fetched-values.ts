@@ -5,6 +5,7 @@
  * The last good value stays for as long as nothing newer can be had. It is in the memory of control alone.
  */
 
+import { Slots } from "../../store/etcd/slots.ts";
 import { Rounds } from "../discovery/rounds.ts";
 
 export type FetchedType = "secret" | "remote" | "ocsp";
@@ -44,6 +45,8 @@ export interface FetchedValuesParts {
 
 /** When nothing says how long a value may be kept. */
 const PAUSE_MS = 300_000;
+/** Of one type, that are asked at a time: with thousands of certificates the last would time out before its turn. */
+const AT_A_TIME = 16;
 
 interface Held extends FetchedReport {
   users: Set<string>;
@@ -56,6 +59,11 @@ export class FetchedValues {
   readonly #now: () => number;
   readonly #held = new Map<string, Held>();
   readonly #keysOf = new Map<string, Set<string>>();
+  readonly #slots: Readonly<Record<FetchedType, Slots>> = {
+    secret: new Slots(AT_A_TIME),
+    remote: new Slots(AT_A_TIME),
+    ocsp: new Slots(AT_A_TIME),
+  };
 
   constructor(parts: FetchedValuesParts) {
     this.#parts = parts;
@@ -98,7 +106,7 @@ export class FetchedValues {
     const rounds = new Rounds({
       pauseMs: PAUSE_MS,
       run: async (signal) => {
-        const { value, pauseMs } = await plan.fetch(signal);
+        const { value, pauseMs } = await this.#slots[plan.type].run(() => fetchNow(plan, signal));
         const isNew = held.value !== value;
         held.value = value;
         held.fetchedAt = this.#now();
@@ -133,4 +141,10 @@ export class FetchedValues {
     held.rounds.close();
     this.#held.delete(key);
   }
+}
+
+/** Not for who left while it waited. */
+function fetchNow(plan: FetchPlan, signal: AbortSignal): Promise<Fetched> {
+  signal.throwIfAborted();
+  return plan.fetch(signal);
 }

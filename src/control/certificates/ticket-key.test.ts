@@ -90,6 +90,18 @@ test("nodes on one store have one key of session tickets, and one of them replac
   assert.deepEqual(seen[0], seen[1]);
   assert.notEqual(seen[0][2], seen[0][1]);
 
+  // One that may only read takes what there is, even if its time is over.
+  nowMs += 2 * 86_400_000;
+  const taken: string[] = [];
+  const cipher = new Keyring(["key-of-the-tests"]);
+  const readOnly = { get: () => store.get(), write: () => Promise.reject(new Error("forbidden")) };
+  const reader = new TicketKey({ store: readOnly, cipher, log, now: () => nowMs });
+  t.after(() => reader.close());
+  await reader.start(({ value }) => void taken.push(value!));
+  assert.deepEqual(taken, [seen[0][2]]);
+  assert.match(warned.pop()!, /forbidden/);
+  nowMs -= 2 * 86_400_000;
+
   // With another keyring it cannot be read, and stays as it is.
   await stranger.node.start(stranger.take);
   await stranger.node.look();

@@ -93,6 +93,8 @@ export class TicketKey {
     const { store } = this.#parts;
     let item = await store.get(KEY);
     let stored = this.#read(item);
+    // A data plane may read alone, and then waits for another node to replace it.
+    if (stored !== null && stored.key !== null) this.#take(stored.key);
     if (stored === null || stored.rotateAt <= this.#now() || stored.rotateAt > this.#now() + MAX_WAIT_MS) {
       await this.#replace(item);
       item = await store.get(KEY);

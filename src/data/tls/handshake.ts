@@ -240,6 +240,8 @@ export class Handshake implements Deadlined, HelloConnection, ByteReader {
     if (stapled !== -1) (secured as unknown as Stapling)._handle.setOCSPResponse(certificate.staple(stapled));
     secured.on("secure", this.#onSecured);
     secured.on("error", this.#onTlsError);
+    // A client that leaves without its last message; sockets here may be half open, so nothing else follows.
+    secured.on("end", this.#onGone);
     secured.on("close", this.#onGone);
   }
 
@@ -257,6 +259,7 @@ export class Handshake implements Deadlined, HelloConnection, ByteReader {
     (secured as { secureConnecting?: boolean }).secureConnecting = false;
     secured.off("secure", this.#onSecured);
     secured.off("error", this.#onTlsError);
+    secured.off("end", this.#onGone);
     secured.off("close", this.#onGone);
     this.#host.onSecure(this, secured, tls);
   };

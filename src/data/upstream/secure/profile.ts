@@ -20,6 +20,8 @@ export class SecureProfile {
   #contextName: string;
   /** Of the certificate by id, as `#pair` has it. */
   #bytes: ItemBytes | null = null;
+  /** Where it came from, if not from the resource itself. */
+  #origin: string | null = null;
   /** Of each node, for the host that was asked for last. */
   #connectors = new WeakMap<UpstreamNode, SecureConnector>();
 
@@ -50,13 +52,16 @@ export class SecureProfile {
     const bytes = this.#contexts.sslOf(id);
     if (bytes === null) throw new Error(`tls.client_cert_id: there is no ssl ${id}`);
     if (bytes === this.#bytes) return;
-    const { type, enabled, pairs } = bytes.parse<PublishedSsl>();
+    const { type, enabled, pairs, supply } = bytes.parse<PublishedSsl>();
     if (type !== "client")
       throw new Error(`tls.client_cert_id: ssl ${id} is of type ${type}, expected client`);
     if (!enabled) throw new Error(`tls.client_cert_id: ssl ${id} is disabled`);
+    this.#bytes = bytes;
+    // Control does not have it any more, or not yet again: what came from there serves on.
+    if (supply?.isMissing === true && supply.origin === this.#origin) return;
+    this.#origin = supply?.isMissing === false ? supply.origin : null;
     this.#pair = pairs[0];
     this.#contextName = contextName(this.#pair, this.#verifies);
     this.#connectors = new WeakMap();
-    this.#bytes = bytes;
   }
 }
