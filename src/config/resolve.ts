@@ -68,7 +68,7 @@ export function resolveConfig(input: ResolveInput): StaticConfig {
     listeners: placed.map(({ listener }) => listener),
     http: http(input),
     stream: stream(input),
-    tls: tlsConfig(apisix.ssl),
+    tls: tlsConfig(apisix.ssl, input.addWarning),
     upstream: upstreamDefaults(input),
     healthChecks: !apisix.disable_upstream_healthcheck,
     fallback: fallback(input),

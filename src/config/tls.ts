@@ -1,6 +1,7 @@
 /** Defaults of TLS for clients and the way from their spelling in the static file to the one of code. */
 
 import type { PluginsConfig, TlsConfig, TlsVersion } from "./static-config.ts";
+import { unreadableFile } from "./unreadable-file.ts";
 
 /** APISIX's list for TLS 1.2: forward secrecy and authenticated encryption alone. */
 export const DEFAULT_CIPHERS = [
@@ -25,17 +26,23 @@ interface TlsSection {
   ssl_trusted_certificate: string;
 }
 
-export function tlsConfig(section: TlsSection): TlsConfig {
+export function tlsConfig(section: TlsSection, addWarning: (text: string) => void): TlsConfig {
   const { ssl_ciphers: ciphers, fallback_sni: fallback } = section;
+  const authorities = section.ssl_trusted_certificate
+    .split(",")
+    .map((source) => source.trim())
+    .filter((source) => source !== "");
+  for (const source of authorities) {
+    if (source === "system") continue;
+    const warning = unreadableFile("apisix.ssl.ssl_trusted_certificate", source);
+    if (warning !== null) addWarning(warning);
+  }
   return {
     versions: [...new Set(section.ssl_protocols.trim().split(/ +/))].sort() as TlsVersion[],
     ciphers: ciphers.includes("TLS_") ? ciphers : `${TLS_1_3_CIPHERS}:${ciphers}`,
     sessionTickets: section.ssl_session_tickets,
     fallbackServerName: fallback === undefined ? null : fallback.toLowerCase().replace(/\.$/, ""),
-    upstreamAuthorities: section.ssl_trusted_certificate
-      .split(",")
-      .map((source) => source.trim())
-      .filter((source) => source !== ""),
+    upstreamAuthorities: authorities,
   };
 }
 

@@ -102,7 +102,7 @@ async function run(): Promise<void> {
     discoveries,
     sources: {
       authorities: config.tls.upstreamAuthorities,
-      isOwnListener: (url) => own.refusalOf(url.href) !== null,
+      isOwnListener: (url) => own.isLedTo(url),
     },
     sharesTicketKey: config.tls.sessionTickets && config.store.type === "etcd",
     startRevision: reserveRevisions(dataFolder),

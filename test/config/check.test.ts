@@ -85,6 +85,17 @@ describe("cardea check", () => {
     );
   });
 
+  test("tells of a file with authorities that is not there", async () => {
+    const trusting = join(folder, "trusting.yaml");
+    writeFileSync(trusting, `apisix: { ssl: { ssl_trusted_certificate: "system, ${folder}/none.pem" } }`);
+    const { code, err } = await check(trusting, {});
+    assert.equal(code, 0);
+    assert.match(
+      err,
+      /^warning: apisix\.ssl\.ssl_trusted_certificate: the file \S+none\.pem cannot be read now \(ENOENT\)$/m,
+    );
+  });
+
   test("shows what each tenant gets", async () => {
     const tenants = join(folder, "tenants.yaml");
     writeFileSync(tenants, "cardea: { workers: 1, tenants: [{ name: shop, listen: [{ port: 9081 }] }] }");

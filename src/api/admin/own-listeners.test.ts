@@ -29,6 +29,13 @@ const refused: Record<string, unknown> = {
     },
   },
   "the URL of a plugin": { plugins: { "forward-auth": { uri: "http://LOCALHOST:9090/v1/routes" } } },
+  "a name that may come to mean this machine": { nodes: { "prometheus.example.com:9090": 1 } },
+  "a name in a list of nodes": { nodes: [{ host: "a.example.com", port: 9180 }] },
+  "a port of health checks": { nodes: { "127.0.0.1:80": 1 }, checks: { active: { port: 9090 } } },
+  "a port of health checks of a name": {
+    upstream: { nodes: [{ host: "a.com", port: 80 }], checks: { active: { port: 9180 } } },
+  },
+  "a port of health checks of what is discovered": { service_name: "a", checks: { active: { port: 9090 } } },
   "the name of a service": { upstream: { service_name: "localhost:9090", discovery_type: "dns" } },
   ...Object.fromEntries(
     interfaces
@@ -44,7 +51,13 @@ for (const [name, value] of Object.entries(refused)) {
 const allowed: Record<string, unknown> = {
   "the data port": { nodes: { "127.0.0.1:9080": 1 } },
   "the same port elsewhere": { nodes: { "192.0.2.1:9090": 1 } },
-  "the same port of another name": { nodes: { "prometheus.example.com:9090": 1 } },
+  "a name with another port": { nodes: { "prometheus.example.com:9080": 1 } },
+  "text for people": { desc: "build:9090", labels: { build: "a:9090" }, name: "a:9090" },
+  "a port of health checks that is nobody's": {
+    nodes: { "a.com:80": 1 },
+    checks: { active: { port: 9080 } },
+  },
+  "a port of health checks elsewhere": { nodes: { "192.0.2.1:80": 1 }, checks: { active: { port: 9090 } } },
   "a host without port": { nodes: [{ host: "127.0.0.1", weight: 1 }] },
   "text that is no target": { desc: "on 9090", labels: { a: "x:y" }, plugins: { echo: { body: "://" } } },
   nothing: null,

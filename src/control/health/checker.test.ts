@@ -2,14 +2,16 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer as createHttps } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import type { TLSSocket } from "node:tls";
 import { test, type TestContext } from "node:test";
 import type { Log } from "../../lib/log.ts";
-import { CERTIFICATE } from "../../model/certificate-kit.ts";
+import { CERTIFICATE, PRIVATE_KEY } from "../../model/certificate-kit.ts";
 import { HealthRegistry } from "../../shared/health-registry.ts";
 import { TCP_FAILURE } from "../../shared/health-state.ts";
 import { healthKey, HealthTable } from "../../shared/health-table.ts";
@@ -300,6 +302,56 @@ test("a client key that is none yet ends no thread, and says nothing about the n
   checker.take({ kind: "upstream", id: "1", value: JSON.stringify(upstream) });
   checker.start();
   assert.equal(await logged, "a node cannot be probed");
+  const [target] = checker.targetsOf("/upstreams/1");
+  assert.equal(table.isUp(target.slot), true);
+});
+
+test("probes over TLS show the certificate of an ssl by id, and trust whom the static file names", async (t) => {
+  const file = join(mkdtempSync(join(tmpdir(), "cardea-trust-")), "ca.pem");
+  t.after(() => rmSync(dirname(file), { recursive: true }));
+  writeFileSync(file, CERTIFICATE);
+  const shown: unknown[] = [];
+  const server = createHttps(
+    { cert: CERTIFICATE, key: PRIVATE_KEY, requestCert: true, rejectUnauthorized: false },
+    (request, response) => {
+      shown.push((request.socket as TLSSocket).getPeerCertificate().subject?.CN);
+      response.end();
+    },
+  );
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => server.close());
+  const table = new HealthTable(new SharedArrayBuffer(HealthTable.bytes()));
+  const authorities = [file];
+  const registry = new HealthRegistry(table);
+  const { log, logged } = logUntil("error");
+  const checker = new HealthChecker({ registry, saved: null, log, random: () => 0, authorities });
+  t.after(() => checker.close());
+  const upstream = {
+    id: "1",
+    type: "roundrobin",
+    scheme: "https",
+    pass_host: "rewrite",
+    upstream_host: "a.com",
+    nodes: [{ host: "127.0.0.1", port: (server.address() as AddressInfo).port, weight: 1, priority: 0 }],
+    tls: { client_cert_id: "own" },
+    checks: {
+      active: {
+        type: "https",
+        timeout: 5,
+        unhealthy: { tcp_failures: 1 },
+        healthy: { interval: 1, successes: 1 },
+      },
+    },
+  };
+  checker.take({ kind: "upstream", id: "1", value: JSON.stringify(upstream) });
+  checker.start();
+  assert.equal(await logged, "a node cannot be probed");
+  const pairs = [{ cert: CERTIFICATE, key: PRIVATE_KEY }];
+  const ssl = { id: "own", type: "client", created: 1, enabled: true, names: [], listen: [], pairs };
+  checker.take({ kind: "ssl", id: "own", value: JSON.stringify(ssl) });
+  while (shown.length === 0) await once(server, "request");
+  assert.equal(shown[0], "a.com");
   const [target] = checker.targetsOf("/upstreams/1");
   assert.equal(table.isUp(target.slot), true);
 });

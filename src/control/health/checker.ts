@@ -25,7 +25,8 @@ import { isUp, STATE_NAMES, stateOf } from "../../shared/health-state.ts";
 import { healthKey } from "../../shared/health-table.ts";
 import { startGrpcProbe } from "./grpc-probe.ts";
 import { keyOfItem, upstreamOfItem } from "./items.ts";
-import { type ClientCertificate, type Probe, type ProbeOutcome, probeRequest, startProbe } from "./probe.ts";
+import { type Probe, type ProbeOutcome, probeRequest, startProbe } from "./probe.ts";
+import { ProbeTrust } from "./probe-trust.ts";
 import { resultOf } from "./result.ts";
 import type { SavedStates } from "./saved-states.ts";
 import { ProbeTimes } from "./schedule.ts";
@@ -36,6 +37,8 @@ export interface CheckerParts {
   /** States of the node before this one; null: none are kept. */
   saved: SavedStates | null;
   log: Log;
+  /** Who signs the certificates of targets: "system", and paths of PEM files. Absent: "system". */
+  authorities?: readonly string[];
   /** Monotonic milliseconds. */
   now?: () => number;
   /** [0, 1) */
@@ -78,6 +81,7 @@ const LOOK_MS = 1000;
 export class HealthChecker {
   readonly #registry: HealthRegistry;
   readonly #saved: SavedStates | null;
+  readonly #trust: ProbeTrust;
   readonly #log: Log;
   readonly #now: () => number;
   readonly #random: () => number;
@@ -93,6 +97,7 @@ export class HealthChecker {
   constructor(parts: CheckerParts) {
     this.#registry = parts.registry;
     this.#saved = parts.saved;
+    this.#trust = new ProbeTrust(parts.authorities);
     this.#log = parts.log;
     this.#now = parts.now ?? (() => performance.now());
     this.#random = parts.random ?? Math.random;
@@ -101,6 +106,7 @@ export class HealthChecker {
   /** An item as it is published to workers; to be called before it is. */
   take(item: ConfigurationItem): void {
     if (item.kind === "address") this.#takeAddress(item);
+    this.#trust.take(item);
     const key = keyOfItem(item);
     if (key === null) return;
     this.put(key, upstreamOfItem(item, '"checks"'));
@@ -288,7 +294,7 @@ export class HealthChecker {
     };
     let probe: Probe;
     try {
-      probe = begin(checked.upstream, target, active, done);
+      probe = begin(checked.upstream, target, active, this.#trust, done);
     } catch (error) {
       // A client key that is a reference to a secret, say, is none for OpenSSL. It says nothing about the node.
       this.#log.error("a node cannot be probed", { resource: checked.key, reason: String(error) });
@@ -372,22 +378,22 @@ function stop(target: Probed): void {
   target.probe = null;
 }
 
+/** Throws when what TLS needs cannot be had: that says nothing about the node. */
 function begin(
   upstream: PublishedUpstream,
   target: Probed,
   active: ActiveChecks,
+  trust: ProbeTrust,
   done: (outcome: ProbeOutcome) => void,
 ): Probe {
-  return active.type === "grpc"
-    ? startGrpcProbe(target, active, speaksHttp2(upstream.scheme) && isSecure(upstream.scheme), done)
-    : startProbe(target, active, target.request, certificateOf(upstream), done);
+  const isGrpc = active.type === "grpc";
+  const isTls = isGrpc ? speaksHttp2(upstream.scheme) && isSecure(upstream.scheme) : active.type === "https";
+  const context = isTls ? trust.contextFor(upstream, active.https_verify_certificate) : null;
+  return isGrpc
+    ? startGrpcProbe(target, active, context, done)
+    : startProbe(target, active, target.request, context, done);
 }
 
 function intervalMs(active: ActiveChecks, isNodeUp: boolean): number {
   return (isNodeUp ? active.healthy : active.unhealthy).interval * 1000;
-}
-
-function certificateOf({ tls }: PublishedUpstream): ClientCertificate | null {
-  const { client_cert: cert, client_key: key } = tls ?? {};
-  return typeof cert === "string" && typeof key === "string" ? { cert, key } : null;
 }

@@ -6,6 +6,7 @@
  */
 
 import { connect } from "node:http2";
+import type { SecureContext } from "node:tls";
 import type { ActiveChecks } from "../../model/health-checks.ts";
 import { hostField, type Probe, type ProbeOutcome } from "./probe.ts";
 import type { Target } from "./targets.ts";
@@ -13,17 +14,17 @@ import type { Target } from "./targets.ts";
 const SERVING = 1;
 const MAX_ANSWER_BYTES = 1024;
 
-/** Calls `done` once. `isSecure`: over TLS, as upstreams with the schemes grpcs and h2 speak. */
+/** Calls `done` once. `context`: over TLS with it, as upstreams with the schemes grpcs and h2 speak; null: in the clear. */
 export function startGrpcProbe(
   target: Target,
   checks: ActiveChecks,
-  isSecure: boolean,
+  context: SecureContext | null,
   done: (outcome: ProbeOutcome) => void,
 ): Probe {
-  const scheme = isSecure ? "https" : "http";
+  const scheme = context !== null ? "https" : "http";
   const session = connect(`${scheme}://${hostField(target.address)}:${target.port}`, {
     rejectUnauthorized: checks.https_verify_certificate,
-    ...(isSecure && { servername: target.hostHeader }),
+    ...(context !== null && { secureContext: context, servername: target.hostHeader }),
   });
   let isOver = false;
   const end = (outcome: ProbeOutcome): void => {

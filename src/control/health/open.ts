@@ -29,7 +29,7 @@ export interface Health {
 
 export function openHealth(
   table: HealthTable,
-  config: Pick<StaticConfig, "healthChecks" | "store">,
+  config: Pick<StaticConfig, "healthChecks" | "store" | "tls">,
   dataFolder: string,
   log: Log,
 ): Health {
@@ -37,7 +37,12 @@ export function openHealth(
   const prefix = config.store.type === "file" ? "" : "/apisix";
   const registry = new HealthRegistry(table);
   const saved = new SavedStates(join(dataFolder, "health.json"), table, log);
-  const checker = new HealthChecker({ registry, saved, log });
+  const checker = new HealthChecker({
+    registry,
+    saved,
+    log,
+    authorities: config.tls.upstreamAuthorities,
+  });
   const outliers = new OutlierSlots(registry, log);
   const held = new HeldUpstreams((key, upstream) => {
     if (config.healthChecks) checker.put(key, upstream);

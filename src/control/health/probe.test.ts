@@ -31,7 +31,7 @@ function targetOf(port: number, hostHeader = "127.0.0.1"): Target {
 
 function probe(target: Target, active: ActiveChecks): Promise<ProbeOutcome> {
   return new Promise((resolve) => {
-    if (active.type === "grpc") startGrpcProbe(target, active, false, resolve);
+    if (active.type === "grpc") startGrpcProbe(target, active, null, resolve);
     else startProbe(target, active, probeRequest(target, active), null, resolve);
   });
 }

@@ -6,7 +6,7 @@
  */
 
 import { connect, isIP, type Socket } from "node:net";
-import { connect as connectTls, type ConnectionOptions } from "node:tls";
+import { connect as connectTls, type ConnectionOptions, type SecureContext } from "node:tls";
 import type { ActiveChecks } from "../../model/health-checks.ts";
 import type { Target } from "./targets.ts";
 
@@ -18,11 +18,6 @@ export type ProbeOutcome =
   | { outcome: "failed"; reason: string }
   | { outcome: "timeout" };
 
-export interface ClientCertificate {
-  cert: string;
-  key: string;
-}
-
 export interface Probe {
   /** Ends it; nothing more is told. */
   abort(): void;
@@ -32,15 +27,15 @@ export interface Probe {
 const MAX_STATUS_LINE = 1024;
 const STATUS_LINE = /^HTTP\/1\.[01] (\d{3})[ \r\n]/;
 
-/** Calls `done` once, and never before it returns. */
+/** Calls `done` once, and never before it returns. `context`: for TLS; null: that of Node.js. */
 export function startProbe(
   target: Target,
   checks: ActiveChecks,
   request: Buffer | null,
-  certificate: ClientCertificate | null,
+  context: SecureContext | null,
   done: (outcome: ProbeOutcome) => void,
 ): Probe {
-  const socket = open(target, checks, certificate);
+  const socket = open(target, checks, context);
   let text = "";
   let isOver = false;
   const end = (outcome: ProbeOutcome): void => {
@@ -75,12 +70,12 @@ export function startProbe(
   };
 }
 
-function open(target: Target, checks: ActiveChecks, certificate: ClientCertificate | null): Socket {
+function open(target: Target, checks: ActiveChecks, context: SecureContext | null): Socket {
   const { address: host, port, hostHeader } = target;
   if (checks.type !== "https") return connect({ host, port });
   const name = hostHeader.replace(/:\d+$/, "");
   const options: ConnectionOptions = {
-    ...certificate,
+    ...(context !== null && { secureContext: context }),
     host,
     port,
     rejectUnauthorized: checks.https_verify_certificate,
