@@ -377,13 +377,20 @@ describe("environment variables", () => {
 
 describe("an admin key", () => {
   for (const key of ["edd1c9f034335f136f87ad84b625c8f1", "4054f7cf07e344346cd3f287985e76a2"]) {
-    test(`that APISIX's documentation prints (${key.slice(0, 4)}...) is refused`, () => {
-      const inFile = fault(`deployment:\n  admin:\n    admin_key:\n      - key: ${key}`);
+    test(`that APISIX's documentation prints (${key.slice(0, 4)}...) is refused where other machines reach the Admin API, else warned of`, () => {
+      const open = "deployment:\n  admin:\n    admin_listen: { ip: 0.0.0.0 }\n    admin_key:";
+      const inFile = fault(`${open}\n      - key: ${key}`);
       assert.match(
         inFile,
-        /c\.yaml:4:14 deployment\.admin\.admin_key\[0\]\.key: given the key that APISIX's documentation prints/,
+        /c\.yaml:5:14 deployment\.admin\.admin_key\[0\]\.key: given the key that APISIX's documentation prints/,
       );
-      assert.match(fault("", { CARDEA_ADMIN_KEY: key }), /^c\.yaml CARDEA_ADMIN_KEY: given the key/);
+      assert.match(
+        fault(`${open} []`, { CARDEA_ADMIN_KEY: key }),
+        /^c\.yaml CARDEA_ADMIN_KEY: given the key/,
+      );
+      const local = `deployment: { admin: { admin_key: [{ key: ${key} }] } }`;
+      assert.equal(config(local).admin.keys[0].key, key);
+      assert.match(warnings(local).join(), /an admin key is the one that APISIX's documentation prints/);
       assert.ok(!inFile.includes(key));
     });
   }

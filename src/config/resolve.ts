@@ -10,7 +10,7 @@ import { fallback } from "./fallback.ts";
 import { hasAdmin, hasTraffic, store, survival } from "./roles.ts";
 import type { ConfigFile } from "./schema.ts";
 import { DEFAULT_ACCESS_LOG_FORMAT } from "./schema-cardea.ts";
-import { keyFault, PUBLIC_KEYS } from "./well-known-keys.ts";
+import { keyFault, PUBLIC_KEYS, WELL_KNOWN_KEYS } from "./well-known-keys.ts";
 import type {
   AccessLogConfig,
   AdminConfig,
@@ -51,6 +51,7 @@ const DEFAULT_METRICS_PORT = 9091;
 const DEFAULT_BUCKETS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000];
 const MEBIBYTE = 1024 ** 2;
 const LEAST_KEY_LENGTH = 16;
+const LOOPBACK = /^(?:127\.|::1$)/;
 export function resolveConfig(input: ResolveInput): StaticConfig {
   const { filled, given } = input;
   const apisix = filled.apisix;
@@ -334,8 +335,9 @@ function encryption({ filled, addWarning }: ResolveInput): EncryptionConfig {
 function adminKeys({ filled, env, addProblem, addProblemOutside, addWarning }: ResolveInput): AdminKey[] {
   const fromEnvironment = env["CARDEA_ADMIN_KEY"] ?? "";
   const keys: AdminKey[] = [];
+  const isLocal = LOOPBACK.test(filled.deployment.admin.admin_listen.ip);
   if (fromEnvironment !== "") {
-    const fault = keyFault(fromEnvironment);
+    const fault = keyFault(fromEnvironment, isLocal);
     if (fault !== null) addProblemOutside({ key: "CARDEA_ADMIN_KEY", message: fault });
     keys.push({ name: "admin", key: fromEnvironment, role: "admin", scope: null });
   }
@@ -343,7 +345,7 @@ function adminKeys({ filled, env, addProblem, addProblemOutside, addWarning }: R
     if (entry.key === "" || (fromEnvironment !== "" && entry.role === "admin" && entry.scope === undefined))
       return;
     const path = ["deployment", "admin", "admin_key", i, "key"];
-    const fault = keyFault(entry.key);
+    const fault = keyFault(entry.key, isLocal);
     if (fault !== null) addProblem(path, fault);
     if (keys.some((other) => other.key === entry.key)) {
       addProblem(path, "given the same key as another entry, expected a key of its own");
@@ -364,6 +366,11 @@ function adminKeys({ filled, env, addProblem, addProblemOutside, addWarning }: R
     const { name, key, role } = entry;
     keys.push({ name, key, role, scope: entry.scope === undefined ? null : scope });
   });
+  if (keys.some(({ key }) => WELL_KNOWN_KEYS.has(key))) {
+    addWarning(
+      "an admin key is the one that APISIX's documentation prints: everybody on this machine knows it",
+    );
+  }
   if (keys.some((entry) => entry.key.length < LEAST_KEY_LENGTH)) {
     addWarning(`an admin key has fewer than ${LEAST_KEY_LENGTH} characters and can be guessed`);
   }

@@ -171,7 +171,7 @@ function keysOf({ filled, addProblem }: ResolveInput, i: number): StaticConfig["
   const key = filled.cardea.tenants[i].admin_key;
   if (key === undefined) return [];
   const path = ["cardea", "tenants", i, "admin_key"];
-  const fault = keyFault(key);
+  const fault = keyFault(key, false);
   if (fault !== null) addProblem(path, fault);
   const isSame = (other: { admin_key?: string | undefined }, j: number): boolean =>
     j < i && other.admin_key === key;
