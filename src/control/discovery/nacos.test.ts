@@ -112,6 +112,14 @@ test("a service that cannot be read does not hold up the others", async (t) => {
   assert.equal(findings.places("nacos:bad"), undefined);
 });
 
+test("an answer that no service needs is a failure, and not read to its end", async (t) => {
+  const { nacos, findings, source } = await bench(t);
+  nacos.answer = () => ({ hosts: [], filler: "x".repeat(17 * 1024 ** 2) });
+  source.watch([need("nacos", "web", PUBLIC)]);
+  await findings.until(() => findings.failures.length === 1 || findings.answers.size === 1);
+  assert.match(findings.failures.join(), /more than 16777216 bytes/);
+});
+
 test("an answer without hosts is a failure", async (t) => {
   const { nacos, findings, source } = await bench(t);
   nacos.answer = () => ({ code: 0 });

@@ -8,7 +8,7 @@
 import { createHmac } from "node:crypto";
 import type { NacosDiscoveryConfig } from "../../config/discovery.ts";
 import type { DiscoveredNode, Findings, Need, NodeSource } from "./node-source.ts";
-import { isRecord, RegistryClient } from "./registry-client.ts";
+import { isRecord, MAX_SERVICE_BYTES, RegistryClient } from "./registry-client.ts";
 import { Rounds } from "./rounds.ts";
 import { askAnyOf, type RegistryServer, serversOf } from "./server-choice.ts";
 
@@ -69,7 +69,12 @@ export class NacosSource implements NodeSource {
         left.delete(need);
         try {
           const url = this.#listUrl(server, need, token);
-          const value = await this.#client.askJson({ url, timeouts: this.#config.timeouts, signal });
+          const value = await this.#client.askJson({
+            url,
+            timeouts: this.#config.timeouts,
+            maxBytes: MAX_SERVICE_BYTES,
+            signal,
+          });
           this.#findings.answer(need.key, nodesIn(value, this.#config.weight, need.isGrpc));
         } catch (error) {
           failed.set(need, error as Error);

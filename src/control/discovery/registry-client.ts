@@ -13,6 +13,8 @@ import { Agent as HttpsAgent, request as requestHttps } from "node:https";
 import type { RegistryTimeouts } from "../../config/discovery.ts";
 
 const MAX_ANSWER_BYTES = 64 * 1024 ** 2;
+/** Of one service, as several are asked for at the same time: more than 10,000 nodes need. */
+export const MAX_SERVICE_BYTES = 16 * 1024 ** 2;
 const MAX_LINE_LENGTH = 16 * 1024 ** 2;
 /** Of an answer as a whole, in times of `readMs`. */
 const WHOLE_ANSWER = 10;

@@ -44,13 +44,14 @@ export class ConsulKvSource implements NodeSource {
     this.#servers.close();
   }
 
-  async #fetch(server: ConsulServer, signal: AbortSignal): Promise<void> {
+  async #fetch(server: ConsulServer, signal: AbortSignal): Promise<number> {
     const value = (await server.get(keysPath(this.#config.prefix), signal)) ?? [];
     if (!Array.isArray(value)) throw new Error("an answer that is no list of keys");
     const services = new Map<string, DiscoveredNode[]>();
     for (const entry of value) this.#take(entry, server.server, services);
     this.#servers.lists.answered(server.server, services);
     this.#servers.tell(this.#needs);
+    return 1;
   }
 
   #take(entry: unknown, server: string, services: Map<string, DiscoveredNode[]>): void {

@@ -7,6 +7,7 @@ import { FindingsKit, need } from "../findings-kit.ts";
 import { ConsulKit, type ConsulMode } from "./consul-kit.ts";
 import { ConsulKvSource } from "./consul-kv.ts";
 import { ConsulSource } from "./consul.ts";
+import { watchPauseMs } from "./server.ts";
 
 const WEB = "consul:web";
 
@@ -101,6 +102,21 @@ test("a service that only a server knows that has still to answer is not told as
   source.watch(["web", "shop"].map((name) => need("consul", name)));
   await b.findings.until(() => b.findings.answers.size > 0);
   assert.deepEqual([...b.findings.answers.keys()], ["consul:shop"]);
+});
+
+test("the first changes are followed at once; of a Consul that never rests not every change, the fewer the more services", () => {
+  const cases: [changes: number, questions: number, pauseMs: number][] = [
+    [1, 1000, 100],
+    [10, 1, 1000],
+    [1000, 1, 1000],
+    [1000, 100, 1000],
+    [20, 1000, 2000],
+    [1000, 1000, 5000],
+    [1000, 100_000, 15_000],
+  ];
+  for (const [changes, questions, pauseMs] of cases) {
+    assert.equal(watchPauseMs(changes, questions), pauseMs, `${changes} ${questions}`);
+  }
 });
 
 test("only services in use are fetched, with the token, and `consul` and skipped ones never", async (t) => {

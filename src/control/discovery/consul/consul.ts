@@ -7,7 +7,7 @@
 
 import type { ConsulDiscoveryConfig } from "../../../config/discovery.ts";
 import type { DiscoveredNode, Findings, Need, NodeSource } from "../node-source.ts";
-import { isRecord } from "../registry-client.ts";
+import { isRecord, MAX_SERVICE_BYTES } from "../registry-client.ts";
 import type { ConsulServer } from "./server.ts";
 import { ConsulServers } from "./servers.ts";
 
@@ -50,7 +50,7 @@ export class ConsulSource implements NodeSource {
   }
 
   /** A service that cannot be read keeps what this server listed before; throws when none can. */
-  async #fetch(server: ConsulServer, signal: AbortSignal): Promise<void> {
+  async #fetch(server: ConsulServer, signal: AbortSignal): Promise<number> {
     const needs = this.#needs;
     const services = new Map<string, readonly DiscoveredNode[]>();
     const failed = new Map<string, Error>();
@@ -61,7 +61,10 @@ export class ConsulSource implements NodeSource {
         left.delete(service);
         const path = `health/service/${encodeURIComponent(service)}?passing=true`;
         try {
-          services.set(service, nodesIn(await server.get(path, signal), this.#config.weight));
+          services.set(
+            service,
+            nodesIn(await server.get(path, signal, MAX_SERVICE_BYTES), this.#config.weight),
+          );
         } catch (error) {
           failed.set(service, error as Error);
           services.set(service, this.#servers.lists.of(server.server, service));
@@ -69,7 +72,7 @@ export class ConsulSource implements NodeSource {
       }
     };
     await Promise.all(Array.from({ length: CONCURRENCY }, work));
-    if (signal.aborted) return;
+    if (signal.aborted) return asked;
     if (failed.size > 0 && failed.size === asked) throw failed.values().next().value!;
     this.#servers.lists.answered(server.server, services);
     for (const { key, service } of needs) {
@@ -77,6 +80,7 @@ export class ConsulSource implements NodeSource {
       if (error !== undefined) this.#findings.fail(this.type, error.message, key);
     }
     this.#servers.tell(needs.filter(({ service }) => !failed.has(service)));
+    return asked;
   }
 
   #isSkipped(service: string): boolean {

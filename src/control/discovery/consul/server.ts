@@ -13,6 +13,9 @@ const LATEST_MS = 300_000;
 /** Time between two questions of a watch, more of it with each change that comes at once: an index that runs on is not chased. */
 const WATCH_PAUSE_MS = 100;
 const LONGEST_WATCH_PAUSE_MS = 1000;
+/** In a Consul in which something moves all the time, a round of many questions is not begun anew each second. */
+const PAUSE_PER_QUESTION_MS = 5;
+const LONGEST_BUSY_PAUSE_MS = 15_000;
 
 export interface ConsulServerParts {
   /** "http://host:port" */
@@ -21,8 +24,8 @@ export interface ConsulServerParts {
   watched: readonly string[];
   config: ConsulDiscoveryConfig;
   client: RegistryClient;
-  /** Fetches what is needed; throws when it cannot. */
-  fetch(server: ConsulServer, signal: AbortSignal): Promise<void>;
+  /** Fetches what is needed and gives the number of its questions; throws when it cannot. */
+  fetch(server: ConsulServer, signal: AbortSignal): Promise<number>;
   onFailure(server: string, reason: string): void;
   /** A blocking query ended, and nothing has changed. */
   onQuiet(): void;
@@ -33,13 +36,17 @@ export class ConsulServer {
   readonly #parts: ConsulServerParts;
   readonly #rounds: Rounds;
   readonly #end = new AbortController();
+  /** Of the last round. */
+  #questions = 0;
 
   constructor(parts: ConsulServerParts) {
     this.#parts = parts;
     this.server = parts.server;
     const { config } = parts;
     this.#rounds = new Rounds({
-      run: (signal) => parts.fetch(this, signal),
+      run: async (signal) => {
+        this.#questions = await parts.fetch(this, signal);
+      },
       pauseMs: config.waitsForChanges ? LATEST_MS : config.intervalMs,
       onFailure: (reason) => parts.onFailure(this.server, reason),
     });
@@ -57,7 +64,7 @@ export class ConsulServer {
   }
 
   /** Null: 404, which is what Consul says of keys of which there are none. */
-  get(path: string, signal: AbortSignal): Promise<unknown> {
+  get(path: string, signal: AbortSignal, maxBytes?: number): Promise<unknown> {
     const { client, config } = this.#parts;
     const { timeouts } = config;
     return client.askJson({
@@ -65,6 +72,7 @@ export class ConsulServer {
       headers: this.#headers(),
       timeouts,
       accepted: 404,
+      ...(maxBytes !== undefined && { maxBytes }),
       signal,
     });
   }
@@ -89,7 +97,7 @@ export class ConsulServer {
         if (next === index) this.#parts.onQuiet();
         else void this.#rounds.now();
         changes = performance.now() - begun < LONGEST_WATCH_PAUSE_MS ? changes + 1 : 1;
-        pauseMs = Math.min(changes * WATCH_PAUSE_MS, LONGEST_WATCH_PAUSE_MS);
+        pauseMs = watchPauseMs(changes, this.#questions);
         // An index that goes back is that of a Consul that was set up anew.
         index = next < index ? 0 : next;
         failures = 0;
@@ -130,6 +138,12 @@ export class ConsulServer {
     const { token } = this.#parts.config;
     return token === "" ? {} : { "x-consul-token": token };
   }
+}
+
+/** `changes`: in a row, each at once after the one before; `questions`: of a round. */
+export function watchPauseMs(changes: number, questions: number): number {
+  const busyMs = Math.min(questions * PAUSE_PER_QUESTION_MS, LONGEST_BUSY_PAUSE_MS);
+  return Math.min(changes * WATCH_PAUSE_MS, Math.max(LONGEST_WATCH_PAUSE_MS, busyMs));
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -15,8 +15,8 @@ export interface ConsulServersParts {
   findings: Findings;
   /** What is watched for changes; see `ConsulServerParts`. */
   watched: readonly string[];
-  /** Fetches what one server lists into `lists`, and tells; throws when it cannot. */
-  fetch(server: ConsulServer, signal: AbortSignal): Promise<void>;
+  /** Fetches what one server lists into `lists`, and tells. Gives the number of its questions; throws when it cannot. */
+  fetch(server: ConsulServer, signal: AbortSignal): Promise<number>;
 }
 
 export class ConsulServers {
