@@ -68,6 +68,15 @@ test("SRV records bring port, weight and priority; targets with several addresse
   );
 });
 
+test("a service that its SRV record calls unavailable has no nodes, whatever addresses the name has", async (t) => {
+  const { server, source, findings } = await bench(t);
+  const services = [{ target: ".", port: 0, weight: 0, priority: 0 }];
+  server.zones.set("web.test", { addresses: ["10.0.0.9"], services });
+  source.watch([need("dns", "web.test")]);
+  await findings.until(() => findings.answers.size === 1 || findings.failures.length === 1);
+  assert.deepEqual([findings.places("dns:web.test"), findings.failures], ["", []]);
+});
+
 test("the first kind of record in the order counts, and IPv6 only where it is enabled", async (t) => {
   const zone = { addresses: ["10.0.0.1", "fd00::1"] };
   const cases: [order: DnsDiscoveryConfig["order"], ipv6: boolean, expected: string][] = [

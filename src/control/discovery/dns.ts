@@ -23,6 +23,8 @@ type Kind = "SRV" | "A" | "AAAA";
 interface Found {
   nodes: DiscoveredNode[];
   ttlMs: number;
+  /** The name says that there is none of the service: other kinds of record do not count. */
+  isNone?: boolean;
 }
 
 export interface DnsTimes {
@@ -112,7 +114,7 @@ export class DnsSource implements NodeSource {
       for (const name of candidates(host, this.#search)) {
         try {
           const found = await this.#records(kind, name, port);
-          if (found.nodes.length > 0) return { ...found, kind };
+          if (found.nodes.length > 0 || found.isNone === true) return { ...found, kind };
         } catch (error) {
           if (kind === last) throw error;
           failure = error as Error;
@@ -134,7 +136,12 @@ export class DnsSource implements NodeSource {
 
   /** A target of several addresses shares its weight among them, in whole numbers. */
   async #services(name: string, port: number | null): Promise<Found> {
-    const services = (await orNone(this.#resolver.resolveSrv(name))).slice(0, MAX_TARGETS);
+    const listed = await orNone(this.#resolver.resolveSrv(name));
+    // The root as target: decidedly not available here (RFC 2782).
+    const services = listed.filter((service) => service.name !== "").slice(0, MAX_TARGETS);
+    if (services.length === 0 && listed.length > 0) {
+      return { nodes: [], ttlMs: ABSENT_TTL_MS, isNone: true };
+    }
     const targets = await Promise.all(
       services.map(async (service) => ({ service, addresses: await this.#addressesOfTarget(service.name) })),
     );

@@ -106,6 +106,7 @@ function recordsOf({ addresses = [], services = [], ttl = 60 }: Zone, type: Reco
       for (const [i, number] of [priority, weight, port].entries()) numbers.writeUInt16BE(number, i * 2);
       const labels = target
         .split(".")
+        .filter((label) => label !== "")
         .map((label) => Buffer.from(`${String.fromCharCode(label.length)}${label}`));
       return record(33, ttl, Buffer.concat([numbers, ...labels, Buffer.alloc(1)]));
     });
