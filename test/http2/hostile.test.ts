@@ -5,7 +5,8 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import { createSecureServer } from "node:http2";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { describe, test, type TestContext } from "node:test";
 import {
   block,
@@ -26,6 +27,7 @@ import {
   word,
 } from "../../src/data/http2/frame-client.ts";
 import { eventually, wired, type Wired } from "../../src/data/wire-test-kit.ts";
+import { Authority, hasOpenssl } from "../tls/certificate-authority.ts";
 
 interface Origin {
   port: number;
@@ -268,6 +270,55 @@ describe("an upstream that speaks HTTP/2", () => {
       [504, 200],
     );
   });
+
+  test(
+    "is tried anew after a connection that was not there in time, whoever still waits for that one",
+    { skip: hasOpenssl ? false : "there is no openssl" },
+    async (t) => {
+      const secure = createSecureServer(Authority.make(t).issue({ names: ["a.com"] }), (_, response) =>
+        response.end("ok"),
+      ).listen(0, "127.0.0.1");
+      await once(secure, "listening");
+      t.after(() => secure.close());
+      const sockets: Socket[] = [];
+      // Its first connection is accepted, and that is all.
+      const server = createServer((socket) => {
+        sockets.push(socket);
+        socket.on("error", () => undefined);
+        if (sockets.length === 1) return;
+        const inner = connect((secure.address() as AddressInfo).port, "127.0.0.1");
+        inner.on("error", () => undefined);
+        sockets.push(inner);
+        socket.pipe(inner).pipe(socket);
+      }).listen(0, "127.0.0.1");
+      await once(server, "listening");
+      t.after(() => {
+        server.close();
+        for (const socket of sockets) socket.destroy();
+      });
+      const upstream = {
+        scheme: "h2",
+        nodes: { [`127.0.0.1:${(server.address() as AddressInfo).port}`]: 1 },
+      };
+      const gate = await wired(t, {
+        routes: [
+          { uri: "/patient", upstream, timeout: { connect: 60, send: 60, read: 60 } },
+          { uri: "/*", upstream, timeout: { connect: 0.2, send: 60, read: 60 } },
+        ],
+      });
+      const raw = await client(t, gate);
+      raw.send(get(1, "/patient"));
+      await eventually(() => sockets.length === 1);
+      raw.send(get(3));
+      await raw.until((one) => one.stream === 3 && isEnd(one));
+      raw.send(get(5));
+      await raw.until((one) => one.stream === 5 && isEnd(one));
+      assert.deepEqual(
+        gate.ended.map(({ response }) => response.status),
+        [504, 200],
+      );
+    },
+  );
 
   test("gets no more requests on a connection than keepalive_pool says, idle or not", async (t) => {
     const held: [FrameClient, number][] = [];

@@ -324,6 +324,7 @@ export class Http2UpstreamAttempt implements UpstreamTransport, Deadlined {
   onDeadline(): void {
     this.deadline = NEVER;
     if (!this.#session.isConnected) {
+      this.#session.giveUp();
       this.fail("connect-timeout", "no connection in time");
       return;
     }

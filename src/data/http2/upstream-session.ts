@@ -136,6 +136,11 @@ export class UpstreamSession implements Deadlined {
     this.#arm();
   }
 
+  /** It was not there in time: who comes next had better try anew, while others may still wait for this one. */
+  giveUp(): void {
+    this.#isClosing = true;
+  }
+
   /** A request was not answered in time: is anybody there? What runs on a dead connection would all wait that long. */
   doubt(): void {
     if (this.#pongDeadline !== NEVER || !this.isConnected || this.#session.destroyed) return;
