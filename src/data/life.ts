@@ -24,6 +24,7 @@ import { dropForgedForwarding } from "./exchange/forwarding.ts";
 import { RequestBody } from "./exchange/request-body.ts";
 import { readRequest, RequestFacts } from "./exchange/request-facts.ts";
 import { Answering } from "./life/answering.ts";
+import { beginCall } from "./life/call-deadline.ts";
 import { ClientSide } from "./life/client-side.ts";
 import { Ending } from "./life/ending.ts";
 import { FromUpstream } from "./life/from-upstream.ts";
@@ -121,6 +122,7 @@ export class RequestLife {
     else if (!isAdmitted(x)) this.#answering.respond(x, refusalOf(head));
     else if (exceeds(head.bodyLength, services.http.maxBodyBytes))
       this.#answering.respond(x, answers.TOO_LARGE);
+    else if (head.version === "2" && !beginCall(x)) this.#answering.respond(x, answers.DEADLINE_EXCEEDED);
     else this.#advance(x);
     return new ClientSide(x, this.#answering, this.#ending);
   }

@@ -139,6 +139,26 @@ describe("a call whose time is over", () => {
     assert.equal(asked.length, 0);
   });
 
+  test("does not wait for plugins that wait", async (t) => {
+    const { port, asked } = await origin(t);
+    const hangs = definePlugin({
+      name: "hangs",
+      version: "1",
+      priority: 1,
+      config: Type.Object({}),
+      compile: () => ({ rewrite: () => new Promise<void>(() => undefined) }),
+    });
+    const upstream = { scheme: "grpc", nodes: { [`127.0.0.1:${port}`]: 1 } };
+    const gate = await wired(t, {
+      routes: [{ uri: "/*", plugins: { hangs: {} }, upstream }],
+      plugins: [hangs],
+    });
+    const { headers } = await call(t, gate.port, { "grpc-timeout": "50m" });
+    assert.equal(headers["grpc-status"], "4");
+    assert.equal(asked.length, 0);
+    await eventually(() => gate.inFlight() === 0);
+  });
+
   test("leaves no clock behind when it ended in time", async (t) => {
     const { port, streams } = await origin(t);
     const gate = await gateway(t, port);

@@ -2,8 +2,8 @@
  * How long a call of gRPC may take: as its client says (`grpc-timeout`), counted from the head of its request. When that is
  * over, the gateway ends it, whatever it waits for, with the status 4; the upstream is told what is left.
  *
- * Looked at when the request goes upstream: who speaks anything else pays nothing. A plugin may have set an earlier end
- * (`deadlineAt`), and looks after it itself.
+ * Looked at when a request over HTTP/2 begins, and when one that a plugin has made a call goes upstream. A plugin may have set an
+ * earlier end (`deadlineAt`), and looks after it itself.
  */
 
 import type { HeaderList } from "../../lib/headers.ts";

@@ -44,7 +44,7 @@ export class ToUpstream {
     const upstream = reference.get();
     if (upstream === null) return answers.BAD_GATEWAY;
     x.upstream = upstream;
-    if (upstream.isHttp2 && !beginCall(x)) return answers.DEADLINE_EXCEEDED;
+    if (upstream.isHttp2 && x.callTimer === null && !beginCall(x)) return answers.DEADLINE_EXCEEDED;
     if (upstream.limit !== null) return this.#admit(x, upstream.limit);
     this.#filterRequestBody(x);
     return this.#tryNode(x);
