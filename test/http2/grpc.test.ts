@@ -208,7 +208,7 @@ describe("gRPC through the gateway", () => {
       "/test.Echo/Hangs",
       Buffer.from(""),
       undefined,
-      Date.now() + 300,
+      Date.now() + 1500,
     );
     assert.equal(error?.code, status.DEADLINE_EXCEEDED);
     await eventually(() => cancelled() === 1 && gate.inFlight() === 0);
