@@ -41,6 +41,8 @@ describe("an OCSP answer", { skip: hasOpenssl ? false : "there is no openssl" },
     await assert.rejects(read(answerOf(ca, question.bytes, { revoked: ["a.com"] })), /revoked/);
     await assert.rejects(read(Buffer.from("no answer")), /cannot be read/);
     await assert.rejects(read(own.subarray(0, 100)), /cannot be read/);
+    // Sequences in sequences, as many as an answer has room for.
+    await assert.rejects(read(Buffer.alloc(65_536, Buffer.from([0x30, 0x80]))), /cannot be read/);
     await assert.rejects(read(Buffer.from([0x30, 3, 0x0a, 1, 6])), /status 6/);
     await assert.rejects(read(answerOf(ca, question.bytes, { digest: "sha1" })), /nobody who may/);
     const stranger = answerOf(ca, question.bytes, { signer: others.pair });
