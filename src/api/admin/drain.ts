@@ -44,9 +44,13 @@ export interface DrainCall {
   query: Query;
   author: string;
   scope: KeyScope | null;
+  /** The client has left: nobody waits for the answer. */
+  isAbandoned(): boolean;
 }
 
 const LOOK_EVERY_MS = 100;
+/** Of the reports for those who wait, which may be many at a time: what they wait for stays so once it was told. */
+const MAX_REPORTS_AGE_MS = 50;
 const MAX_GATEWAYS = 100_000;
 
 interface GatewayState {
@@ -68,6 +72,7 @@ export class ClusterDrains {
   readonly #state: ConfigurationState;
   readonly #writer: ResourceWriter;
   readonly #parts: TakeDown;
+  #listed: { atMs: number; reports: Promise<ReadonlyMap<string, string>> } | null = null;
 
   constructor(state: ConfigurationState, writer: ResourceWriter, parts: TakeDown) {
     this.#state = state;
@@ -77,7 +82,7 @@ export class ClusterDrains {
 
   /** `revision`: of the store, where something was written. Throws `AnswerError`, and what the store throws. */
   async handle(call: DrainCall): Promise<{ answer: Answer; revision?: number }> {
-    const outside = call.scope?.refusalOfType(drainType) ?? null;
+    const outside = this.#refusalOf(call);
     if (outside !== null) return { answer: refuseScope(outside) };
     switch (call.method) {
       case "GET":
@@ -91,10 +96,22 @@ export class ClusterDrains {
     }
   }
 
+  #refusalOf({ scope, id }: DrainCall): string | null {
+    const upstream = this.#state.get("upstreams", id);
+    return (
+      scope?.refusalOfType(drainType) ??
+      (upstream && scope?.refusalOfParent(upstream.type, this.#state.plain(upstream) ?? {})) ??
+      null
+    );
+  }
+
   async #tell(call: DrainCall): Promise<Answer> {
     const { host, port, drain } = this.#held(call);
     if (drain === null) return KEY_NOT_FOUND;
-    return { status: 200, body: await this.#look(call.id, host, port, drain.mark, gatewaysOf(call.query)) };
+    return {
+      status: 200,
+      body: await this.#look(call.id, host, port, drain.mark, gatewaysOf(call.query), 0),
+    };
   }
 
   async #drain(call: DrainCall): Promise<{ answer: Answer; revision?: number }> {
@@ -116,7 +133,7 @@ export class ClusterDrains {
       if (outcome.revision === undefined) return outcome;
       revision = outcome.revision;
     }
-    const answer = await this.#wait(id, host, port, drain.mark, expected, timeoutMs);
+    const answer = await this.#wait(call, host, port, drain.mark, expected, timeoutMs);
     return revision === undefined ? { answer } : { answer, revision };
   }
 
@@ -151,7 +168,7 @@ export class ClusterDrains {
 
   /** Looks until nothing is left, or the time is over. A store that is away for a moment is asked again. */
   async #wait(
-    id: string,
+    { id, isAbandoned }: DrainCall,
     host: string,
     port: number,
     mark: string,
@@ -162,14 +179,14 @@ export class ClusterDrains {
     for (;;) {
       let body: { drained: boolean } | null = null;
       try {
-        body = await this.#look(id, host, port, mark, expected);
+        body = await this.#look(id, host, port, mark, expected, MAX_REPORTS_AGE_MS);
         if (body.drained || timeoutMs === 0) return { status: 200, body };
       } catch (error) {
         if (!(error instanceof StoreUnavailableError)) throw error;
         const message = `the node is taken out, but what other gateways report cannot be read: ${error.message}`;
         if (performance.now() >= endMs) return refuse(503, message);
       }
-      if (body !== null && performance.now() >= endMs) return { status: 504, body };
+      if (body !== null && (performance.now() >= endMs || isAbandoned())) return { status: 504, body };
       await new Promise((resolve) => {
         setTimeout(resolve, LOOK_EVERY_MS);
       });
@@ -182,11 +199,12 @@ export class ClusterDrains {
     port: number,
     mark: string,
     expected: number,
+    maxAgeMs: number,
   ): Promise<{ drained: boolean }> {
-    const { drains, reports, gatewayId } = this.#parts;
+    const { drains, gatewayId } = this.#parts;
     const own = stateOf(gatewayId, hostname(), await drains.state(id, host, port));
     const gateways: GatewayState[] = [own];
-    for (const [key, text] of (await reports?.list()) ?? []) {
+    for (const [key, text] of await this.#reports(maxAgeMs)) {
       if (key !== gatewayId)
         gateways.push(reportedState(key, readReport(text), drainId(id, host, port), mark));
     }
@@ -197,6 +215,15 @@ export class ClusterDrains {
       in_flight: gateways.reduce((sum, each) => sum + (each.in_flight ?? 0), 0),
       gateways,
     } as { drained: boolean };
+  }
+
+  #reports(maxAgeMs: number): Promise<ReadonlyMap<string, string>> {
+    const { reports } = this.#parts;
+    if (reports === null) return Promise.resolve(new Map());
+    const now = performance.now();
+    if (this.#listed === null || now - this.#listed.atMs >= maxAgeMs)
+      this.#listed = { atMs: now, reports: reports.list() };
+    return this.#listed.reports;
   }
 }
 

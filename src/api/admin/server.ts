@@ -295,7 +295,9 @@ class AdminApi {
       this.#assertLoaded();
       const { name: author, scope } = identity;
       const { method } = request;
-      const outcome = await this.#drains!.handle({ method, ...drained, query, author, scope });
+      const isAbandoned = (): boolean => request.raw.socket.destroyed;
+      const call = { method, ...drained, query, author, scope, isAbandoned };
+      const outcome = await this.#drains!.handle(call);
       return { ...outcome, isWrite: method !== "GET" };
     }
     const answer = this.#aboutTypes(request, steps, query);

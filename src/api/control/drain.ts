@@ -47,7 +47,7 @@ export function addDrain(
     if (!drains.has(place.id, place.host, place.port)) return reply.code(404).send(notDrained(params));
     return shown(await drains.state(place.id, place.host, place.port));
   });
-  server.post<DrainRequest>(PATH, async ({ params, query }, reply) => {
+  server.post<DrainRequest>(PATH, async ({ params, query, raw }, reply) => {
     const place = placeOf(upstreamOf, params, reply);
     const timeoutMs = timeoutOf(query, reply);
     if (place === null || timeoutMs === null) return reply;
@@ -56,7 +56,7 @@ export function addDrain(
     if (last !== null) return reply.code(last.status).send({ error_msg: last.message });
     if (!drains.begin(id, host, port))
       return reply.code(507).send({ error_msg: "too many nodes are drained" });
-    const found = await drains.state(id, host, port, timeoutMs);
+    const found = await drains.state(id, host, port, timeoutMs, () => raw.socket.destroyed);
     return reply.code(timeoutMs > 0 && !found.isDrained ? 504 : 200).send(shown(found));
   });
   server.delete<DrainRequest>(PATH, ({ params }, reply) => {

@@ -129,3 +129,24 @@ test("a node that is drained here and on all gateways is taken up when both are 
   drains.undo("1", HOST, PORT);
   assert.ok(!isDrained());
 });
+
+test("two drains of all machines on one node, as nobody here writes them, come and go in any order", (t) => {
+  const { drains, isDrained } = bench(t);
+  const drain = (id: string, isThere: boolean): ConfigurationItem => {
+    const published = { id, upstream_id: "1", host: HOST, port: PORT, mark: id };
+    return { kind: "drain", id, value: isThere ? JSON.stringify(published) : null };
+  };
+  for (const [id, isThere, expected] of [
+    ["a", true, true],
+    ["b", true, true],
+    ["a", false, true],
+    ["b", false, false],
+    ["a", true, true],
+    ["b", true, true],
+    ["b", false, false],
+    ["a", false, false],
+  ] as const) {
+    drains.take(drain(id, isThere));
+    assert.equal(isDrained(), expected, `${id} ${isThere}`);
+  }
+});

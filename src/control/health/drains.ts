@@ -166,14 +166,20 @@ export class Drains {
     return (this.#drains.get(nameOf(upstream, host, port))?.shared ?? null) !== null;
   }
 
-  /** What runs there now; with a time, waits for at most so long until nothing does. */
-  async state(upstream: string, host: string, port: number, timeoutMs = 0): Promise<DrainState> {
+  /** What runs there now; with a time, waits for at most so long until nothing does, or who asked has left. */
+  async state(
+    upstream: string,
+    host: string,
+    port: number,
+    timeoutMs = 0,
+    isAbandoned?: () => boolean,
+  ): Promise<DrainState> {
     const endMs = performance.now() + timeoutMs;
     for (;;) {
       const state = await this.#ask(upstream, host, port);
       // Workers that do not know of it may begin something at any moment.
       if (this.#drains.get(nameOf(upstream, host, port))?.slot === -1) state.isDrained = false;
-      if (state.isDrained || performance.now() >= endMs) return state;
+      if (state.isDrained || performance.now() >= endMs || isAbandoned?.() === true) return state;
       await new Promise((resolve) => {
         setTimeout(resolve, ASK_EVERY_MS);
       });
@@ -209,10 +215,13 @@ export class Drains {
     const former = this.#shared.get(id);
     const name = shared === null ? null : nameOf(shared.upstream_id, shared.host, shared.port);
     if (former !== undefined && former !== name) {
-      const drain = this.#drains.get(former)!;
-      drain.shared = null;
+      const drain = this.#drains.get(former);
       this.#shared.delete(id);
-      if (!drain.isOwn) this.#release(former, drain);
+      // Another resource may stand for the same node, if somebody else wrote it.
+      if (drain?.shared?.id === id) {
+        drain.shared = null;
+        if (!drain.isOwn) this.#release(former, drain);
+      }
     }
     if (shared !== null && name !== null) {
       this.#shared.set(id, name);
