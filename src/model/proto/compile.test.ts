@@ -132,6 +132,43 @@ test("texts that would keep the parser busy are refused before it sees them", ()
   assert.equal(fault(long), "");
 });
 
+test("what the parser reads is counted, however it is hidden", () => {
+  const head = 'syntax = "proto3";';
+  const hidden = `message A{${many(2000, (i) => `int32 a${i}=${i + 1};`)}}`;
+  for (const [before, after] of [
+    // To the parser a comment begins where a token does, and ends with its own star if a slash follows.
+    ["option a/* = 1;", "/* */"],
+    ["option (a/*) = 1;", "/* */"],
+    ["message B { int32 a = 1 [(b)./* = 1]; }", "/* */"],
+    ["option a//", ""],
+    ["/*/", "/* */"],
+    ["/**//*/", "/* */"],
+    // A backslash does not take an end of line with it there: other quotes are the ends.
+    ['option x = "\\\n"x"; ', ' option y = "a";'],
+    ["option x = '\\\u2028'x'; ", " option y = 'a';"],
+  ] as const)
+    assert.match(
+      fault(head + before + hidden + after),
+      /1000 fields|does not end in its line|illegal/,
+      before,
+    );
+  assert.equal(fault(`${head}/* " */ // '\n/***/ message A {/* { */int32 a = 1;// ;;\n}`), "");
+});
+
+test("texts that patterns would look through again and again are refused at once", () => {
+  const size = 1024 ** 2;
+  for (const content of [
+    `${" ".repeat(size - 1)}!`,
+    `syntax = "proto3"; option x = "${'\\"'.repeat(size / 2 - 20)}`,
+    `syntax = "proto3"; option x = '${"\\'".repeat(size / 2 - 20)}`,
+    `${"A".repeat(size - 1)}!`,
+    `A${"=".repeat(size - 1)}`,
+    `${"// a\n".repeat(size / 5)}!`,
+    `${"/** */".repeat(size / 6)}!`,
+  ])
+    assert.notEqual(fault(content), "", content.slice(0, 40));
+});
+
 test("names and options of a text change nothing but its descriptors", () => {
   const head = 'syntax = "proto3";';
   fault(`${head} option (a).__proto__.polluted = 1; option (b) = { __proto__: { polluted: 1 } };
