@@ -227,6 +227,10 @@ test(
     await until(async () => (await tenant.get("/direct")).text === "direct");
     await until(async () => (await tenant.control("/v1/quarantine")).total === 1);
     assert.equal((await node.control("/v1/quarantine")).total, 0);
+    const { published_revision: before } = await node.control("/v1/workers");
+    const flood = Array.from({ length: 100 }, (_, i) => tenant.put(`/routes/flood-${i}`, mocked(`${i}`)));
+    await Promise.all(flood);
+    assert.equal((await node.control("/v1/workers")).published_revision, before);
     assert.equal((await node.get("/direct")).text, "node");
   },
 );
