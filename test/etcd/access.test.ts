@@ -86,7 +86,7 @@ describe("a store over etcd", { skip: WITHOUT_ETCD, timeout: 120_000 }, () => {
     assert.equal((await openStore(t, storeOptions(endpoints, { tls })).load()).items.length, 1);
   });
 
-  test("logs in, again when its token is gone, and keeps no history where it may not", async (t) => {
+  test("logs in, again when its token is gone, and keeps no history and no reports where it may not", async (t) => {
     const cluster = await EtcdCluster.start(t);
     const root = ["--user", "root:top"];
     await cluster.ctl("user", "add", "root:top");
@@ -104,6 +104,10 @@ describe("a store over etcd", { skip: WITHOUT_ETCD, timeout: 120_000 }, () => {
     await store.write(put("/routes/1", '{"update_time":1763732271}'));
     assert.deepEqual(told, ["no history is kept: the user of the etcd may not write below /cardea/history"]);
 
+    const { reports } = store;
+    await assert.rejects(reports.put("a", "one", 60), StoreUnavailableError);
+    await assert.rejects(reports.list(), /permission denied/);
+
     // A member forgets its tokens when it dies.
     await cluster.killAll();
     await cluster.startAll();
@@ -113,6 +117,18 @@ describe("a store over etcd", { skip: WITHOUT_ETCD, timeout: 120_000 }, () => {
     await cluster.ctl(...root, "role", "grant-permission", "gateway", "readwrite", "/cardea/", "/cardea0");
     await store.write(put("/routes/4"));
     await mirror.until(({ items }) => items.size === 4);
+    for (const text of ["one", "two"]) await reports.put("a", text, 60);
+    await reports.put("b", "three", 60);
+    assert.deepEqual(
+      [...(await reports.list())],
+      [
+        ["a", "two"],
+        ["b", "three"],
+      ],
+    );
+    assert.deepEqual([await reports.remove("a"), await reports.remove("a")], [true, false]);
+    assert.deepEqual([...(await reports.list()).keys()], ["b"]);
+    assert.equal(mirror.items.size, 4);
 
     for (const wrong of [
       null,
