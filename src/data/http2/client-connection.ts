@@ -21,6 +21,7 @@ import { Http2ClientTransport, type StreamOwner } from "./client-transport.ts";
 import { MAX_HEAD_BYTES } from "./answer-fields.ts";
 import { FrameBudget } from "./frame-budget.ts";
 import { isProtocolError, readHead } from "./head.ts";
+import { queuedBytes } from "./queued-bytes.ts";
 import { RefusedStream } from "./refused-stream.ts";
 import { isGrpcType } from "./request-fields.ts";
 
@@ -72,6 +73,8 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
   readonly #breaks: FrameBudget;
   readonly #controls: FrameBudget;
   #earnedControls = 0;
+  #queuedBytes = 0;
+  #movedAtMs = 0;
   #streams = 0;
   #isClosing = false;
   #isCalmed = false;
@@ -191,6 +194,15 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
 
   requestBroken(): void {
     if (!this.#breaks.take(this.deadlines.now())) this.#calm();
+  }
+
+  isMoving(sinceMs: number): boolean {
+    const bytes = queuedBytes(this.#socket);
+    if (bytes !== this.#queuedBytes) {
+      this.#queuedBytes = bytes;
+      this.#movedAtMs = this.deadlines.now();
+    }
+    return bytes > 0 && this.#movedAtMs > sinceMs;
   }
 
   answerSent(bytes: number): void {

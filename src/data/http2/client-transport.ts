@@ -46,6 +46,8 @@ export interface StreamOwner extends ClientConnection {
   onFault(fault: unknown): void;
   /** The client, or its faults, ended a request that was under way. */
   requestBroken(): void;
+  /** Bytes wait in the socket, and some have left it since then: who waits behind them is not stuck. */
+  isMoving(sinceMs: number): boolean;
   /** A part of an answer's body is on its way. */
   answerSent(bytes: number): void;
   streamClosed(): void;
@@ -393,8 +395,13 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
 
   onDeadline(nowMs: number): void {
     const { http } = this.connection;
-    if (this.#writes.deadline <= nowMs && this.#writes.isStuck(this.#stream.writableLength, nowMs)) {
-      if (this.isOpen) this.fail(ERRORS.sendTimeout);
+    const unsent = this.#stream.writableLength;
+    if (this.#writes.deadline <= nowMs && this.#writes.isStuck(unsent, nowMs)) {
+      if (this.connection.isMoving(nowMs - http.sendTimeoutMs)) {
+        this.#writes.end();
+        this.#writes.begin(unsent, nowMs);
+        this.#arm();
+      } else if (this.isOpen) this.fail(ERRORS.sendTimeout);
       else this.#reset();
       return;
     }
@@ -406,7 +413,7 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
       this.#readDeadline = this.#pace.nextCheckMs(nowMs, this.#paceLimits);
     }
     if (this.#closeDeadline <= nowMs) {
-      if (this.#stream.writableLength === 0) {
+      if (unsent === 0 && !this.connection.isMoving(nowMs - http.sendTimeoutMs)) {
         this.#reset();
         return;
       }

@@ -33,8 +33,10 @@ export class RefusedStream implements Deadlined {
   }
 
   /** A window that stays shut would hold the stream, and with it the connection, for ever. */
-  onDeadline(): void {
-    this.#stream.destroy(NOT_TAKEN);
+  onDeadline(nowMs: number): void {
+    const { sendTimeoutMs } = this.#owner.http;
+    if (this.#owner.isMoving(nowMs - sendTimeoutMs)) this.deadline = nowMs + sendTimeoutMs;
+    else this.#stream.destroy(NOT_TAKEN);
   }
 
   readonly #onClose = (): void => {

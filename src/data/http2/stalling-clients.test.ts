@@ -142,3 +142,39 @@ describe("a client of HTTP/2 cannot keep a connection", () => {
     assert.equal(echo.count.active, 0);
   });
 });
+
+test("a client that reads slowly, but reads, gets all of many answers", async (t) => {
+  const count = 60;
+  const chunk = Buffer.alloc(64 * 1024);
+  const chunks = 16;
+  const aborts: string[] = [];
+  const { raw, pass } = await stage(t, {
+    http: { sendTimeoutMs: 10_000 },
+    onRequest: (transport) => {
+      let left = chunks;
+      const write = (): void => {
+        while (left-- > 0) if (!transport.writeBody(chunk)) return;
+        transport.writeEnd(null);
+      };
+      transport.writeHead(200, "", new HeaderList(), chunks * chunk.length, null);
+      write();
+      return { ...SILENT, onWritable: write, onAbort: (reason) => aborts.push(reason) };
+    },
+  });
+  const { socket } = raw;
+  socket.on("data", () => socket.pause());
+  raw.send(windowOf(0x7fff_ffff), frame(WINDOW_UPDATE, 0, 0, word(0x7fff_0000)));
+  for (let i = 0; i < count; i++) raw.send(get(2 * i + 1));
+  const bytes = count * chunks * chunk.length;
+  while (socket.bytesRead < bytes && !raw.isClosed && aborts.length === 0) {
+    // Some 256 KB a second.
+    for (let read = 0; read < 4 && socket.bytesRead < bytes; read++) {
+      const before = socket.bytesRead;
+      socket.resume();
+      await eventually(() => socket.bytesRead > before || raw.isClosed);
+    }
+    await pass(1000);
+  }
+  assert.deepEqual(aborts, []);
+  assert.ok(socket.bytesRead >= bytes);
+});
