@@ -23,6 +23,8 @@ export interface Verdict {
 type Place = readonly [scenario: string, contender: string];
 
 const ADDED_US = 1.5;
+const HELLO_US = 50;
+export const JUDGED_ROW = "cardea, tls-fingerprint";
 export const SCRAPE_ROW = "one scrape";
 /** What nearly every route has. The others have a row in the table, and no bar. */
 const CHEAP_PLUGINS = [
@@ -99,6 +101,15 @@ export const BARS: readonly Bar[] = [
     ["tls-handshakes", "cardea"],
     ["tls-handshakes", "nginx"],
   ),
+  {
+    name: "a plugin in the client hello: CPU that it adds to a handshake",
+    limit: HELLO_US,
+    unit: "µs",
+    measured(rows) {
+      const [judged, bare] = [JUDGED_ROW, "cardea"].map((row) => findRow(rows, "tls-handshakes", row)?.cpuUs);
+      return judged === undefined || bare === undefined ? undefined : judged - bare;
+    },
+  },
   absolute("idle with two workers: memory", 150, "MB", "memoryMb", ["memory", "idle, two workers"]),
   absolute("start with 50,000 routes", 10, "s", "seconds", ["start", "50,000 routes"]),
   absolute("50,000 routes with four plugins: compiled, alive in a worker's heap", 100, "MB", "memoryMb", [

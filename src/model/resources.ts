@@ -5,7 +5,7 @@ import { consumerType } from "./consumer.ts";
 import { credentialType } from "./credential.ts";
 import { drainType } from "./drain.ts";
 import { graphqlCostDecorationType } from "./graphql-cost-decoration.ts";
-import { secretType } from "./later-resources.ts";
+import { secretType } from "./secret.ts";
 import { pluginMetadataType } from "./plugin-metadata.ts";
 import { consumerGroupType, globalRuleType, pluginConfigType } from "./plugin-sets.ts";
 import { protoType } from "./proto.ts";

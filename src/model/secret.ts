@@ -1,5 +1,6 @@
 /**
- * Resources that are stored and checked, and that no worker uses yet: secrets. Their bounds are APISIX's.
+ * Secret managers: where texts of certificates stand (`$secret://`). Vault is asked by control; the others are stored and
+ * checked. Their bounds are APISIX's.
  */
 
 import { Type } from "../lib/schema.ts";
