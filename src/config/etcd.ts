@@ -83,6 +83,15 @@ export const etcdSection = section(
   { description: "The etcd with the resources, as APISIX lays them out: see docs/etcd.md." },
 );
 
+/** Beside the resources, for all prefixes: their history, and what gateways tell each other. */
+const OWN_KEYS = "/cardea";
+
+/** Why resources cannot stand below it; null: they can. */
+export function prefixFault(prefix: string): string | null {
+  if (!`${prefix}/`.startsWith(`${OWN_KEYS}/`)) return null;
+  return `given ${prefix}, expected a prefix outside ${OWN_KEYS}, where the gateway keeps histories and reports`;
+}
+
 /** Defaults hold where the file has no section. */
 export function etcdStore(input: ResolveInput): EtcdStoreConfig {
   const { filled, folder, addProblem, addWarning } = input;
@@ -104,6 +113,8 @@ export function etcdStore(input: ResolveInput): EtcdStoreConfig {
       "deployment.etcd.tls.verify is false: whoever is in the way can read and change the configuration",
     );
   }
+  const wrongPrefix = prefixFault(`/${prefix.replace(/^\/|\/$/g, "")}`);
+  if (wrongPrefix !== null) addProblem(["deployment", "etcd", "prefix"], wrongPrefix);
   const path = (name: string | undefined) => (name === undefined ? null : resolve(folder, name));
   for (const key of isSecure ? (["ca", "cert", "key"] as const) : []) {
     const warning = unreadableFile(`deployment.etcd.tls.${key}`, path(tls[key]));

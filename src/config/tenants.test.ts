@@ -99,6 +99,16 @@ const REFUSED: [what: string, text: string, error: RegExp][] = [
     /tenants\[1\]\.name: given "a" twice/,
   ],
   [
+    "what is kept for all prefixes",
+    `${ETCD}cardea: { tenants: [${one("cardea", 9081)}] }`,
+    /name: given \/cardea, expected a prefix outside \/cardea/,
+  ],
+  [
+    "a part of it",
+    `${ETCD}cardea: { tenants: [${one("a", 9081, ", prefix: /cardea/history/b")}] }`,
+    /prefix: given \/cardea\/history\/b, expected a prefix outside \/cardea/,
+  ],
+  [
     "the node's prefix",
     `${ETCD}cardea: { tenants: [${one("a", 9081, ", prefix: apisix")}] }`,
     /prefix: given \/apisix, expected a prefix apart from \/apisix of the node/,

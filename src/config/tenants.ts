@@ -4,6 +4,7 @@
  */
 
 import { Type } from "../lib/schema.ts";
+import { prefixFault } from "./etcd.ts";
 import { address, port, size } from "./kinds.ts";
 import type { ResolveInput } from "./resolve.ts";
 import { hasAdmin, hasTraffic } from "./roles.ts";
@@ -202,6 +203,8 @@ function storeOf(
     return store;
   }
   const prefix = `/${(text ?? name).replace(/^\/|\/$/g, "")}`;
+  const wrong = prefixFault(prefix);
+  if (wrong !== null) addProblem(["cardea", "tenants", i, text === undefined ? "name" : "prefix"], wrong);
   for (const [other, whose] of taken) {
     if (!`${prefix}/`.startsWith(`${other}/`) && !`${other}/`.startsWith(`${prefix}/`)) continue;
     addProblem(

@@ -84,8 +84,10 @@ async function run(): Promise<void> {
   const plugins = new PluginCatalog(config.plugins.enabled);
   const health = openHealth(shared.health, config, dataFolder, log);
   stopHealth = () => health.checker.close();
-  const discoveries = openDiscoveries(config, dataFolder, log);
-  const own = new OwnListeners(config.listeners);
+  // Those of tenants are as private, and on the same machine.
+  const listeners = [config, ...config.tenants].flatMap((each) => each.listeners);
+  const discoveries = openDiscoveries({ ...config, listeners }, dataFolder, log);
+  const own = new OwnListeners(listeners);
   await storeLink?.attached(LINK_PATIENCE_MS);
   const control = new Control({
     store: await openStore(config.store, dataFolder, plugins, log, storeLink),
@@ -128,7 +130,6 @@ async function run(): Promise<void> {
     const document = store instanceof DocumentStore ? store : null;
     const parts = { store, document, state, feed, publisher, plugins, hosts, log, audit };
     const { takeDown } = gateways;
-    const { listeners } = config;
     const routerMode = config.router.http;
     const { gauges } = shared;
     const admin = { ...parts, gauges, routerMode, listeners, config: config.admin, keys: adminKeys() };

@@ -66,6 +66,16 @@ export function isPair(cert: string, key: string): boolean {
   }
 }
 
+/** Anything else must not reach workers, which name what leads nowhere. */
+export function isCertificate(text: string): boolean {
+  try {
+    return new X509Certificate(text).raw.length > 0;
+  } catch {
+    // As above.
+    return false;
+  }
+}
+
 function resolved(text: string, field: string): string {
   const value = resolveReference(text);
   if (value === undefined) throw new Error(`source.${field}: given ${text}, which leads nowhere`);

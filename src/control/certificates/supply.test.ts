@@ -172,6 +172,26 @@ test("only what the node began with keeps it from traffic while it is slow", asy
   assert.equal(supply.objection(), null);
 });
 
+test("a secret that is no certificate is no authority either, and stays where it is", async (t) => {
+  const { supply, vault, next } = await kit(t);
+  vault.put("kv/gateway/a", PAIR);
+  vault.put("kv/gateway/db", { password: "$ecret" });
+  const client = { ca: "$secret://vault/1/db/password", depth: 1 };
+  supply.take(item("$secret://vault/1/a/cert", "$secret://vault/1/a/key", { client }));
+  await vault.answered(2);
+  while (supply.objection() !== null) await new Promise((resolve) => setImmediate(resolve));
+  const published = supply.filled(item("", "")).value!;
+  assert.doesNotMatch(published, /\$ecret"/);
+  assert.equal((JSON.parse(published) as PublishedSsl).client!.ca, client.ca);
+  assert.deepEqual((await next()).pairs, [PAIR]);
+  vault.put("kv/gateway/db", { password: CERTIFICATE });
+  await supply.secretsChanged();
+  assert.equal((await next()).client!.ca, CERTIFICATE);
+  vault.put("kv/gateway/db", { password: "lost" });
+  await supply.secretsChanged();
+  assert.equal((JSON.parse(supply.filled(item("", "")).value!) as PublishedSsl).client!.ca, CERTIFICATE);
+});
+
 test("references that lead nowhere are told and change nothing else", async (t) => {
   const { supply, vault, secrets, warning, published } = await kit(t);
   secrets.set("aws/1", {});

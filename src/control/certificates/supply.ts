@@ -19,7 +19,7 @@ import type { ConfigurationItem } from "../../shared/configuration-bytes.ts";
 import { RegistryClient } from "../discovery/registry-client.ts";
 import { type FetchedReport, type FetchPlan, FetchedValues } from "./fetched-values.ts";
 import { ocspPlan } from "./ocsp/plan.ts";
-import { isPair, remotePlan } from "./remote.ts";
+import { isCertificate, isPair, remotePlan } from "./remote.ts";
 import { secretPlan, secretReference } from "./vault.ts";
 
 export interface CertificateSupplyParts {
@@ -41,6 +41,8 @@ interface Holder {
   readonly origin: string;
   /** What was got last and could be used. */
   pairs: Pair[] | null;
+  /** The same of `client.ca`. */
+  authority: string | null;
   /** As workers have it, JSON. */
   shown: string;
   /** That is what was there before the resource came to need anything. */
@@ -113,8 +115,8 @@ export class CertificateSupply {
     }
     this.#plain.delete(id);
     const origin = originOf(ssl);
-    const pairs = before?.origin === origin ? before.pairs : null;
-    const holder: Holder = { ssl, origin, pairs, shown: "", stays: false };
+    const { pairs, authority } = before?.origin === origin ? before : { pairs: null, authority: null };
+    const holder: Holder = { ssl, origin, pairs, authority, shown: "", stays: false };
     this.#holders.set(id, holder);
     const { shown, isMissing } = this.#fill(id, holder);
     holder.stays = isMissing && shownBefore !== undefined && asksTheSame(ssl, shownBefore);
@@ -210,7 +212,9 @@ export class CertificateSupply {
     const { pairs } = holder;
     // References that lead nowhere stay: the worker that needs them says so.
     const published: PublishedSsl = { ...ssl, pairs: pairs ?? ssl.pairs };
-    if (ssl.client !== undefined && ca != null) published.client = { ...ssl.client, ca };
+    if (ca != null && isCertificate(ca)) holder.authority = ca;
+    if (ssl.client !== undefined && holder.authority !== null)
+      published.client = { ...ssl.client, ca: holder.authority };
     published.supply = { origin: holder.origin, isMissing: pairs === null };
     if (ocsp !== undefined && pairs !== null) {
       const { client, isOwn } = this.#sources;

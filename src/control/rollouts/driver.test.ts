@@ -239,6 +239,28 @@ test("a canary is judged while the store lets a write wait", async (t) => {
   assert.equal(begun, 1);
 });
 
+test("a canary that could fail unseen waits while counts are lost", async (t) => {
+  const stage = await Stage.open(t, {
+    rollback: { error_percent: 5 },
+    steps: [{ weight: 10, duration: 60 }],
+  });
+  let lost = 0;
+  let isLosing = true;
+  const read = () => {
+    if (isLosing) lost++;
+    return Promise.resolve(Object.assign(new Map<string, RolloutTotals>(), { lost }));
+  };
+  const driver = stage.driver("a", { read });
+  await driver.look();
+  await stage.pass(driver, 300);
+  assert.equal(await stage.weight(), 10);
+  isLosing = false;
+  await stage.pass(driver, 59);
+  assert.equal(await stage.weight(), 10);
+  await stage.pass(driver, 1);
+  assert.equal(await stage.weight(), 100);
+});
+
 test("a node without traffic drives by time alone", async (t) => {
   const stage = await Stage.open(t);
   const idle = stage.driver("a", { hasTraffic: false });

@@ -7,7 +7,8 @@
  * rollout and its progress, so that two nodes that drive at the same moment cannot both step.
  *
  * Every node judges its own requests, and any of them may roll back: at once for itself, and through the store for all.
- * Steps that ask for requests count those of the holder; a node without traffic does not drive such a rollout.
+ * Steps that ask for requests count those of the holder; a node without traffic does not drive such a rollout. Where counts
+ * are lost, since workers have no room for them, the time does not count for those that could fail unseen.
  *
  * Nothing here is needed for requests: without the store, or without control, shares stay as they are.
  */
@@ -25,6 +26,7 @@ import { keyOf } from "../keys.ts";
 import type { ConfigurationState, StateEntry } from "../state.ts";
 import type { RolloutItems } from "./items.ts";
 import {
+  type AllTotals,
   countOf,
   faultOf,
   noTotals,
@@ -38,7 +40,7 @@ export interface DriverParts {
   state: Pick<ConfigurationState, "types" | "get">;
   store: Pick<Store, "write">;
   feed: Pick<StoreFeed, "origin" | "whenTaken">;
-  read: () => Promise<ReadonlyMap<string, RolloutTotals>>;
+  read: () => Promise<AllTotals>;
   /** Whether requests come to this node. Default: they do. */
   hasTraffic?: boolean;
   /** This node, among those of its store. */
@@ -97,6 +99,9 @@ export class RolloutDriver {
   readonly #watches = new Map<string, Watch>();
   /** Rollouts of which a failed write was told. */
   readonly #failing = new Set<string>();
+  /** Counts without a rollout, at the last look. */
+  #lost = 0;
+  #isLosing = false;
   #isLooking = false;
   #isDriving = false;
 
@@ -144,9 +149,18 @@ export class RolloutDriver {
     let rollouts = [...items.list()];
     if (rollouts.length === 0) return rollouts;
     const totals = await read();
+    this.#lookForLost(totals);
     rollouts = [...items.list()];
     for (const rollout of rollouts) this.#judge(rollout, totals.get(rollout.id));
     return rollouts;
+  }
+
+  #lookForLost({ lost = 0 }: AllTotals): void {
+    const wasLosing = this.#isLosing;
+    this.#isLosing = lost > this.#lost;
+    this.#lost = lost;
+    if (this.#isLosing && !wasLosing)
+      this.#parts.log.warn("workers have no room for the counts of rollouts: those with a rollback wait");
   }
 
   #judge(rollout: PublishedRollout, totals: RolloutTotals | undefined): void {
@@ -155,6 +169,7 @@ export class RolloutDriver {
     const now = this.#now();
     const watch = this.#watchOf(rollout, now);
     this.#measure(watch, totals, now);
+    if (this.#isLosing && rollback !== undefined) watch.newMs = 0;
     const progress = items.progressOf(id);
     const current = progress?.run === run ? progress : null;
     if (feed.origin === "nothing" || current === null || isOver(current, action) || isEnding(action)) return;

@@ -1,8 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RollbackRule } from "../../model/rollout.ts";
-import { BUCKETS_MS } from "../../plugins/rollout/counts.ts";
-import { faultOf, noTotals, percentileMs, TotalsWindow, type VariantTotals } from "./measurement.ts";
+import { BUCKETS_MS, OUTCOME_LABELS, REQUESTS } from "../../plugins/rollout/counts.ts";
+import { MetricArena } from "../../shared/metric-arena.ts";
+import { MetricLane } from "../../shared/metric-lane.ts";
+import { MetricReader } from "../../shared/metric-reader.ts";
+import {
+  faultOf,
+  noTotals,
+  percentileMs,
+  readTotals,
+  TotalsWindow,
+  type VariantTotals,
+} from "./measurement.ts";
 
 const RULE: RollbackRule = { percentile: 95, min_requests: 20, window: 60 };
 
@@ -100,3 +110,15 @@ for (const [rule, canary, fault] of [
     else assert.match(found ?? "", fault);
   });
 }
+
+test("what workers count for nobody, for want of room, is told", async () => {
+  const shared = MetricArena.create(65_536);
+  const requests = new MetricLane(shared, 1).counter(REQUESTS, OUTCOME_LABELS);
+  const [first, second] = ["r", "s"].map((id) => requests.series([id, "canary", "error"]));
+  requests.inc(first, 3);
+  const reader = new MetricReader([shared]);
+  assert.equal((await readTotals(reader)).lost, 0);
+  requests.inc(second, 2);
+  const totals = await readTotals(reader);
+  assert.deepEqual([totals.get("r")!.canary.errors, totals.has("s"), totals.lost], [3, false, 2]);
+});

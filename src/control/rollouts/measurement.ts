@@ -20,6 +20,12 @@ export interface RolloutTotals {
   stable: VariantTotals;
 }
 
+/** Of all rollouts, by id. */
+export interface AllTotals extends ReadonlyMap<string, RolloutTotals> {
+  /** What was counted for nobody, since workers had no room for series: something of some rollout. Absent: nothing. */
+  lost?: number;
+}
+
 /** Ids have no character that would be escaped. */
 const SERIES = /^rollout="([^"]*)",variant="(canary|stable)"(?:,outcome="(ok|error)")?$/;
 const SAMPLES = 60;
@@ -30,7 +36,7 @@ export function noTotals(): VariantTotals {
 }
 
 /** By id of the rollout. Gives the event loop its turns: there may be many other series. */
-export async function readTotals(reader: MetricReader): Promise<Map<string, RolloutTotals>> {
+export async function readTotals(reader: MetricReader): Promise<AllTotals> {
   let end = performance.now() + SLICE_MS;
   for (const _ of reader.refresh()) {
     if (performance.now() < end) continue;
@@ -38,18 +44,25 @@ export async function readTotals(reader: MetricReader): Promise<Map<string, Roll
     end = performance.now() + SLICE_MS;
   }
   const totals = new Map<string, RolloutTotals>();
+  let lost = 0;
   for (const family of reader.families) {
     const { name } = family.definition;
-    if (name === REQUESTS || name === LATENCY) addFamily(totals, family);
+    if (name === REQUESTS || name === LATENCY) lost += addFamily(totals, family);
   }
-  return totals;
+  return Object.assign(totals, { lost });
 }
 
-function addFamily(totals: Map<string, RolloutTotals>, family: MergedFamily): void {
+/** Gives what was counted for none of them. */
+function addFamily(totals: Map<string, RolloutTotals>, family: MergedFamily): number {
   const values = new Float64Array(family.values);
+  let lost = 0;
   for (const first of family.series) {
     const match = SERIES.exec(family.lanes[first].text(family.records[first]));
-    if (match === null) continue;
+    if (match === null) {
+      family.sumAll(first, values);
+      lost += values.reduce((sum, value) => sum + value, 0);
+      continue;
+    }
     const [, id, variant, outcome] = match;
     let both = totals.get(id);
     if (both === undefined) totals.set(id, (both = { canary: noTotals(), stable: noTotals() }));
@@ -60,6 +73,7 @@ function addFamily(totals: Map<string, RolloutTotals>, family: MergedFamily): vo
     // The first value of a histogram is its sum.
     else for (let i = 0; i < of.latency.length; i++) of.latency[i] += values[i + 1];
   }
+  return lost;
 }
 
 /** The change of one upstream's totals over the last moments. */
