@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { generateKeyPairSync } from "node:crypto";
+import { createPrivateKey, generateKeyPairSync } from "node:crypto";
 import { describe, test } from "node:test";
 import { CERTIFICATE, PRIVATE_KEY } from "./certificate-kit.ts";
 import type { PublishedSsl } from "./published.ts";
@@ -31,12 +31,33 @@ describe("a certificate", () => {
     );
   });
 
+  test("that cannot be read is refused with the mistake that people make, where it shows", () => {
+    const encrypted = createPrivateKey(PRIVATE_KEY).export({
+      type: "pkcs8",
+      format: "pem",
+      cipher: "aes-128-cbc",
+      passphrase: "secret",
+    }) as string;
+    for (const [value, expected] of [
+      [{ cert: PRIVATE_KEY, key: CERTIFICATE }, /^\/cert: failed .* failed: a private key is given/],
+      [{ cert: CERTIFICATE, key: CERTIFICATE }, /^\/key: failed .* failed: a certificate is given/],
+      [{ cert: CERTIFICATE, key: encrypted }, /^\/key: failed .* failed: it is encrypted/],
+      [{ ...pair, cert: CERTIFICATE.replaceAll("\n", "\\n") }, /^\/cert: failed .* failed: its line ends/],
+      [{ ...pair, cert: CERTIFICATE.replace("MII", "MIX") }, /^\/cert: failed .* failed$/],
+    ] as const)
+      assert.match(fault({ sni: "a.com", ...value })!, expected);
+  });
+
   test("may stand for listeners alone, and not for nothing", () => {
     const { names, listen } = published({ ...pair, listen: [{ port: 9443 }, { ip: "::1", port: 9444 }] });
     assert.deepEqual(names, []);
     assert.deepEqual(listen, [{ port: 9443 }, { ip: "::1", port: 9444 }]);
     assert.match(fault({ ...pair })!, /then clause did not match/);
     assert.match(fault({ ...pair, listen: [{ ip: "::1" }] })!, /port/);
+    assert.equal(
+      fault({ ...pair, listen: [{ port: 1 }, { ip: "10.1.1.300", port: 1 }] }),
+      '/listen/1/ip: listen: item 2: ip: given "10.1.1.300", expected an IP address',
+    );
     assert.equal(fault({ ...pair, sni: "a.com", listen: [{ port: 1 }] }), null);
   });
 

@@ -6,6 +6,7 @@
  * References to secrets are read where the certificate is used.
  */
 
+import { isIP } from "node:net";
 import { Type } from "../lib/schema.ts";
 import { checkPattern } from "../lib/pattern.ts";
 import { unreadableCertificate, unreadablePair } from "./certificate-check.ts";
@@ -101,7 +102,7 @@ export const sslType: ResourceType<PublishedSsl> = {
   methods: ["GET", "PUT", "POST", "PATCH", "DELETE"],
   references: [],
   inUse: (title, id) => `can not delete this ssl, ${title} [${id}] is still using it now`,
-  check: (value) => checkSource(value) ?? checkPairs(value) ?? checkClient(value),
+  check: (value) => checkListen(value) ?? checkSource(value) ?? checkPairs(value) ?? checkClient(value),
   normalize: normalizeSsl,
   closed: closedSsl,
 };
@@ -122,17 +123,26 @@ function checkSource({ type, source, cert, certs, keys }: JsonObject): Validatio
     if (fault !== null)
       return refused(
         `source: ${fault}`,
-        fault.includes("key") ? "/source/client_key" : "/source/client_cert",
+        fault.startsWith("failed to parse cert") ? "/source/client_cert" : "/source/client_key",
       );
   }
   const reason = ca === undefined ? null : unreadableCertificate(ca);
   return reason === null ? null : refused(`source.ca: ${reason}`, "/source/ca");
 }
 
+function checkListen(value: JsonObject): ValidationError | null {
+  for (const [i, place] of listOf(value["listen"]).entries()) {
+    const ip = isObject(place) ? place["ip"] : undefined;
+    if (typeof ip === "string" && isIP(ip) === 0)
+      return refused(`listen: item ${i + 1}: ip: given "${ip}", expected an IP address`, `/listen/${i}/ip`);
+  }
+  return null;
+}
+
 function checkPairs(value: JsonObject): ValidationError | null {
   if (value["source"] !== undefined) return null;
   const fault = unreadablePair(value["cert"], value["key"]);
-  if (fault !== null) return refused(fault, fault.includes("key") ? "/key" : "/cert");
+  if (fault !== null) return refused(fault, fault.startsWith("failed to parse cert") ? "/cert" : "/key");
   if (value["type"] === "client") return null;
   const certs = listOf(value["certs"]);
   const keys = listOf(value["keys"]);

@@ -6,6 +6,7 @@
  * when it is gone, the node drains and ends.
  */
 
+import type { StaticConfig } from "../config/static-config.ts";
 import { compactHeap } from "../lib/compact-heap.ts";
 import { createLog, type Log } from "../lib/log.ts";
 import { LauncherLink } from "./launcher-link.ts";
@@ -83,7 +84,7 @@ function start({
           workers: config.workers,
           ...(config.tenants.length > 0 && { tenants: config.tenants.map(({ tenant }) => tenant) }),
           node: process.version,
-          listeners: places(sockets),
+          listeners: places(sockets, config),
         });
         void link.say({ type: "ready" });
       },
@@ -124,12 +125,17 @@ async function end(code: number): Promise<void> {
   process.exit(code);
 }
 
-/** "http 0.0.0.0:9080" or "shop http 0.0.0.0:9081", once per listener. */
-function places(sockets: SocketPlan[]): string[] {
+/** "http 0.0.0.0:9080" or "shop http 0.0.0.0:9081", once per listener; for UDP, too, whose sockets a worker opens itself. */
+function places(sockets: SocketPlan[], config: StaticConfig): string[] {
+  const datagrams = [config, ...config.tenants].flatMap(({ tenant, listeners }) =>
+    listeners
+      .filter(({ purpose }) => purpose === "stream-udp")
+      .map(({ purpose, address, port }) => ({ tenant, purpose, address, port })),
+  );
   return [
     ...new Set(
-      sockets.map(({ tenant, purpose, address, port }) => {
-        const whose = tenant === undefined ? "" : `${tenant} `;
+      [...sockets, ...datagrams].map(({ tenant, purpose, address, port }) => {
+        const whose = tenant == null ? "" : `${tenant} `;
         return `${whose}${purpose} ${address}:${port}`;
       }),
     ),

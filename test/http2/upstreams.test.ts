@@ -270,3 +270,19 @@ describe("an upstream with scheme h2", { skip: hasOpenssl ? false : "there is no
     await eventually(() => gate.inFlight() === 0);
   });
 });
+
+test("the log says why a connection to a node did not stand", async (t) => {
+  const nobody = createTlsServer().listen(0, "127.0.0.1");
+  await once(nobody, "listening");
+  const { port } = nobody.address() as AddressInfo;
+  nobody.close();
+  await once(nobody, "close");
+  const refused = await gateway(t, port);
+  assert.equal((await overHttp1(t, refused.port)).status, 502);
+  assert.match(refused.logged.join("\n"), /upstream failed .*"detail":"ECONNREFUSED"/);
+
+  const origin = await plain(t, (stream) => stream.end());
+  const secure = await gateway(t, origin.port, { scheme: "h2" });
+  assert.equal((await overHttp1(t, secure.port)).status, 502);
+  assert.match(secure.logged.join("\n"), /upstream failed .*"detail":"TLS handshake failed: .*\(ERR_SSL_/);
+});

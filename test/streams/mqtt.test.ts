@@ -49,17 +49,18 @@ for (const level of [4, 5]) {
   });
 }
 
-const REFUSED: [name: string, facts: PacketFacts | Buffer][] = [
-  ["another level", { level: 5, clientId: "a" }],
-  ["another name", { level: 4, clientId: "a", name: "MQIsdp" }],
-  ["something else", Buffer.from("GET / HTTP/1.1\r\n\r\n")],
+const REFUSED: [name: string, facts: PacketFacts | Buffer, reason: RegExp][] = [
+  ["another level", { level: 5, clientId: "a" }, /of level 5, expected \\"MQTT\\" of level 4/],
+  ["another name", { level: 4, clientId: "a", name: "MQIsdp" }, /given \\"MQIsdp\\" of level 4/],
+  ["something else", Buffer.from("GET / HTTP/1.1\r\n\r\n"), /no packet CONNECT/],
   [
     "a packet whose identifier stands beyond what is read",
     Buffer.from([0x10, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff]),
+    /no packet CONNECT/,
   ],
 ];
 
-for (const [name, facts] of REFUSED) {
+for (const [name, facts, reason] of REFUSED) {
   test(`${name} is closed, and no node hears of it`, async (t) => {
     let connections = 0;
     const kit = await streamKit(t);
@@ -73,6 +74,9 @@ for (const [name, facts] of REFUSED) {
     await eventually(() => kit.ended.length === 1);
     assert.equal(kit.ended[0].stream.status, 503);
     assert.equal(connections, 0);
+    const line = kit.wire.logged.find((each) => each.startsWith("a client is refused"));
+    assert.match(line ?? "", reason);
+    assert.match(line ?? "", /"client":"127\.0\.0\.1"/);
   });
 }
 

@@ -213,7 +213,7 @@ describe("a TLS listener", options, () => {
       ["1", "2"],
     );
     assert.equal(await seen("none.com"), "ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR");
-    assert.ok(gate.logged.some((line) => /certificate cannot be used.*"ssl":"3".*leads nowhere/.test(line)));
+    assert.ok(gate.logged.some((line) => /certificate cannot be used.*"ssl":"3".*has no value/.test(line)));
     assert.equal(await seen("env.com"), "env.com");
   });
 
@@ -405,7 +405,8 @@ describe("client certificates", options, () => {
     const { socket: stranger } = await shake(t, gate.tlsPort, { servername: "a.com", ...wrong });
     assert.equal((await ask(stranger, "/open")).status, 200);
     assert.equal((await ask(stranger, "/closed")).status, 400);
-    assert.match(gate.ended.at(-1)!.variable("ssl_client_verify")!, /^FAILED:/);
+    // Without what Node.js says to those who start it.
+    assert.match(gate.ended.at(-1)!.variable("ssl_client_verify")!, /^FAILED:[a-z -]+$/);
   });
 
   test("of one name open no other", async (t) => {

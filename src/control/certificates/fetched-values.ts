@@ -39,7 +39,7 @@ export interface FetchedReport {
 export interface FetchedValuesParts {
   /** Users whose values changed. */
   onAnswer(users: ReadonlySet<string>): void;
-  onFailure(plan: FetchPlan, reason: string): void;
+  onFailure(report: FetchedReport, reason: string): void;
   now?: () => number;
 }
 
@@ -115,7 +115,7 @@ export class FetchedValues {
       },
       onFailure: (reason) => {
         held.failures++;
-        this.#parts.onFailure(plan, reason);
+        this.#parts.onFailure(held, reason);
       },
     });
     const held: Held = {

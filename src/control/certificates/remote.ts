@@ -46,7 +46,9 @@ export function remotePlan(source: CertificateSource, sources: RemoteSources): F
         signal,
       });
       const pair = pairIn(body);
-      if (pair === null) throw new Error(`${url.host}: an answer without cert and key`);
+      if (pair === null) {
+        throw new Error(`${url.host}: an answer that is neither JSON with cert and key nor PEM with both`);
+      }
       if (!isPair(pair.cert, pair.key))
         throw new Error(`${url.host}: a cert and a key that cannot be read, or do not belong together`);
       const leftMs = Date.parse(new X509Certificate(pair.cert).validTo) - Date.now();
@@ -78,7 +80,7 @@ export function isCertificate(text: string): boolean {
 
 function resolved(text: string, field: string): string {
   const value = resolveReference(text);
-  if (value === undefined) throw new Error(`source.${field}: given ${text}, which leads nowhere`);
+  if (value === undefined) throw new Error(`source.${field}: given ${text}, which has no value here`);
   return value;
 }
 

@@ -201,7 +201,10 @@ test("references that lead nowhere are told and change nothing else", async (t) 
   for (const [text, reason] of [
     ["$secret://vault/9/a/cert", /there is no secret vault\/9/],
     ["$secret://aws/1/a/cert", /vault alone/],
-    ["$secret://vault/3/a/cert", /the token of vault\/3 leads nowhere/],
+    [
+      "$secret://vault/3/a/cert",
+      /the token of vault\/3 is given as \$env:\/\/CARDEA_NO_SUCH, which has no value here/,
+    ],
     ["$secret://vault/4/a/cert", /leads upwards/],
     ["$secret://vault/1/b/cert", /status 404/],
     // A URL takes a backslash for a slash and leaves out tabs; a server decodes what it gets.
@@ -219,4 +222,23 @@ test("references that lead nowhere are told and change nothing else", async (t) 
   supply.take(item("$env://CARDEA_NO_SUCH", "$secret://vault"));
   assert.equal(supply.objection(), null);
   assert.deepEqual(published, []);
+});
+
+test("sources that look alike are one series, and a failure says whom it is about", async (t) => {
+  const { supply, warning } = await kit(t);
+  const source = { url: "https://127.0.0.1:1/pair", refresh_s: 10 };
+  const take = (id: string, more: object): unknown =>
+    supply.take({
+      ...item("$source://1", "$source://1", { source: { ...source, ...more } }),
+      id,
+    });
+  take("1", {});
+  take("2", { ca: CERTIFICATE });
+  const lines = [await warning(), await warning()];
+  assert.match(lines[0], /"ssls":\["1"\],"meanwhile":"it has given nothing yet"/);
+  assert.match(lines[1], /"ssls":\["2"\]/);
+  const [failures] = supply.families();
+  assert.equal(failures.name, "ssl_source_failures_total");
+  assert.equal(failures.samples.length, 1);
+  assert.ok(failures.samples[0].value >= 2);
 });

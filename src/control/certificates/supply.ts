@@ -57,6 +57,8 @@ interface Filling {
 
 /** Samples of one family. */
 const MAX_SAMPLES = 1000;
+/** Resources that a line of the log names. */
+const MAX_USERS_TOLD = 10;
 
 export class CertificateSupply {
   readonly #parts: CertificateSupplyParts;
@@ -85,11 +87,13 @@ export class CertificateSupply {
       onAnswer: (users) => {
         for (const id of users) this.#refill(id);
       },
-      onFailure: ({ type, shown }, reason) =>
-        log.warn("a source of certificates fails; what it gave last serves on", {
+      onFailure: ({ type, shown, fetchedAt, users }, reason) =>
+        log.warn("a source of certificates fails", {
           type,
           source: shown,
           reason,
+          ssls: [...users].slice(0, MAX_USERS_TOLD),
+          meanwhile: fetchedAt === null ? "it has given nothing yet" : "what it gave last serves on",
         }),
     });
   }
@@ -159,7 +163,7 @@ export class CertificateSupply {
   families(nowMs: number = Date.now()): FactFamily[] {
     const ages: FactSample[] = [];
     const failures: FactSample[] = [];
-    for (const { type, shown, fetchedAt, failures: count } of this.#values.list()) {
+    for (const { type, shown, fetchedAt, failures: count } of sourcesShown(this.#values.list())) {
       if (failures.length === MAX_SAMPLES) break;
       const labels = { type, source: shown };
       failures.push({ labels, value: count });
@@ -258,6 +262,27 @@ export class CertificateSupply {
     const field = value === null ? null : (JSON.parse(value) as JsonObject)[reference.field];
     return typeof field === "string" ? field : null;
   }
+}
+
+type ShownSource = Pick<FetchedReport, "type" | "shown" | "fetchedAt" | "failures">;
+
+/**
+ * One for each type and shown text: the same URL may be asked with several authorities or credentials, and Prometheus
+ * refuses a page on which a series stands twice. Failures add up; the oldest answer counts.
+ */
+function sourcesShown(reports: Iterable<FetchedReport>): Iterable<ShownSource> {
+  const shownOnce = new Map<string, ShownSource>();
+  for (const { type, shown, fetchedAt, failures } of reports) {
+    const key = `${type} ${shown}`;
+    const known = shownOnce.get(key);
+    if (known === undefined) {
+      shownOnce.set(key, { type, shown, fetchedAt, failures });
+      continue;
+    }
+    known.failures += failures;
+    if (fetchedAt !== null) known.fetchedAt = Math.min(fetchedAt, known.fetchedAt ?? fetchedAt);
+  }
+  return shownOnce.values();
 }
 
 function isInNeed({ pairs, client, ocsp, source }: PublishedSsl): boolean {

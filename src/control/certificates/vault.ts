@@ -56,7 +56,11 @@ export function secretPlan({ id, path }: SecretReference, sources: SecretSources
       const url = urlOf(secret, path);
       if (sources.isOwn(url)) throw new Error(`${url.host} is a listener of this node`);
       const token = resolveReference(String(secret["token"]));
-      if (token === undefined) throw new Error(`the token of ${id} leads nowhere`);
+      if (token === undefined) {
+        throw new Error(
+          `the token of ${id} is given as ${secret["token"] as string}, which has no value here`,
+        );
+      }
       const { namespace } = secret;
       const answer = await sources.client.askJson({
         url,

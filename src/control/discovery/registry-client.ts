@@ -185,7 +185,7 @@ export class RegistryClient {
         if (socket.connecting) socket.once(isTls ? "secureConnect" : "connect", begin);
         else begin();
       });
-      request.on("error", (error) => failWith((error as NodeJS.ErrnoException).code ?? error.message));
+      request.on("error", (error) => failWith(connectionFault(error)));
       request.once("response", (response) => {
         const status = response.statusCode!;
         if (status !== 200 && status !== accepted) {
@@ -226,4 +226,13 @@ function withoutCredentials(url: URL): URL {
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+const UNTRUSTED =
+  /^(?:DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_GET_ISSUER_CERT(?:_LOCALLY)?|UNABLE_TO_VERIFY_LEAF_SIGNATURE)$/;
+
+function connectionFault(error: NodeJS.ErrnoException): string {
+  const { code } = error;
+  if (code === undefined) return error.message;
+  return UNTRUSTED.test(code) ? `no authority that is known here signed its certificate (${code})` : code;
 }

@@ -332,7 +332,9 @@ export class RolloutDriver {
     const watch = this.#watches.get(id);
     if (watch !== undefined) watch.writtenAtMs = this.#now();
     const { phase, step, reason } = next;
-    log.info("a rollout goes on", { rollout: id, phase, step, ...(reason !== undefined && { reason }) });
+    const message = phase === "running" ? "a rollout goes on" : "a rollout is over";
+    // Counted from 1, as the Control API does.
+    log.info(message, { rollout: id, phase, step: step + 1, ...(reason !== undefined && { reason }) });
   }
 
   /** The canary becomes the target's own upstream. */

@@ -24,6 +24,16 @@ export const ERRORS = {
   version: row("version", 505, "HTTP version not supported"),
   leadingLines: row("leading-lines", 400, "more than one empty line before the request line"),
   statusLine: row("status-line", 400, "malformed status line"),
+  statusLineHttp2: row(
+    "status-line",
+    400,
+    "malformed status line: the node speaks HTTP/2 (scheme grpc or h2c)",
+  ),
+  statusLineTls: row(
+    "status-line",
+    400,
+    "malformed status line: the node speaks TLS (scheme https, grpcs or h2)",
+  ),
   tooManyInformational: row("too-many-informational", 400, "too many informational answers"),
   lineEnd: row("line-end", 400, "line not ended by CRLF"),
   folding: row("folding", 400, "obsolete line folding"),

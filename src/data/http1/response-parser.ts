@@ -70,7 +70,7 @@ export class ResponseParser extends HeadParser {
 
   /** RFC 9112 section 4; the space behind the status may be missing when there is no reason. */
   protected override startLine(text: string, bytes: Buffer, base: number): number {
-    if (!text.startsWith("HTTP/1.")) return this.fail(ERRORS.statusLine);
+    if (!text.startsWith("HTTP/1.")) return this.fail(otherProtocol(text));
     const minor = bytes[base + 7];
     if ((minor !== 0x31 && minor !== 0x30) || bytes[base + 8] !== SPACE) return this.fail(ERRORS.statusLine);
     this.#isVersion10 = minor === 0x30;
@@ -96,7 +96,7 @@ export class ResponseParser extends HeadParser {
   }
 
   protected override badStart(text: string): ProtocolError | null {
-    return "HTTP/1.".startsWith(text.slice(0, 7)) ? null : ERRORS.statusLine;
+    return "HTTP/1.".startsWith(text.slice(0, 7)) ? null : otherProtocol(text);
   }
 
   protected override special(kind: number, value: string): void {
@@ -146,4 +146,14 @@ export class ResponseParser extends HeadParser {
     this.#isComplete = true;
     return true;
   }
+}
+
+/** What people forget is the scheme of the upstream: the node may speak HTTP/2 (its first frame is SETTINGS), or TLS. */
+function otherProtocol(text: string): ProtocolError {
+  const first = text.charCodeAt(0);
+  // RFC 9113 sections 3.4 and 4.1: 24 bits of length, the type.
+  if (first === 0 && text.charCodeAt(1) === 0 && text.charCodeAt(3) === 4) return ERRORS.statusLineHttp2;
+  // RFC 8446 section 5.1: an alert or a handshake, and the version.
+  const isTls = (first === 0x15 || first === 0x16) && text.charCodeAt(1) === 3;
+  return isTls ? ERRORS.statusLineTls : ERRORS.statusLine;
 }

@@ -109,6 +109,24 @@ for (const [name, answer, outcome, isKept] of answers) {
   });
 }
 
+for (const [name, bytes, detail] of [
+  [
+    "frames of HTTP/2",
+    "\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\n",
+    /the node speaks HTTP\/2 \(scheme grpc or h2c\)/,
+  ],
+  ["a record of TLS", "\x15\x03\x03\0\x02\x02\n", /the node speaks TLS \(scheme https, grpcs or h2\)/],
+  ["another protocol", "SSH-2.0-OpenSSH_9.2\r\n", /malformed status line$/],
+] as const) {
+  test(`an answer of ${name} is told from others that are none`, async () => {
+    const { get } = await bench(answering(bytes));
+    const handler = get();
+    await handler.ended;
+    assert.equal(handler.failure, "malformed");
+    assert.match(handler.detail, detail);
+  });
+}
+
 test("an answer reads the same however its bytes are cut", async () => {
   const answer =
     "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" +

@@ -20,6 +20,7 @@ import {
   type UpstreamTransport,
   UNKNOWN_LENGTH,
 } from "../transport.ts";
+import { handshakeFault } from "../upstream/secure/faults.ts";
 import { asObject, trailerFields } from "./answer-fields.ts";
 import { readAnswer, requestFields } from "./request-fields.ts";
 import type { UpstreamSession } from "./upstream-session.ts";
@@ -262,7 +263,9 @@ export class Http2UpstreamAttempt implements UpstreamTransport, Deadlined {
   }
 
   onError(error: NodeJS.ErrnoException): void {
-    this.#fault = error.code ?? error.message;
+    // A stream whose connection never stood says only that it was cancelled.
+    const { cause } = error;
+    this.#fault = cause instanceof Error ? handshakeFault(cause) : (error.code ?? error.message);
   }
 
   onClose(): void {

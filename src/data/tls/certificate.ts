@@ -158,6 +158,6 @@ export class Certificate {
 
 function resolved(text: string, field: string): string {
   const value = resolveReference(text);
-  if (value === undefined) throw new Error(`${field}: given ${text}, which leads nowhere`);
+  if (value === undefined) throw new Error(`${field}: given ${text}, which has no value (yet)`);
   return value;
 }

@@ -8,6 +8,7 @@
 
 import type { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
+import { withoutAdvice } from "../../lib/certificate-fault.ts";
 import type { ClientHello } from "../../plugin/client-hello.ts";
 import type { Certificate } from "./certificate.ts";
 import type { Certificates } from "./certificates.ts";
@@ -134,6 +135,6 @@ interface HandleInside {
 
 function verify(socket: TLSSocket, peer: X509Certificate, rules: MutualRules): string {
   const error = (socket as unknown as HandleInside)._handle?.verifyError();
-  if (error !== null && error !== undefined) return `FAILED:${error.message}`;
+  if (error !== null && error !== undefined) return `FAILED:${withoutAdvice(error.message)}`;
   return rules.permitsChain(peer) ? "SUCCESS" : "FAILED:certificate chain too long";
 }

@@ -7,7 +7,11 @@
  */
 
 import { definePlugin, Type, type Answer, type StreamExchange } from "../../plugin/index.ts";
+import { LimitedLog } from "../../lib/limited-log.ts";
 import { readConnect } from "./connect.ts";
+
+/** Of what a client sent, in the log. */
+const MAX_TOLD_CHARACTERS = 32;
 
 export default definePlugin({
   name: "mqtt-proxy",
@@ -24,10 +28,12 @@ export default definePlugin({
       description: "Level that clients must send: 4 is MQTT 3.1.1, 5 is MQTT 5.0",
     }),
   }),
-  compile({ protocol_name: name, protocol_level: level }) {
+  compile({ protocol_name: name, protocol_level: level }, host) {
+    const log = new LimitedLog(host.log);
     return {
       async preread(ctx: StreamExchange): Promise<void | Answer> {
         let bytes: Buffer | null = await ctx.stream.peek(1);
+        let reason = "no packet CONNECT of MQTT that can be read";
         while (bytes !== null) {
           const packet = readConnect(bytes);
           if (typeof packet === "number") {
@@ -35,10 +41,16 @@ export default definePlugin({
             continue;
           }
           if (packet === "malformed") break;
-          if (packet.protocolName !== name || packet.protocolLevel !== level) break;
+          const { protocolName, protocolLevel } = packet;
+          if (protocolName !== name || protocolLevel !== level) {
+            const given = `${JSON.stringify(protocolName.slice(0, MAX_TOLD_CHARACTERS))} of level ${protocolLevel}`;
+            reason = `given ${given}, expected ${JSON.stringify(name)} of level ${level}`;
+            break;
+          }
           if (packet.clientId !== "") ctx.setVariable("mqtt_client_id", packet.clientId);
           return undefined;
         }
+        log.warn("a client is refused", { plugin: "mqtt-proxy", client: ctx.client.address, reason });
         return ctx.answer(503);
       },
     };

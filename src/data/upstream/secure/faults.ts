@@ -1,5 +1,7 @@
 /** What went wrong with TLS towards an upstream, in words for the log, and whether the peer refused the handshake. */
 
+import { withoutAdvice } from "../../../lib/certificate-fault.ts";
+
 interface TlsError extends NodeJS.ErrnoException {
   /** OpenSSL's words: "wrong version number". */
   reason?: string;
@@ -15,7 +17,8 @@ const REFUSALS =
 /** An error of the system (the connection was refused) is no fault of TLS: its code alone. */
 export function handshakeFault(error: TlsError): string {
   if (error.code === undefined || error.syscall !== undefined) return error.code ?? error.message;
-  return `TLS handshake failed: ${error.reason ?? error.message} (${error.code})`;
+  if (error.code.startsWith("ERR_HTTP2_")) return `${error.message} (${error.code})`;
+  return `TLS handshake failed: ${error.reason ?? withoutAdvice(error.message)} (${error.code})`;
 }
 
 /** The server did not accept us, and so has not looked at anything that came after. */
