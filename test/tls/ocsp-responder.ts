@@ -16,8 +16,8 @@ export interface AnswerOptions {
   revoked?: string[];
   /** Who signs instead of the authority; its certificate goes along. */
   signer?: Pair;
-  /** Until the next update. */
-  minutes?: number;
+  /** Until the next update; null: it does not say when that is. */
+  minutes?: number | null;
   digest?: string;
 }
 
@@ -35,7 +35,8 @@ export function answerOf(authority: Authority, question: Buffer, options: Answer
     [
       ["ocsp", "-index", at("index"), "-CA", at("ca"), "-rsigner", at("signer"), "-rmd", digest],
       options.signer === undefined ? ["-resp_no_certs"] : [],
-      ["-reqin", at("question"), "-respout", at("answer"), "-nmin", String(minutes)],
+      ["-reqin", at("question"), "-respout", at("answer")],
+      minutes === null ? [] : ["-nmin", String(minutes)],
     ].flat(),
     { stdio: "pipe" },
   );

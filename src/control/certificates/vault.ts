@@ -46,7 +46,7 @@ export interface SecretSources {
 /** The value that is fetched is an object of all fields at the path, as JSON. */
 export function secretPlan({ id, path }: SecretReference, sources: SecretSources): FetchPlan {
   return {
-    key: `secret ${id} ${path}`,
+    key: `secret ${JSON.stringify([id, path])}`,
     type: "secret",
     shown: `${id}/${path}`,
     async fetch(signal) {

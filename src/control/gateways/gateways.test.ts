@@ -94,6 +94,43 @@ test("a gateway tells of a drain at once, and again until nothing runs there", a
   assert.equal(reports.texts.size, 0);
 });
 
+test("counts that change all the time are not told all the time", async (t) => {
+  const { reports, state, list } = bench(t);
+  let nowMs = 0;
+  let looks = 0;
+  let puts = 0;
+  const put = reports.put.bind(reports);
+  reports.put = (id, text) => {
+    puts++;
+    return put(id, text);
+  };
+  const { promise: lookedOften, resolve } = Promise.withResolvers<void>();
+  const counted = {
+    listShared: () => list.values(),
+    state: () => {
+      state.inFlight = ++looks;
+      if (looks === 5) resolve();
+      return Promise.resolve({ ...state });
+    },
+    onShared: null,
+  };
+  list.push(drain);
+  const reporter = new GatewayReporter({
+    id: "other.1-1",
+    reports,
+    drains: counted,
+    revisions: () => ({ publishedRevision: 1, appliedRevision: 1 }),
+    log: { warn: () => {}, info: () => {} },
+    now: () => nowMs,
+  });
+  t.after(() => reporter.close());
+  reporter.start();
+  await lookedOften;
+  assert.equal(puts, 1);
+  nowMs = 1000;
+  await reports.until(() => puts === 2);
+});
+
 test("a report that is on its way when the gateway ends does not stay", async (t) => {
   const { reports, reporter, own } = bench(t);
   const { promise: gate, resolve: open } = Promise.withResolvers<void>();

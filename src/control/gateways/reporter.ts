@@ -20,6 +20,8 @@ export const REPORT_LIFE_S = 600;
 const LOOK_EVERY_MS = 20_000;
 /** While something runs on a node that is taken out. */
 const LOOK_SOON_MS = 100;
+/** Between two reports of which only counts differ: a hundred gateways with a busy node would keep an etcd busy as well. */
+const COUNTS_EVERY_MS = 1000;
 /** Even if nothing is new. */
 const RENEW_AFTER_MS = 120_000;
 /** A report has to fit into an etcd; drains beyond are not acknowledged. */
@@ -33,6 +35,8 @@ export interface ReporterParts {
   drains: Pick<Drains, "listShared" | "state" | "onShared">;
   revisions(): { publishedRevision: number; appliedRevision: number };
   log: Pick<Log, "warn" | "info">;
+  /** Monotonic milliseconds. */
+  now?: () => number;
 }
 
 export class GatewayReporter {
@@ -42,7 +46,9 @@ export class GatewayReporter {
   /** By the ids of resources: what was found last. */
   #drains: Record<string, DrainReport> = {};
   #told = "";
-  #toldAtMs = 0;
+  #toldAtMs = -RENEW_AFTER_MS;
+  /** Since the last report drains came, went or ended. */
+  #isUrgent = true;
   #hasTidied = false;
   #telling: Promise<number> | null = null;
   #isClosed = false;
@@ -97,10 +103,13 @@ export class GatewayReporter {
       drains: this.#drains,
     };
     const text = reportText(report);
-    const now = performance.now();
+    const now = (this.#parts.now ?? (() => performance.now()))();
+    const sinceMs = now - this.#toldAtMs;
     if (this.#isClosed) return LOOK_EVERY_MS;
-    if (text !== this.#told || now - this.#toldAtMs > RENEW_AFTER_MS) {
+    const isDue = this.#isUrgent || sinceMs >= COUNTS_EVERY_MS;
+    if ((isDue && text !== this.#told) || sinceMs > RENEW_AFTER_MS) {
       await reports.put(id, text, REPORT_LIFE_S);
+      this.#isUrgent = false;
       this.#told = text;
       this.#toldAtMs = now;
     }
@@ -114,7 +123,11 @@ export class GatewayReporter {
   async #look(): Promise<boolean> {
     const drains = [...this.#parts.drains.listShared()].slice(0, MAX_DRAINS);
     const found = await Promise.all(drains.map((each) => this.#lookAt(each)));
+    const former = this.#drains;
     this.#drains = Object.fromEntries(found);
+    const isSame = ([id, { mark, isDrained }]: [string, DrainReport]): boolean =>
+      former[id]?.mark === mark && former[id].isDrained === isDrained;
+    if (found.length !== Object.keys(former).length || !found.every(isSame)) this.#isUrgent = true;
     return found.some(([, { isDrained }]) => !isDrained);
   }
 

@@ -59,6 +59,16 @@ describe("an OCSP answer", { skip: hasOpenssl ? false : "there is no openssl" },
     }
   });
 
+  test("without an end is taken for a week", async (t) => {
+    const ca = Authority.make(t);
+    const { cert } = ca.issue({ names: ["a.com"], extensions: [RESPONDER] });
+    const question = await ocspQuestion(cert + ca.pair.cert);
+    const answer = answerOf(ca, question.bytes, { minutes: null });
+    const inDays = (days: number) => readOcspAnswer(answer, question, Date.now() + days * 86_400_000, false);
+    assert.equal((await inDays(6)).untilMs, null);
+    await assert.rejects(inDays(8), /of more than a week ago/);
+  });
+
   test("cannot be asked for where the certificate does not say where", async (t) => {
     const ca = Authority.make(t);
     const plain = ca.issue({ names: ["a.com"] });

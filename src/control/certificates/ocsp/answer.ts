@@ -14,6 +14,8 @@ const OCSP_SIGNING = "1.3.6.1.5.5.7.3.9";
 const SUCCESSFUL = 0;
 /** Clocks differ. */
 const SKEW_MS = 300_000;
+/** Of an answer that does not say when it ends: whoever is in the way could show an old one for ever. */
+const MAX_AGE_MS = 7 * 86_400_000;
 /** Certificates that an answer brings along. */
 const MAX_SIGNERS = 8;
 
@@ -61,7 +63,10 @@ export async function readOcspAnswer(
   if (single.certStatus.revoked !== undefined) throw new Refusal("the certificate is revoked");
   if (single.certStatus.good === undefined) throw new Refusal("the responder does not know the certificate");
   const untilMs = single.nextUpdate?.getTime() ?? null;
-  if (single.thisUpdate.getTime() > nowMs + SKEW_MS) throw new Refusal("the answer is not valid yet");
+  const sinceMs = single.thisUpdate.getTime();
+  if (sinceMs > nowMs + SKEW_MS) throw new Refusal("the answer is not valid yet");
+  if (untilMs === null && sinceMs < nowMs - MAX_AGE_MS)
+    throw new Refusal("the answer is of more than a week ago and does not say until when it is valid");
   if (untilMs !== null && untilMs <= nowMs) throw new Refusal("the answer is no longer valid");
   return { untilMs };
 }
