@@ -14,6 +14,8 @@ import type { FromLink, SentFault, ToLink } from "./messages.ts";
 
 /** Of one stream: beyond it the member waits until the control thread has read. */
 const MOST_UNREAD_BYTES = 8 * 1024 * 1024;
+/** Without a first answer: a stream that ends sooner, with its control thread perhaps, says nothing about the member. */
+const SILENT_AFTER_MS = 3000;
 
 export interface HubConnection extends EtcdConnection {
   open(path: string, token: string | null, listener: StreamListener): PausableStream;
@@ -28,16 +30,19 @@ export interface HubConnector {
 interface Held {
   connection: HubConnection;
   holders: number;
-  /** Of the last answer to any call, by `performance.now()`. */
+  /** Of the last answer to any call, by the hub's clock. */
   answeredAt: number;
 }
 
 export class LinkHub {
   readonly #connector: HubConnector;
+  readonly now: () => number;
   #held: Held | null = null;
 
-  constructor(connector: HubConnector) {
+  /** `now`: monotonic milliseconds. */
+  constructor(connector: HubConnector, now: () => number = () => performance.now()) {
     this.#connector = connector;
+    this.now = now;
   }
 
   serve(port: MessagePort): void {
@@ -147,15 +152,15 @@ class LinkClient {
       this.#say({ type: "fault", call, fault: sent(held) });
       return;
     }
-    const beganAt = performance.now();
+    const beganAt = this.#hub.now();
     try {
       const answer = await held.connection.call(path, bytes, token, deadlineMs);
-      held.answeredAt = performance.now();
+      held.answeredAt = this.#hub.now();
       this.#give({ type: "answer", call, bytes: new Uint8Array(answer) });
     } catch (error) {
       const fault = faultOf(error);
       if (isOfMember(fault)) this.#hub.doubt(held, beganAt);
-      else held.answeredAt = performance.now();
+      else held.answeredAt = this.#hub.now();
       this.#say({ type: "fault", call, fault: sent(fault) });
     }
   }
@@ -172,7 +177,7 @@ class LinkClient {
         stream: held.connection.open(path, token, listener),
         connection,
         held,
-        openedAt: performance.now(),
+        openedAt: this.#hub.now(),
         hasBytes: false,
         unread: 0,
         isPaused: false,
@@ -186,7 +191,7 @@ class LinkClient {
     const opened = this.#streams.get(number);
     if (opened === undefined) return;
     opened.hasBytes = true;
-    opened.held.answeredAt = performance.now();
+    opened.held.answeredAt = this.#hub.now();
     opened.unread += bytes.length;
     if (opened.unread > MOST_UNREAD_BYTES && !opened.isPaused) {
       opened.isPaused = true;
@@ -209,7 +214,7 @@ class LinkClient {
     if (opened === undefined) return;
     this.#streams.delete(number);
     // A stream that stood ends with its connection.
-    if (isOfMember(fault)) this.#hub.doubt(opened.held, performance.now());
+    if (isOfMember(fault)) this.#hub.doubt(opened.held, this.#hub.now());
     this.#say({ type: "ended", stream: number, fault: sent(fault) });
   }
 
@@ -218,8 +223,8 @@ class LinkClient {
     if (opened === undefined) return;
     this.#streams.delete(number);
     opened.stream.cancel();
-    // Its control thread has waited long enough for a first answer.
-    if (!opened.hasBytes) this.#hub.doubt(opened.held, opened.openedAt);
+    if (!opened.hasBytes && this.#hub.now() - opened.openedAt >= SILENT_AFTER_MS)
+      this.#hub.doubt(opened.held, opened.openedAt);
   }
 
   #leave(connection: number): void {

@@ -106,9 +106,9 @@ interface Parts {
   tenant(): { connector: EtcdConnector; port: MessagePort };
 }
 
-function start(t: TestContext): Parts {
+function start(t: TestContext, now?: () => number): Parts {
   const members = new Members();
-  const hub = new LinkHub(members);
+  const hub = new LinkHub(members, now);
   return {
     members,
     hub,
@@ -201,15 +201,32 @@ test("a stream waits for its own reader, and hears of the end of the connection"
 });
 
 test("a stream without a first answer tells that its member is silent", async (t) => {
-  const { members, tenant } = start(t);
+  let nowMs = 0;
+  const { members, tenant } = start(t, () => nowMs);
   const opened = Promise.withResolvers<Stream>();
   members.onStream = opened.resolve;
   const connection = tenant().connector.connect();
   const own = connection.open("/watch", null, { onBytes: () => {}, onEnd: () => {} });
   const stream = await opened.promise;
+  nowMs = 4000;
   own.cancel();
   await stream.until(() => stream.isCancelled);
   assert.deepEqual(members.failures, ["member 0"]);
+});
+
+test("a control thread that dies while its stream begins takes the connection from nobody", async (t) => {
+  const { members, tenant } = start(t, () => 0);
+  const opened = Promise.withResolvers<Stream>();
+  members.onStream = opened.resolve;
+  const other = tenant().connector.connect();
+  await ask(other, "at first");
+  const { connector, port } = tenant();
+  connector.connect().open("/watch", null, { onBytes: () => {}, onEnd: () => {} });
+  const stream = await opened.promise;
+  port.close();
+  await stream.until(() => stream.isCancelled);
+  assert.equal(await ask(other, "after its death"), "after its death");
+  assert.deepEqual([members.made.length, members.failures], [1, []]);
 });
 
 test("without the thread that holds the connection all fails at once, until there is another", async (t) => {
