@@ -2,7 +2,12 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { request as request1, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
+import {
+  createServer as createHttp1Server,
+  request as request1,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+} from "node:http";
 import {
   connect,
   createSecureServer,
@@ -280,6 +285,13 @@ test("the log says why a connection to a node did not stand", async (t) => {
   const refused = await gateway(t, port);
   assert.equal((await overHttp1(t, refused.port)).status, 502);
   assert.match(refused.logged.join("\n"), /upstream failed .*"detail":"ECONNREFUSED"/);
+
+  const elder = createHttp1Server((_, answer) => answer.end()).listen(0, "127.0.0.1");
+  await once(elder, "listening");
+  t.after(() => elder.close());
+  const behind = await gateway(t, (elder.address() as AddressInfo).port);
+  assert.equal((await overHttp1(t, behind.port)).status, 502);
+  assert.match(behind.logged.join("\n"), /upstream failed .*"detail":"the node breaks HTTP\/2, or does not/);
 
   const origin = await plain(t, (stream) => stream.end());
   const secure = await gateway(t, origin.port, { scheme: "h2" });

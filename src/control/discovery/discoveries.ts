@@ -201,7 +201,11 @@ export class Discoveries {
     const opened = this.#sources.get(need.type);
     if (opened === undefined && !this.#toldMissing.has(need.type)) {
       this.#toldMissing.add(need.type);
-      this.#log.warn("an upstream names a discovery that is not set up", { type: need.type });
+      this.#log.warn("an upstream names a discovery that is not set up", {
+        type: need.type,
+        service: labelOf(need),
+        expected: `discovery.${need.type} in the static file`,
+      });
     }
     this.#table.add(need, this.#saved.take(need.key) ?? opened?.dump?.nodesOf(labelOf(need)) ?? null);
     this.#watchSoon();

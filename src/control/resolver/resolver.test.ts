@@ -173,7 +173,7 @@ test("while the server fails the last addresses stay, and it is asked again with
 });
 
 test("a name that never existed is published as empty; one that had addresses only when it is gone twice", async (t) => {
-  const { server, resolver, nextChange, changes } = await bench(t);
+  const { server, resolver, nextChange, nextFailure, changes } = await bench(t);
   server.zones.set("a.test", { addresses: ["10.0.0.1"], ttl: 1 });
   resolver.watch(new Set(["a.test", "never.test"]));
   assert.deepEqual([await nextChange(), await nextChange()].sort(), ["a.test 10.0.0.1", "never.test "]);
@@ -184,6 +184,9 @@ test("a name that never existed is published as empty; one that had addresses on
   await resolverIdle();
   assert.equal(changes.length, 2);
   assert.equal(await tickUntil(t, 1_000, nextChange()), "a.test ");
+  assert.match(await nextFailure(), /^never\.test there is no such name/);
+  // Told once, though it was asked for meanwhile.
+  assert.match(await nextFailure(), /^a\.test there is no such name/);
 });
 
 test("a truncated answer is asked for again over TCP", async (t) => {

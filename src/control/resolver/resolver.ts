@@ -159,6 +159,9 @@ export class Resolver {
       watched.absences++;
       if (watched.absences === 1 && watched.addresses !== null && watched.addresses.length > 0)
         return MIN_TTL_MS;
+      // Once: a name that was misspelt is asked for again and again.
+      if (watched.addresses === null || watched.addresses.length > 0)
+        this.#onFailure(watched.host, "there is no such name, or it has no address", ABSENT_TTL_MS);
       this.#publish(watched, []);
       return ABSENT_TTL_MS;
     }

@@ -206,9 +206,13 @@ test("without a node, upstream or reading the answer says so", (t) => {
     ["route", "1", { uri: "/empty", upstream: { nodes: {} } }],
     ["route", "2", { uri: "/gone", upstream_id: "none" }],
     ["route", "3", { uri: "/bare", plugins: {} }],
+    ["route", "4", { uri: "/far", upstream: { ...upstream, zones: { order: ["nowhere"], strict: true } } }],
+    ["route", "5", { uri: "/found", upstream: { service_name: "web", discovery_type: "consul" } }],
   ]);
   const status = (target: string) => explain(target).answer?.status;
   assert.deepEqual([status("/empty"), status("/gone"), status("/bare")], [503, 502, 503]);
+  assert.match(explain("/far").answer!.reason, /zones\.strict/);
+  assert.match(explain("/found").answer!.reason, /the discovery consul knows no node of web/);
   assert.match(failure("/%zz"), /no valid reading/);
 });
 

@@ -22,6 +22,7 @@ import { dropForgedForwarding } from "../exchange/forwarding.ts";
 import type { HttpExchange } from "../exchange/exchange.ts";
 import { RouteMatch } from "../route/route-pattern.ts";
 import type { RouteCandidate } from "../route/router.ts";
+import type { Upstream } from "../upstream/upstream.ts";
 import { explainConditions } from "./conditions.ts";
 import { describedExchange } from "./described-exchange.ts";
 import { explainGlobalPlugins, explainPlugins, replacingGlobal } from "./plugins.ts";
@@ -197,12 +198,21 @@ export class Explainer {
     } else if (upstream === null) {
       explanation.answer = { status: 502, reason: "the upstream that the route names does not exist" };
     } else if (explanation.upstream!.node === null) {
-      const reason = upstream.isUnresolved
-        ? "the names of its nodes are not resolved yet"
-        : "it has no usable node";
+      const reason = whyWithoutNode(upstream, explanation.upstream!.nodes);
       explanation.answer = { status: 503, reason: `the upstream cannot be used: ${reason}` };
     }
   }
+}
+
+function whyWithoutNode({ isUnresolved, config }: Upstream, usable: number): string {
+  if (isUnresolved) return "the names of its nodes are not resolved yet";
+  if (usable > 0)
+    return config.zones?.strict === true
+      ? "no usable node is in a zone of zones.order, and with zones.strict no other serves"
+      : "it has no usable node";
+  if (config.service_name !== undefined)
+    return `the discovery ${config.discovery_type} knows no node of ${config.service_name}`;
+  return config.nodes.length > 0 ? "the names of its nodes have no address" : "it has no usable node";
 }
 
 function reasonOf({ name, from }: ExplainedPlugin): string {

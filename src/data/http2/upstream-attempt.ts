@@ -34,6 +34,9 @@ const END_STREAM = 1;
 /** `close(code)` of a stream would end the request's body first, and a part of it could look whole. */
 const BROKEN_OFF = new Error("the request was broken off");
 
+/** Also what comes of a node that speaks HTTP/1.1. */
+const NO_HTTP2 = "the node breaks HTTP/2, or does not speak it (ERR_HTTP2_ERROR)";
+
 /** Smaller parts of a request are gathered, into slabs. */
 const SMALL_BYTES = 512;
 const SLAB_BYTES = 4096;
@@ -265,7 +268,12 @@ export class Http2UpstreamAttempt implements UpstreamTransport, Deadlined {
   onError(error: NodeJS.ErrnoException): void {
     // A stream whose connection never stood says only that it was cancelled.
     const { cause } = error;
-    this.#fault = cause instanceof Error ? handshakeFault(cause) : (error.code ?? error.message);
+    this.#fault =
+      cause instanceof Error
+        ? handshakeFault(cause)
+        : error.code === "ERR_HTTP2_ERROR"
+          ? NO_HTTP2
+          : (error.code ?? error.message);
   }
 
   onClose(): void {
