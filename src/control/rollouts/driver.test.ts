@@ -239,6 +239,66 @@ test("a canary is judged while the store lets a write wait", async (t) => {
   assert.equal(begun, 1);
 });
 
+test("what passed while a step was being written is no part of it", async (t) => {
+  const stage = await Stage.open(t, {
+    steps: [
+      { weight: 10, duration: 60 },
+      { weight: 50, duration: 30 },
+    ],
+  });
+  const { store } = stage.node.control;
+  const gate = Promise.withResolvers<void>();
+  const begun = Promise.withResolvers<void>();
+  let isSlow = false;
+  const write: typeof store.write = async (...given) => {
+    if (isSlow) {
+      begun.resolve();
+      await gate.promise;
+    }
+    return await store.write(...given);
+  };
+  const driver = stage.driver("a", { store: { write } });
+  await driver.look();
+  await stage.pass(driver, 59);
+  isSlow = true;
+  stage.nowMs += 1000;
+  const stepping = driver.look();
+  await begun.promise;
+  await stage.pass(driver, 40);
+  assert.equal(await stage.weight(), 10);
+  isSlow = false;
+  gate.resolve();
+  await stepping;
+  await stage.pass(driver, 29);
+  assert.equal(await stage.weight(), 50);
+  await stage.pass(driver, 1);
+  assert.equal(await stage.weight(), 100);
+});
+
+test("what fails on one node while another promotes it is rolled back for all", async (t) => {
+  const steps = [{ weight: 50, duration: 10 }];
+  const stage = await Stage.open(t, { steps, rollback: { error_percent: 5 } });
+  const { store } = stage.node.control;
+  const a = stage.driver("a");
+  await a.look();
+  let isFirst = true;
+  const write: typeof store.write = async (...given) => {
+    if (isFirst) {
+      isFirst = false;
+      await stage.pass(a, 10);
+      assert.equal(stage.progress!.phase, "promoted");
+    }
+    return await store.write(...given);
+  };
+  const b = stage.driver("b", { store: { write } });
+  await b.look();
+  stage.served(0, 100, "b");
+  await stage.pass(b, 2);
+  assert.equal(stage.progress!.phase, "rolled_back");
+  await stage.pass(a, 2);
+  assert.equal(await stage.weight(), 0);
+});
+
 test("a canary that could fail unseen waits while counts are lost", async (t) => {
   const stage = await Stage.open(t, {
     rollback: { error_percent: 5 },

@@ -200,7 +200,9 @@ export class RolloutDriver {
     const { newMs, newRequests } = watch;
     watch.newMs = 0;
     watch.newRequests = 0;
-    if (feed.origin === "nothing" || isOver(current, action)) return;
+    // Another node promoted it in the moment in which this one saw it fail.
+    const hasFailedHere = watch.fault !== null && current?.phase === "promoted" && !rollout.adopt;
+    if (feed.origin === "nothing" || (isOver(current, action) && !hasFailedHere)) return;
 
     const base = current ?? this.#begun(run);
     const write = (next: PublishedProgress) => this.#write(rollout, entry, written, next);
@@ -330,7 +332,12 @@ export class RolloutDriver {
     }
     this.#failing.delete(id);
     const watch = this.#watches.get(id);
-    if (watch !== undefined) watch.writtenAtMs = this.#now();
+    if (watch !== undefined) {
+      watch.writtenAtMs = this.#now();
+      // While the store let it wait, what is written now was not in force.
+      watch.newMs = 0;
+      watch.newRequests = 0;
+    }
     const { phase, step, reason } = next;
     const message = phase === "running" ? "a rollout goes on" : "a rollout is over";
     // Counted from 1, as the Control API does.
