@@ -59,9 +59,12 @@ function isAdmitted(x: HttpExchange): boolean {
   return tls === null || tls.admits(x.request.host, x.request.path);
 }
 
-/** Clients of HTTP/2 try names of one certificate on one connection, and another connection after a 421 (RFC 9110 15.5.20). */
-function refusalOf({ version }: RequestHead): Answer {
-  return version === "2" ? answers.MISDIRECTED : answers.BAD_REQUEST;
+/**
+ * Clients of HTTP/2 try names of one certificate on one connection, and another connection after a 421 (RFC 9110 15.5.20):
+ * for the name that the connection is about, another one would change nothing.
+ */
+function refusalOf({ version }: RequestHead, isOfOther: boolean): Answer {
+  return version === "2" && isOfOther ? answers.MISDIRECTED : answers.BAD_REQUEST;
 }
 
 export class RequestLife {
@@ -119,12 +122,24 @@ export class RequestLife {
     if (head.bodyLength !== 0) x.body = new RequestBody(transport);
     if (services.isOverloaded()) this.#answering.respond(x, answers.OVERLOADED);
     else if (request === null) this.#answering.respond(x, answers.BAD_REQUEST);
-    else if (!isAdmitted(x)) this.#answering.respond(x, refusalOf(head));
+    else if (!isAdmitted(x)) this.#refuseForCertificate(x, head);
     else if (exceeds(head.bodyLength, services.http.maxBodyBytes))
       this.#answering.respond(x, answers.TOO_LARGE);
     else if (head.version === "2" && !beginCall(x)) this.#answering.respond(x, answers.DEADLINE_EXCEEDED);
     else this.#advance(x);
     return new ClientSide(x, this.#answering, this.#ending);
+  }
+
+  #refuseForCertificate(x: HttpExchange, head: RequestHead): void {
+    const { serverName, verdict } = x.transport.connection.tls!;
+    const { host, path } = x.request;
+    this.#services.log.info("a request is refused by the rules for client certificates", {
+      host,
+      path,
+      server_name: serverName,
+      verified: verdict,
+    });
+    this.#answering.respond(x, refusalOf(head, host !== serverName));
   }
 
   /** Runs the stages from where the exchange stands, until one answers, waits, or hands over to the upstream. */

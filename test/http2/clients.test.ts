@@ -262,6 +262,24 @@ describe("over TLS", { skip: hasOpenssl ? false : "there is no openssl" }, () =>
     assert.equal((await ask(client, { ":authority": "a.com" })).headers[":status"], 200);
   });
 
+  test("a path that asks for a client certificate is refused for good on the connection of its name", async (t) => {
+    const { gate } = await secured(t);
+    const other = Authority.make(t);
+    const guarded = {
+      snis: ["b.com"],
+      ...other.issue({ names: ["b.com"] }),
+      client: { ca: other.pair.cert, skip_mtls_uri_regex: ["^/open"] },
+    };
+    gate.put("ssl", "2", guarded);
+    const client = session(t, `https://127.0.0.1:${gate.tlsPort}`, {
+      ca: other.pair.cert,
+      servername: "b.com",
+    });
+    const asked = (path: string) => ask(client, { ":authority": "b.com", ":path": path });
+    assert.equal((await asked("/open")).headers[":status"], 200);
+    assert.equal((await asked("/closed")).headers[":status"], 400);
+  });
+
   test("a client that leaves without a word is noticed", async (t) => {
     const { gate, ca } = await secured(t);
     const client = session(t, `https://127.0.0.1:${gate.tlsPort}`, { ca, servername: "a.com" });

@@ -314,7 +314,9 @@ class AdminApi {
   /** Nothing must look empty that is only not known yet: clients would write everything anew. */
   #assertLoaded(): void {
     if (this.#parts.feed.origin !== "nothing") return;
-    throw new StoreUnavailableError("the configuration is not loaded yet: the store does not answer");
+    throw new StoreUnavailableError(
+      "the configuration is not loaded yet: the node has just started, or the store does not answer",
+    );
   }
 
   /** What is said about types and plugins, and checks that write nothing; null: the path is about a resource. */

@@ -62,6 +62,13 @@ test("readers at the same time each get the page as it is, streamed", async (t) 
   for (const page of pages) assert.ok(page === expected);
 });
 
+test("another path is answered with that of the page", async (t) => {
+  const port = (await served(t, new MetricsPage(crowded(), () => FACTS))).port;
+  const answer = await fetch(`http://127.0.0.1:${port}/`);
+  assert.equal(answer.status, 404);
+  assert.equal(await answer.text(), "the metrics are at /metrics\n");
+});
+
 test("a reader that takes nothing loses its connection, and its place among the askers", async (t) => {
   const { port, closed } = await served(t, new MetricsPage(crowded(), () => FACTS), 50);
   for (let round = 1; round <= 2; round++) {

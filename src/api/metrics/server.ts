@@ -22,7 +22,7 @@ export function createMetricsServer(
     const foreign = hosts.refusalOf(request.headers.host);
     if (foreign !== null) response.writeHead(403, { "content-type": "text/plain" }).end(`${foreign}\n`);
     else if (request.url!.split("?", 1)[0] === uri) void answer(page, request, response, stallMs);
-    else response.writeHead(404).end();
+    else response.writeHead(404, { "content-type": "text/plain" }).end(`the metrics are at ${uri}\n`);
   });
   server.maxConnections = 100;
   return server;

@@ -204,7 +204,7 @@ export class Discoveries {
       this.#log.warn("an upstream names a discovery that is not set up", {
         type: need.type,
         service: labelOf(need),
-        expected: `discovery.${need.type} in the static file`,
+        set_up: [...this.#sources.keys()],
       });
     }
     this.#table.add(need, this.#saved.take(need.key) ?? opened?.dump?.nodesOf(labelOf(need)) ?? null);
