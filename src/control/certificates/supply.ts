@@ -267,8 +267,8 @@ export class CertificateSupply {
 type ShownSource = Pick<FetchedReport, "type" | "shown" | "fetchedAt" | "failures">;
 
 /**
- * One for each type and shown text: the same URL may be asked with several authorities or credentials, and Prometheus
- * refuses a page on which a series stands twice. Failures add up; the oldest answer counts.
+ * One for each type and shown text: the same URL may be asked with several authorities or credentials, and a series
+ * must not stand twice on a page. Failures add up; the oldest answer counts.
  */
 function sourcesShown(reports: Iterable<FetchedReport>): Iterable<ShownSource> {
   const shownOnce = new Map<string, ShownSource>();

@@ -4,13 +4,14 @@
  */
 
 import { isIP } from "node:net";
-import type { FactFamily, FactSample } from "../../api/metrics/exposition.ts";
+import type { FactFamily } from "../../api/metrics/exposition.ts";
 import type { Log } from "../../lib/log.ts";
 import type { PublishedAddress, PublishedUpstream } from "../../model/published.ts";
 import type { ConfigurationItem } from "../../shared/configuration-bytes.ts";
 import type { HealthRegistry } from "../../shared/health-registry.ts";
 import { outlierKey } from "../../shared/health-table.ts";
 import { keyOfItem, upstreamOfItem } from "./items.ts";
+import { type NodeSample, nodeSamples } from "./node-samples.ts";
 import { portOf } from "./targets.ts";
 
 interface Place {
@@ -63,15 +64,15 @@ export class OutlierSlots {
 
   /** `upstream_ejected`: 1 for nodes that are ejected now. */
   ejected(nowMs: number, prefix: string): FactFamily {
-    const samples: FactSample[] = [];
+    const nodes: NodeSample[] = [];
     for (const [key, { places }] of this.#watched) {
       for (const { slot, address, port } of places.values()) {
-        const labels = { name: prefix + key, ip: address, port: String(port) };
-        samples.push({ labels, value: this.#registry.table.ejectedUntil(slot) > nowMs ? 1 : 0 });
+        const value = this.#registry.table.ejectedUntil(slot) > nowMs ? 1 : 0;
+        nodes.push({ name: prefix + key, address, port, value });
       }
     }
     const help = "Nodes of upstreams that are ejected for their errors";
-    return { name: "upstream_ejected", type: "gauge", help, samples };
+    return { name: "upstream_ejected", type: "gauge", help, samples: nodeSamples(nodes, Math.max) };
   }
 
   #takeAddress({ id, value }: ConfigurationItem): void {

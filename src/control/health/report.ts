@@ -1,6 +1,6 @@
 /** What the health checker knows, for the Control API and the metrics page. */
 
-import type { FactFamily, FactSample } from "../../api/metrics/exposition.ts";
+import type { FactFamily } from "../../api/metrics/exposition.ts";
 import type { HealthReport, NodeHealth } from "../../api/control/health.ts";
 import {
   countOf,
@@ -15,6 +15,7 @@ import {
 import type { HealthRegistry } from "../../shared/health-registry.ts";
 import { HEALTH_SLOTS, type HealthTable } from "../../shared/health-table.ts";
 import type { CheckedTarget, HealthChecker } from "./checker.ts";
+import { type NodeSample, nodeSamples } from "./node-samples.ts";
 
 /** `prefix`: before the store keys of resources, in what is shown. */
 export function healthReport(checker: HealthChecker, table: HealthTable, prefix: string): HealthReport {
@@ -26,15 +27,13 @@ export function healthReport(checker: HealthChecker, table: HealthTable, prefix:
 
 /** `upstream_status`: 1 for nodes that get requests. */
 export function upstreamStatus(checker: HealthChecker, table: HealthTable, prefix: string): FactFamily {
-  const samples: FactSample[] = [];
+  const nodes: NodeSample[] = [];
   for (const key of checker.keys()) {
-    for (const { slot, address, port } of checker.targetsOf(key)) {
-      const labels = { name: prefix + key, ip: address, port: String(port) };
-      samples.push({ labels, value: isUp(table.word(slot)) ? 1 : 0 });
-    }
+    for (const { slot, address, port } of checker.targetsOf(key))
+      nodes.push({ name: prefix + key, address, port, value: isUp(table.word(slot)) ? 1 : 0 });
   }
   const help = "Health of the nodes of upstreams: 1 is healthy, 0 is not";
-  return { name: "upstream_status", type: "gauge", help, samples };
+  return { name: "upstream_status", type: "gauge", help, samples: nodeSamples(nodes, Math.min) };
 }
 
 /** How full the table is: nodes beyond it are not checked. */
