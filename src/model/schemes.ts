@@ -23,6 +23,11 @@ export function speaksHttp2(scheme: Scheme): boolean {
   return scheme === "grpc" || scheme === "grpcs" || scheme === "h2" || scheme === "h2c";
 }
 
+/** Requests are calls of gRPC. */
+export function isGrpc(scheme: Scheme): boolean {
+  return scheme === "grpc" || scheme === "grpcs";
+}
+
 export function isSecure(scheme: Scheme): boolean {
   return scheme === "https" || scheme === "grpcs" || scheme === "h2" || scheme === "tls";
 }

@@ -31,6 +31,8 @@ export function memoryUpstream(config: PublishedUpstream, answer: UpstreamFuncti
   const nodes = config.nodes.map(
     (node) => new UpstreamNode(node.host, node.host, node.port, node.weight, node.priority),
   );
+  const connect = (node: UpstreamNode, handler: UpstreamHandler): UpstreamTransport =>
+    new MemoryAttempt(node.name, handler, answer);
   const upstream = {
     scheme: config.scheme,
     isHttp2: speaksHttp2(config.scheme),
@@ -38,7 +40,8 @@ export function memoryUpstream(config: PublishedUpstream, answer: UpstreamFuncti
     pick: () => nodes[0] ?? null,
     hostFor: (node: UpstreamNode, clientHost: string) =>
       config.pass_host === "pass" ? clientHost : node.name,
-    connect: (node: UpstreamNode, handler: UpstreamHandler) => new MemoryAttempt(node.name, handler, answer),
+    connect,
+    connectCopy: connect,
     mayRetry: () => false,
     finished: () => undefined,
     answered: () => undefined,

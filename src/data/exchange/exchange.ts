@@ -185,7 +185,7 @@ export class HttpExchange implements Exchange {
     onEnd: (outcome: MirrorOutcome) => void,
   ): void {
     this.mirrors ??= [];
-    this.mirrors.push({ upstream, target, onEnd });
+    this.mirrors.push({ upstream, target, onEnd, call: null });
   }
 
   cutOff(answer: Answer): void {

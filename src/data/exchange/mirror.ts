@@ -4,8 +4,12 @@
  * A copy belongs to nobody: the request neither waits for it nor hears of its failure, and it goes on when the request
  * is answered. So it keeps to bounds of its own: copies under way in a worker, bytes that its node has not taken, and
  * bytes of an answer that are worth reading to keep the connection. It is sent once, never repeated.
+ *
+ * A call of gRPC goes to mirrors that speak HTTP/2, and nothing else does to those of gRPC. Its answer may be a stream
+ * without end, so a call that its client takes back is taken back from the mirror, too.
  */
 
+import { isGrpc } from "../../model/schemes.ts";
 import type { MirrorOutcome } from "../../plugin/exchange.ts";
 import type { HeaderList } from "../../lib/headers.ts";
 import type { UpstreamReference } from "../configuration/upstream-reference.ts";
@@ -22,6 +26,13 @@ export interface MirrorWish {
   /** Null: the target of the request. */
   target: string | null;
   onEnd: (outcome: MirrorOutcome) => void;
+  /** The copy of a call of gRPC, once it is on its way; null: none, or of another request. */
+  call: BodyCopy | null;
+}
+
+/** The client has left before its call was answered. */
+export function takeBackCalls(wishes: readonly MirrorWish[]): void {
+  for (const { call } of wishes) call?.abort();
 }
 
 /** Copies of one worker under way at one time; more are dropped. */
@@ -59,12 +70,13 @@ export class Mirrors {
   ): Mirror | null {
     const upstream = wish.upstream.get();
     const node = upstream === null ? null : upstream.pick(x, TriedNodes.NONE);
-    if (upstream === null || node === null) return null;
+    if (upstream === null || node === null || !canTake(upstream, x.upstream!)) return null;
     const mirror = new Mirror(upstream, node, (outcome) => {
       this.#underWay--;
       wish.onEnd(outcome);
     });
     this.#underWay++;
+    if (isGrpc(upstream.scheme)) wish.call = mirror;
     mirror.begin(x.request.method, wish.target ?? target, withoutUpgrade(headers), bodyLength);
     return mirror;
   }
@@ -88,7 +100,7 @@ class Mirror implements UpstreamHandler, BodyCopy {
   }
 
   begin(method: string, target: string, headers: HeaderList, bodyLength: number): void {
-    this.#transport = this.#upstream.connect(this.#node, this, null, headers.get("host"));
+    this.#transport = this.#upstream.connectCopy(this.#node, this, headers.get("host") ?? "");
     try {
       this.#transport.writeHead(method, target, headers, bodyLength);
     } catch {
@@ -108,7 +120,7 @@ class Mirror implements UpstreamHandler, BodyCopy {
     if (!this.#isOver) this.#transport.writeEnd(trailers);
   }
 
-  /** The client left before its body was whole: half a request is nothing to send. */
+  /** The client left: half a request is nothing to send, and of a call nobody wants the rest. */
   abort(): void {
     this.#giveUp("dropped");
   }
@@ -152,6 +164,11 @@ class Mirror implements UpstreamHandler, BodyCopy {
     this.#upstream.finished(this.#node, performance.now() - this.#startedAt, outcome !== "failed");
     this.#onEnd(outcome);
   }
+}
+
+/** Whether `mirror` understands what goes to `upstream`: trailers and streams of gRPC need HTTP/2. */
+function canTake(mirror: Upstream, upstream: Upstream): boolean {
+  return mirror.isHttp2 === upstream.isHttp2 || !(isGrpc(mirror.scheme) || isGrpc(upstream.scheme));
 }
 
 /** The node of a copy has nobody to switch protocols with. */

@@ -27,6 +27,12 @@ const MAX_ANSWER_FIELDS = 257;
 /** Who has not answered a request in time has as long for a PING. */
 const PONG_MS = 5000;
 
+/**
+ * Frames that wait for a node that takes copies, and none of them: as many as a hundred copies have in one turn, and more.
+ * Copies that are given up leave theirs behind, with nobody who would miss an answer.
+ */
+const MAX_WAITING_FRAMES = 1000;
+
 /** Where a connection goes to, and how. */
 export interface SessionTarget {
   /** Of the node, whose connections are bounded together: "grpc#10.0.0.1#80". */
@@ -37,12 +43,15 @@ export interface SessionTarget {
   port: number;
   /** Opens the socket of a connection with TLS, for ALPN "h2"; null: there is none. */
   secure: { openHttp2(address: string, port: number): Socket } | null;
+  /** For copies of requests, which share no connection with requests. */
+  isCopy: boolean;
 }
 
 export class UpstreamSession implements Deadlined {
   deadline = NEVER;
   readonly identity: string;
   readonly scheme: "http" | "https";
+  readonly #isForCopies: boolean;
   isConnected = false;
   /** Why the connection failed; "" while it did not. */
   fault = "";
@@ -50,24 +59,27 @@ export class UpstreamSession implements Deadlined {
   requests = 0;
   keepAlive: KeepAlive;
   readonly #session: ClientHttp2Session;
+  #socket: Socket | null = null;
   readonly #attempts = new Set<Http2UpstreamAttempt>();
   readonly #deadlines: Deadlines;
   readonly #owner: SessionOwner;
   #isClosing = false;
   #idleDeadline = NEVER;
-  /** Until then a doubt must be cleared. */
+  /** Until then a doubt must be cleared, or the connection have ended. */
   #pongDeadline = NEVER;
 
   constructor(target: SessionTarget, keepAlive: KeepAlive, deadlines: Deadlines, owner: SessionOwner) {
     const { address, port, secure } = target;
     this.identity = target.identity;
+    this.#isForCopies = target.isCopy;
     this.scheme = secure === null ? "http" : "https";
     this.keepAlive = keepAlive;
     this.#deadlines = deadlines;
     this.#owner = owner;
     const { connect } = process.getBuiltinModule("node:http2");
     const options = {
-      createConnection: () => (secure === null ? openPlain(address, port) : secure.openHttp2(address, port)),
+      createConnection: () =>
+        (this.#socket = secure === null ? openPlain(address, port) : secure.openHttp2(address, port)),
       settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES },
       maxHeaderListPairs: MAX_ANSWER_FIELDS,
       maxSendHeaderBlockLength: MAX_HEAD_BYTES,
@@ -125,7 +137,9 @@ export class UpstreamSession implements Deadlined {
 
   /** The attempt is over, its stream too. */
   leave(attempt: Http2UpstreamAttempt): void {
-    if (!this.#attempts.delete(attempt) || this.#attempts.size > 0) return;
+    if (!this.#attempts.delete(attempt)) return;
+    if (this.#isForCopies && (this.#session.state.outboundQueueSize ?? 0) > MAX_WAITING_FRAMES) this.doubt();
+    if (this.#attempts.size > 0) return;
     // Nobody waits for it any more: whoever comes next had better try anew.
     if (!this.isConnected) this.close();
     else this.#owner.onIdle(this);
@@ -156,8 +170,15 @@ export class UpstreamSession implements Deadlined {
   /** Takes no more requests; what runs goes on. */
   close(): void {
     this.#isClosing = true;
-    if (this.#attempts.size === 0) this.#session.destroy();
-    else this.#session.close();
+    if (this.#attempts.size > 0) {
+      this.#session.close();
+      return;
+    }
+    this.#session.destroy();
+    // Which waits for a write under way: for ever, where nobody reads.
+    this.#idleDeadline = NEVER;
+    this.#pongDeadline = this.#deadlines.now() + PONG_MS;
+    this.#arm();
   }
 
   #arm(): void {
@@ -168,8 +189,10 @@ export class UpstreamSession implements Deadlined {
     if (this.#pongDeadline <= nowMs) {
       this.fault ||= "the connection answers nothing any more";
       this.#session.destroy();
+      this.#socket?.destroy();
+      this.deadline = NEVER;
     } else if (this.#attempts.size === 0) this.close();
-    this.deadline = NEVER;
+    else this.deadline = NEVER;
   }
 
   #onConnect(): void {
@@ -212,11 +235,12 @@ export class UpstreamSessions {
     timeouts: UpstreamTimeouts,
     keepAlive: KeepAlive,
   ): UpstreamTransport {
-    let node = this.#nodes.get(target.node);
+    const name = target.isCopy ? `copies#${target.node}` : target.node;
+    let node = this.#nodes.get(name);
     if (node === undefined) {
-      node = new NodeSessions(this.#deadlines, () => this.#nodes.delete(target.node));
+      node = new NodeSessions(this.#deadlines, () => this.#nodes.delete(name));
       node.keepsNone = this.#keepsNone;
-      this.#nodes.set(target.node, node);
+      this.#nodes.set(name, node);
     }
     const session = node.take(target, keepAlive, this.#maxPerNode);
     if (session !== null) return session.begin(handler, timeouts);

@@ -3,6 +3,7 @@
 import type { HeaderList } from "../../lib/headers.ts";
 import * as answers from "../exchange/answers.ts";
 import type { HttpExchange } from "../exchange/exchange.ts";
+import { takeBackCalls } from "../exchange/mirror.ts";
 import type { ClientHandler } from "../transport.ts";
 import type { Answering } from "./answering.ts";
 import type { Ending } from "./ending.ts";
@@ -80,6 +81,7 @@ export class ClientSide implements ClientHandler {
     const x = this.#exchange;
     if (x.ended) return;
     x.body?.abort();
+    if (x.mirrors !== null) takeBackCalls(x.mirrors);
     this.#ending.abandonAttempt(x, true);
     if (x.response.status === 0) x.response.status = ABORT_STATUS[reason];
     x.answering = true;

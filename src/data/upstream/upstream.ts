@@ -188,7 +188,17 @@ export class Upstream {
     timeout?: PublishedTimeout | null,
     host = "",
   ): UpstreamTransport {
-    const attempt = this.#start(node, handler, timeout, host);
+    const attempt = this.#start(node, handler, timeout, host, false);
+    this.#balancer!.started(node);
+    return attempt;
+  }
+
+  /**
+   * The same for a copy of a request. Over HTTP/2 it has other connections than requests have, also to the same node:
+   * what nobody reads of one stream takes room from all others of its connection.
+   */
+  connectCopy(node: UpstreamNode, handler: UpstreamHandler, host: string): UpstreamTransport {
+    const attempt = this.#start(node, handler, null, host, true);
     this.#balancer!.started(node);
     return attempt;
   }
@@ -224,14 +234,15 @@ export class Upstream {
     handler: UpstreamHandler,
     timeout: PublishedTimeout | null | undefined,
     host: string,
+    isCopy: boolean,
   ): UpstreamTransport {
     const { pools, defaults } = this.#services;
     const timeouts = timeout == null ? this.#timeouts : overridden(timeout, defaults);
     if (this.#secure !== null && this.scheme !== "tls")
-      return this.#startSecure(this.#secure, node, handler, timeouts, host);
+      return this.#startSecure(this.#secure, node, handler, timeouts, host, isCopy);
     if (this.isHttp2 && !isSecure(this.scheme)) {
       const { poolIdentity, address, port } = node;
-      const target = { node: poolIdentity, identity: poolIdentity, address, port, secure: null };
+      const target = { node: poolIdentity, identity: poolIdentity, address, port, secure: null, isCopy };
       return pools.http2.start(target, handler, timeouts, this.#keepAlive);
     }
     if (this.scheme !== "http") {
@@ -249,12 +260,14 @@ export class Upstream {
     handler: UpstreamHandler,
     timeouts: UpstreamTimeouts,
     host: string,
+    isCopy: boolean,
   ): UpstreamTransport {
     const { poolIdentity, address, port } = node;
     try {
       const connector = secure.connectorFor(node, host === "" ? node.hostHeader : host);
       if (this.isHttp2) {
-        const target = { node: poolIdentity, identity: connector.identity, address, port, secure: connector };
+        const { identity } = connector;
+        const target = { node: poolIdentity, identity, address, port, secure: connector, isCopy };
         return this.#services.pools.http2.start(target, handler, timeouts, this.#keepAlive);
       }
       return this.#services.pools

@@ -106,7 +106,7 @@ for (const [config, reason] of [
   [{ host: "127.0.0.1:1999" }, "failed to match pattern"],
   [{ host: "http://a/" }, "failed to match pattern"],
   [{ host: "http://a:70000" }, "expected a port from 1 to 65535"],
-  [{ host: "grpc://a:1" }, "copies to grpc are not supported yet"],
+  [{ host: "grpcs://a:0" }, "expected a port from 1 to 65535"],
   [{ host: "http://a", path: "a" }, "failed to match pattern"],
   [{ host: "http://a", path: "/a?b=1" }, "failed to match pattern"],
   [{ host: "http://a", sample_ratio: 0 }, "expected 0 to be at least"],
@@ -124,4 +124,5 @@ test("the host is named for the resolver", () => {
   assert.deepEqual(names("http://Mirror.example:80"), ["mirror.example"]);
   assert.deepEqual(names("https://[::1]:80"), ["::1"]);
   assert.deepEqual(names("https://[::1]"), ["::1"]);
+  assert.deepEqual(names("grpcs://Calls.example"), ["calls.example"]);
 });

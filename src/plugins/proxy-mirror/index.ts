@@ -1,7 +1,8 @@
 /**
  * `proxy-mirror`: sends a copy of the request to another server and throws its answer away.
  *
- * The copy costs the request nothing: it is not waited for, its failures are only counted, and what would need more
+ * Calls of gRPC go to `grpc://` and `grpcs://`, other requests to `http://` and `https://`; a copy of the other kind
+ * is dropped. The copy costs the request nothing: it is not waited for, its failures are only counted, and what would need more
  * than its bounds is dropped (copies of a worker under way, bytes that wait for the other server).
  */
 
@@ -20,10 +21,14 @@ const HOST = String.raw`^(http(s)?|grpc(s)?):\/\/([\da-zA-Z.-]+|\[[\da-fA-F:]+\]
 const Config = Type.Object({
   host: Type.String({
     pattern: HOST,
-    description: "Where copies go: scheme, host and perhaps a port, `http://10.0.0.1:8080`",
+    description:
+      "Where copies go: scheme (http, https, grpc, grpcs), host and perhaps a port, `http://10.0.0.1:8080`",
   }),
   path: Type.Optional(
-    Type.String({ pattern: "^/[^?&]+$", description: "Path of copies; absent: that of the request" }),
+    Type.String({
+      pattern: "^/[^?&]+$",
+      description: "Path of copies; absent: that of the request. Not for gRPC",
+    }),
   ),
   path_concat_mode: oneOf(["replace", "prefix"], {
     default: "replace",
@@ -43,9 +48,7 @@ export default definePlugin({
   priority: 1010,
   config: Config,
   check({ host }) {
-    const { scheme, port } = partsOf(host);
-    if (scheme.startsWith("grpc"))
-      return `host: given ${host}, but copies to ${scheme} are not supported yet`;
+    const { port } = partsOf(host);
     return port < 1 || port > 65_535 ? `host: given ${host}, expected a port from 1 to 65535` : null;
   },
   hostNames: ({ host }) => [partsOf(host).host],
@@ -53,12 +56,14 @@ export default definePlugin({
     const upstream = host.inlineUpstream(upstreamOf(config.host, host.attributes["timeout"]));
     const ratio = config.sample_ratio;
     const path = config.path === undefined ? null : printable(config.path);
+    const isCall = partsOf(config.host).scheme.startsWith("grpc");
     const isPrefix = config.path_concat_mode === "prefix";
     const count = counterOf(host);
     return {
       rewrite(ctx) {
         if (ratio < 1 && Math.random() >= ratio) return undefined;
-        ctx.mirrorTo(upstream, targetOf(ctx, path, isPrefix), count);
+        // The path of a call is its method, as plugins that come later say.
+        ctx.mirrorTo(upstream, isCall ? null : targetOf(ctx, path, isPrefix), count);
         return undefined;
       },
       dispose: () => upstream.dispose(),
