@@ -232,6 +232,24 @@ describe("copies of calls of gRPC", () => {
     assert.equal(head["content-type"], "application/grpc");
   });
 
+  test("are what grpc-web made of a browser's call", async (t) => {
+    const [main, mirror] = [await origin(t, echoes), await origin(t, echoes)];
+    const gate = await gateway(t, main.port, `grpc://127.0.0.1:${mirror.port}`);
+    gate.put("route", "1", {
+      uri: "/web/*",
+      plugins: { "grpc-web": {}, "proxy-mirror": { host: `grpc://127.0.0.1:${mirror.port}` } },
+      upstream: { scheme: "grpc", nodes: { [`127.0.0.1:${main.port}`]: 1 } },
+    });
+    const answer = await fetch(`http://127.0.0.1:${gate.port}/web/test.Echo/Echo`, {
+      method: "POST",
+      headers: { "content-type": "application/grpc-web-text" },
+      body: Buffer.from([0, 0, 0, 0, 2, 104, 105]).toString("base64"),
+    });
+    await answer.text();
+    await eventually(() => copies(gate, "answered") === 1);
+    assert.deepEqual([main.asked, mirror.asked], [["hi"], ["hi"]]);
+  });
+
   test("are streams, too: what is said comes to the mirror as it is said", async (t) => {
     const [main, mirror] = [await origin(t, echoes), await origin(t, echoes)];
     const gate = await gateway(t, main.port, `grpc://127.0.0.1:${mirror.port}`);
