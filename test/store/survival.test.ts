@@ -30,7 +30,12 @@ interface Place {
 
 function place(t: TestContext): Place {
   const folder = mkdtempSync(join(tmpdir(), "cardea-survival-"));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const nodes: TestNode[] = [];
+  t.after(async () => {
+    // First the nodes, which write there.
+    for (const node of nodes) await node.stopControl();
+    rmSync(folder, { recursive: true, force: true });
+  });
   const said: string[] = [];
   const tell = (message: string) => void said.push(message);
   const log: Log = { ...silent, warn: tell, error: tell };
@@ -40,6 +45,7 @@ function place(t: TestContext): Place {
     );
   const node = (store: Store) => {
     const made = new TestNode({}, folder);
+    nodes.push(made);
     const file = new SealedFile(join(folder, "snapshot"), secret, "snapshot");
     Object.assign(made, { store, log, snapshot: { file, source: "test", intervalMs: 100 } });
     return made;
@@ -74,7 +80,6 @@ test("a node starts from its snapshot when the store does not answer, and then f
   const store = here.open();
   store.isDown = true;
   const node = await here.node(store).start();
-  t.after(() => node.stopControl());
   const [worker] = node.workers;
   await until(() => worker.items.size === 2);
   assert.equal(node.control.feed.origin, "snapshot");
@@ -111,7 +116,6 @@ test("without a snapshot, or with one that is of no use, a node waits for the st
       store.isDown = true;
       const node = here.node(store);
       const starting = node.start();
-      t.after(() => node.stopControl());
       await until(() => here.said.some((line) => told.test(line)));
       assert.equal(node.control.feed.origin, "nothing");
       assert.equal(node.control.ageMs(), null);
@@ -127,7 +131,6 @@ test("while the store is down, writes answer 503 and change nothing; reads and t
   const here = place(t);
   const store = here.open();
   const node = await here.node(store).start();
-  t.after(() => node.stopControl());
   await node.call("PUT", "/routes/1?wait=live", route("/1"));
   const before = await store.inner.load();
   store.isDown = true;
@@ -167,7 +170,6 @@ test("the age of the configuration and the reach of the store are told", async (
   const back = here.open();
   back.isDown = true;
   const again = await here.node(back).start();
-  t.after(() => again.stopControl());
   assert.equal(again.control.feed.origin, "snapshot");
   assert.ok(again.control.ageMs(lastAt! + 90_000)! >= 90_000, "a start does not make it younger");
   back.isDown = false;
@@ -188,7 +190,6 @@ test("a control thread that comes back takes nothing newer away from the workers
   back.isDown = true;
   node.store = back;
   await node.start();
-  t.after(() => node.stopControl());
   assert.equal(node.control.feed.origin, "snapshot");
   assert.ok(here.said.some((line) => /newer configuration than the snapshot/.test(line)));
   assert.ok(node.workers[0].items.has("route/3"));
