@@ -6,8 +6,8 @@
  * `__proto__`, keys that are not text, alias bombs, files beyond the size limit. Knows nothing of the schema.
  */
 
-import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, parseDocument, visit } from "yaml";
 import type { Document, Node, Pair } from "yaml";
+import { yaml } from "../lib/yaml.ts";
 import { ConfigError } from "./config-error.ts";
 import type { ConfigProblem } from "./config-error.ts";
 import { substitute, typedText } from "./environment.ts";
@@ -49,10 +49,10 @@ export function readSource(
     const message = `the file has more than ${rules.maxBytes} bytes, which no configuration needs`;
     throw new ConfigError(name, [{ line: null, column: null, key: "", message }]);
   }
-  const lines = new LineCounter();
+  const lines = new (yaml().LineCounter)();
   let document: Document;
   try {
-    document = parseDocument(text, {
+    document = yaml().parseDocument(text, {
       lineCounter: lines,
       prettyErrors: false,
       merge: true,
@@ -93,10 +93,10 @@ function prepare(
   at: (offset: number) => { line: number; column: number },
 ): ConfigProblem[] {
   const problems: ConfigProblem[] = [];
-  visit(document, {
+  yaml().visit(document, {
     Pair(_, pair) {
       const offset = rangeStart(pair.key);
-      if (!isScalar(pair.key) || typeof pair.key.value === "object") {
+      if (!yaml().isScalar(pair.key) || typeof pair.key.value === "object") {
         problems.push({ ...at(offset), key: "", message: "a key must be plain text" });
       } else if (pair.key.value === "__proto__") {
         problems.push({ ...at(offset), key: "__proto__", message: "this key is never allowed" });
@@ -131,7 +131,7 @@ function duplicatesAfterSubstitution(
   at: (offset: number) => { line: number; column: number },
 ): ConfigProblem[] {
   const problems: ConfigProblem[] = [];
-  visit(document, {
+  yaml().visit(document, {
     Map(_, map) {
       const seen = new Set<string>();
       for (const pair of map.items) {
@@ -166,13 +166,13 @@ function offsetOf(document: Document, path: Path, ofKey: boolean): number {
   for (let i = 0; i < path.length; i++) {
     node = resolve(document, node);
     const step = path[i];
-    if (isMap(node)) {
+    if (yaml().isMap(node)) {
       const pair = node.items.find((item) => keyText(item) === String(step));
       if (pair === undefined) return offset;
       const last = i === path.length - 1;
       node = pair.value;
       offset = (last && ofKey) || node === null ? rangeStart(pair.key) : rangeStart(node);
-    } else if (isSeq(node) && typeof step === "number") {
+    } else if (yaml().isSeq(node) && typeof step === "number") {
       node = node.items[step];
       offset = rangeStart(node);
     } else {
@@ -183,14 +183,14 @@ function offsetOf(document: Document, path: Path, ofKey: boolean): number {
 }
 
 function resolve(document: Document, node: unknown): unknown {
-  return isAlias(node) ? node.resolve(document) : node;
+  return yaml().isAlias(node) ? node.resolve(document) : node;
 }
 
 function keyText(pair: Pair): string {
-  return isScalar(pair.key) ? String(pair.key.value) : "";
+  return yaml().isScalar(pair.key) ? String(pair.key.value) : "";
 }
 
 function rangeStart(node: unknown): number {
-  if (isPair(node)) return rangeStart(node.key);
+  if (yaml().isPair(node)) return rangeStart(node.key);
   return (node as Node | null)?.range?.[0] ?? 0;
 }

@@ -6,7 +6,8 @@
  * supervisor as fatal.
  */
 
-import { createServer, type RequestListener, type Server } from "node:http";
+import type { RequestListener, Server } from "node:http";
+import { http } from "../lib/node-http.ts";
 import { parentPort, workerData } from "node:worker_threads";
 import { readOrMakeAdminKey } from "../api/admin/key-file.ts";
 import { OwnListeners } from "../api/admin/own-listeners.ts";
@@ -56,6 +57,8 @@ let takeMessage: ((message: ToThread) => void) | null = null;
 const early: ToThread[] = [];
 let isDraining = false;
 let stopWarmUp: () => void = () => {};
+/** A node that is started is soon left alone. */
+const SETTLED_MS = 5000;
 let stopHealth: () => void = () => {};
 let leaveGateways: () => Promise<void> = () => Promise.resolve();
 let stopRollouts: () => void = () => {};
@@ -72,7 +75,7 @@ try {
   await run();
   // Not before: a start is waited for.
   await yieldToWorkers(log);
-  compactHeap();
+  compactHeap(SETTLED_MS);
   tell({ type: "ready" });
 } catch (error) {
   log.error("control cannot start", { error: String(error) });
@@ -215,7 +218,7 @@ async function drain(control: Control, timeoutMs: number): Promise<void> {
 async function listen(purpose: ListenerHandle["purpose"], handler: RequestListener): Promise<void> {
   for (const listener of start.listeners) {
     if (listener.purpose !== purpose) continue;
-    const server = createServer({ headersTimeout: 10_000, requestTimeout: 60_000 }, handler);
+    const server = http.createServer({ headersTimeout: 10_000, requestTimeout: 60_000 }, handler);
     server.maxConnections = 1000;
     servers.push(server);
     await new Promise<void>((resolve, reject) => {

@@ -8,13 +8,23 @@
 
 /** Beyond it there is little to win relative to the time that it takes. */
 const LARGEST_HEAP_BYTES = 512 * 1024 * 1024;
+/** Of a thread that serves already: some 30 ms. */
+const LARGEST_SERVING_HEAP_BYTES = 64 * 1024 * 1024;
 
-/** To be called once per thread, before it serves. Without --expose-gc nothing happens. */
-export function compactHeap(): void {
+/**
+ * To be called once per thread, before it serves. Without --expose-gc nothing happens. With `againAfterMs` once more
+ * after that time, if the heap is small: what the last steps of the start and the first requests left behind.
+ */
+export function compactHeap(againAfterMs?: number): void {
   const collect = globalThis.gc;
   if (collect === undefined) return;
   // Nobody else is meant to have it, plugins least of all.
   globalThis.gc = undefined;
-  if (process.memoryUsage().heapUsed > LARGEST_HEAP_BYTES) return;
-  collect({ type: "major", execution: "sync", flavor: "last-resort" });
+  const collectUpTo = (bytes: number): void => {
+    if (process.memoryUsage().heapUsed > bytes) return;
+    collect({ type: "major", execution: "sync", flavor: "last-resort" });
+  };
+  collectUpTo(LARGEST_HEAP_BYTES);
+  if (againAfterMs === undefined) return;
+  setTimeout(collectUpTo, againAfterMs, LARGEST_SERVING_HEAP_BYTES).unref();
 }

@@ -6,8 +6,8 @@
  */
 
 import type { FastifyRequest } from "fastify";
-import { parse as parseYaml } from "yaml";
 import { parseInSlices } from "../../lib/json-in-slices.ts";
+import { yaml } from "../../lib/yaml.ts";
 import { AnswerError, refuse } from "./answer.ts";
 
 /** Of an unreadable body, what the answer repeats. */
@@ -38,7 +38,7 @@ export async function readLargeBody(request: FastifyRequest): Promise<unknown> {
     throw new AnswerError(refuse(400, `invalid request body: ${message}`));
   }
   try {
-    if (isYaml) return parseYaml(text, { maxAliasCount: YAML_ALIASES }) as unknown;
+    if (isYaml) return yaml().parse(text, { maxAliasCount: YAML_ALIASES }) as unknown;
     return await parseInSlices(text);
   } catch (error) {
     const lenient = isYaml ? null : escapeControls(text);

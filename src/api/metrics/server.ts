@@ -5,7 +5,8 @@
  * and so does one whose page breaks off: a page that ends in order is whole.
  */
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import { http } from "../../lib/node-http.ts";
 import type { HostCheck } from "../host-check.ts";
 import { failed, type MetricsPage, type RenderedPage, tooMany } from "./page.ts";
 
@@ -18,7 +19,7 @@ export function createMetricsServer(
   hosts: HostCheck,
   stallMs = STALL_MS,
 ): Server {
-  const server = createServer({ headersTimeout: 5000, requestTimeout: 5000 }, (request, response) => {
+  const server = http.createServer({ headersTimeout: 5000, requestTimeout: 5000 }, (request, response) => {
     const foreign = hosts.refusalOf(request.headers.host);
     if (foreign !== null) response.writeHead(403, { "content-type": "text/plain" }).end(`${foreign}\n`);
     else if (request.url!.split("?", 1)[0] === uri) void answer(page, request, response, stallMs);

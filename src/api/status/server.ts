@@ -4,7 +4,8 @@
  * configuration is older than it may be.
  */
 
-import { createServer, type Server, type ServerResponse } from "node:http";
+import type { Server, ServerResponse } from "node:http";
+import { http } from "../../lib/node-http.ts";
 import type { Threads } from "../../shared/threads.ts";
 
 export interface StatusParts {
@@ -16,7 +17,7 @@ export interface StatusParts {
 
 /** Makes the server; the caller lets it listen. */
 export function createStatusServer(parts: StatusParts): Server {
-  const server = createServer({ headersTimeout: 5000, requestTimeout: 5000 }, (request, response) => {
+  const server = http.createServer({ headersTimeout: 5000, requestTimeout: 5000 }, (request, response) => {
     const path = request.url!.split("?", 1)[0];
     if (path === "/status") answer(response, 200, { status: "ok" });
     else if (path === "/status/ready") answerReady(response, parts);

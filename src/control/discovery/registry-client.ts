@@ -3,14 +3,10 @@
  * not at all. A failure is an `Error` that names the server, and neither credentials nor what the server wrote.
  */
 
-import {
-  Agent as HttpAgent,
-  request as requestHttp,
-  type IncomingMessage,
-  type RequestOptions,
-} from "node:http";
+import type { IncomingMessage, RequestOptions } from "node:http";
 import { Agent as HttpsAgent, request as requestHttps } from "node:https";
 import type { RegistryTimeouts } from "../../config/discovery.ts";
+import { http } from "../../lib/node-http.ts";
 
 const MAX_ANSWER_BYTES = 64 * 1024 ** 2;
 /** Of one service, as several are asked for at the same time: more than 10,000 nodes need. */
@@ -74,7 +70,7 @@ export class RegistryStatusError extends Error {
 
 /** Connections of one discovery. */
 export class RegistryClient {
-  readonly #http = new HttpAgent({ keepAlive: true, maxSockets: 32 });
+  readonly #http = new http.Agent({ keepAlive: true, maxSockets: 32 });
   readonly #https = new HttpsAgent({ keepAlive: true, maxSockets: 32 });
 
   /** Throws for everything but 200 and what is accepted. */
@@ -156,7 +152,7 @@ export class RegistryClient {
       signal,
     };
     return new Promise((resolve, reject) => {
-      const request = (isTls ? requestHttps : requestHttp)(withoutCredentials(url), options);
+      const request = (isTls ? requestHttps : http.request)(withoutCredentials(url), options);
       let whole: NodeJS.Timeout | undefined;
       let isOver = false;
       const end = (): void => {
