@@ -29,20 +29,25 @@ export function gatewayId(dataFolder: string): string {
   return `${id}.${process.pid}-${startOf(process.pid) ?? 0}`;
 }
 
-/** Whether it is an earlier process of the same data folder, and ended. */
-export function isFormerSelf(other: string, own: string): boolean {
-  const [folder, process = ""] = other.split(".", 2);
-  if (other === own || folder !== own.split(".", 1)[0]) return false;
+/** Whether it is another process of the same data folder. */
+export function isSibling(other: string, own: string): boolean {
+  return other !== own && other.split(".", 1)[0] === own.split(".", 1)[0];
+}
+
+/** Whether the process of this sibling ended. */
+export function hasEnded(sibling: string): boolean {
+  const [, process = ""] = sibling.split(".", 2);
   const [, pid, start] = PROCESS.exec(process) ?? [];
   return pid === undefined || startOf(Number(pid)) !== start;
 }
 
-/** Undefined: there is no such process, or no such file on this system. */
+/** Undefined: there is no such process, it ended and its parent was not told yet, or there is no such file on this system. */
 function startOf(pid: number): string | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, "latin1");
     // The name may hold spaces and parentheses.
-    return text.slice(text.lastIndexOf(")") + 2).split(" ")[START_FIELD];
+    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[START_FIELD];
   } catch {
     return undefined;
   }

@@ -4,12 +4,13 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { spawn } from "node:child_process";
 import { test, type TestContext } from "node:test";
 import type { NodeReports, StoreWrite } from "../../store/contract.ts";
 import type { DrainState, SharedDrain } from "../health/drains.ts";
 import type { ConfigurationState } from "../state.ts";
 import { FORGET_AFTER_MS, ForgottenDrains } from "./forgotten-drains.ts";
-import { gatewayId, isFormerSelf } from "./gateway-id.ts";
+import { gatewayId, hasEnded, isSibling } from "./gateway-id.ts";
 import { readReport } from "./report.ts";
 import { GatewayReporter } from "./reporter.ts";
 
@@ -170,15 +171,29 @@ test("what an earlier process of the same folder told is removed, and nobody els
   assert.equal(gatewayId(folder), id);
   const { reports, reporter } = bench(t, id);
   const [self, here] = id.split(".");
-  const init = readFileSync("/proc/1/stat", "latin1");
-  const alive = `${self}.1-${init.slice(init.lastIndexOf(")") + 2).split(" ")[19]}`;
+  const alive = `${self}.1-${statOf(1)[19]}`;
   for (const each of [`${self}.1-1`, alive, `other.${here}`]) reports.texts.set(each, "{}");
   reporter.start();
   await reports.until(() => reports.texts.has(id));
   while (reports.texts.has(`${self}.1-1`)) await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual([...reports.texts.keys()].sort(), [alive, id, `other.${here}`].sort());
-  assert.ok(!isFormerSelf(id, id));
+  assert.ok(!isSibling(id, id));
 });
+
+test("a process that ended is gone also before its parent has heard of it", () => {
+  const { pid } = spawn("true", { stdio: "ignore" });
+  const start = statOf(pid!)[19];
+  // Within one turn of the event loop nobody asks how it ended.
+  while (statOf(pid!)[0] !== "Z");
+  assert.ok(hasEnded(`folder.${pid}-${start}`));
+  assert.ok(!hasEnded(`folder.${process.pid}-${statOf(process.pid)[19]}`));
+});
+
+/** Of /proc/<pid>/stat, from the state on. */
+function statOf(pid: number): string[] {
+  const text = readFileSync(`/proc/${pid}/stat`, "latin1");
+  return text.slice(text.lastIndexOf(")") + 2).split(" ");
+}
 
 test("reports that are none, or of another form, are no acknowledgement", () => {
   for (const text of ["", "no", "[]", "{}", '{"id":"a"}', '{"id":"a","drains":{"d":null}}', BROKEN]) {

@@ -12,7 +12,7 @@ import { VERSION } from "../../lib/version.ts";
 import type { NodeReports } from "../../store/contract.ts";
 import { Rounds } from "../discovery/rounds.ts";
 import type { Drains, SharedDrain } from "../health/drains.ts";
-import { isFormerSelf } from "./gateway-id.ts";
+import { hasEnded, isSibling } from "./gateway-id.ts";
 import { type DrainReport, type GatewayReport, reportText } from "./report.ts";
 
 /** Of a gateway that is gone without a word, or cut off. */
@@ -50,6 +50,7 @@ export class GatewayReporter {
   /** Since the last report drains came, went or ended. */
   #isUrgent = true;
   #hasTidied = false;
+  #tidiedAtMs = -COUNTS_EVERY_MS;
   #telling: Promise<number> | null = null;
   #isClosed = false;
   #isFailing = false;
@@ -115,7 +116,10 @@ export class GatewayReporter {
     }
     if (this.#isFailing) this.#parts.log.info("the store takes the report of this gateway again");
     this.#isFailing = false;
-    if (!this.#hasTidied) await this.#tidy();
+    if (!this.#hasTidied && now - this.#tidiedAtMs >= COUNTS_EVERY_MS) {
+      this.#tidiedAtMs = now;
+      await this.#tidy();
+    }
     return isPending ? LOOK_SOON_MS : LOOK_EVERY_MS;
   }
 
@@ -138,12 +142,16 @@ export class GatewayReporter {
     return [id, { mark, ...state }];
   }
 
-  /** A process of this folder that ended without a word told something that nobody takes back. */
+  /** A process of this folder that ended without a word told something that nobody takes back. One may be about to end. */
   async #tidy(): Promise<void> {
     const { id, reports } = this.#parts;
-    for (const other of (await reports.list()).keys())
-      if (isFormerSelf(other, id)) await reports.remove(other);
-    this.#hasTidied = true;
+    let isAlone = true;
+    for (const other of (await reports.list()).keys()) {
+      if (!isSibling(other, id)) continue;
+      if (hasEnded(other)) await reports.remove(other);
+      else isAlone = false;
+    }
+    this.#hasTidied = isAlone;
   }
 
   #failed(reason: string): void {
