@@ -82,7 +82,7 @@ export const BARS: readonly Bar[] = [
     "scrape: p99.9 of the traffic against rest",
     1.25,
     "p999Us",
-    ["scrape", "scraped every second"],
+    ["scrape", "scraped every 15 s"],
     ["scrape", "at rest"],
   ),
   ratio("proxy over TLS: CPU per request against nginx", 1.5, "cpuUs", ["tls", "cardea"], ["tls", "nginx"]),

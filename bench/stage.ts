@@ -251,11 +251,15 @@ export class Stage {
     );
   }
 
-  async runH2load(port: number, targets: readonly string[], requestsPerSecond: number): Promise<LoadResult> {
+  async runH2load(
+    port: number,
+    targets: readonly string[],
+    requestsPerSecond: number,
+    seconds = this.settings.secondsPerRound,
+  ): Promise<LoadResult> {
     const folder = this.newFolder("h2load");
     const [targetsFile, logFile] = [join(folder, "targets"), join(folder, "log")];
     writeTargets(targetsFile, port, shuffled(targets));
-    const seconds = this.settings.secondsPerRound;
     const plan = planOpenLoop(requestsPerSecond, seconds);
     const command = h2loadCommand(
       this.#tools.h2load,
