@@ -22,10 +22,21 @@ export async function startEtcd(processes: Processes, { etcd, folder, cores }: E
   const [port, peerPort] = [await freePort(), await freePort()];
   const [url, peerUrl] = [etcdUrl(port), etcdUrl(peerPort)];
   const logFile = join(folder, "output.log");
+  // It shares the core of load and origin, which must not wait for it: a real one has cores of its own.
   const child = processes.start(
-    etcd,
+    "nice",
     [
-      ["--data-dir", join(folder, "data"), "--name", "m", "--initial-cluster", `m=${peerUrl}`],
+      [
+        "-n",
+        "19",
+        etcd,
+        "--data-dir",
+        join(folder, "data"),
+        "--name",
+        "m",
+        "--initial-cluster",
+        `m=${peerUrl}`,
+      ],
       ["--listen-client-urls", url, "--advertise-client-urls", url],
       ["--listen-peer-urls", peerUrl, "--initial-advertise-peer-urls", peerUrl],
     ].flat(),
