@@ -391,6 +391,7 @@ test("keys, roles and places of the key are as in APISIX", async () => {
   });
   assert.equal((await read({ "x-api-key": "wrong" })).body.description, "wrong apikey");
   assert.equal((await read({ cookie: `a=b; x_api_key=${KEY}` })).status, 200);
+  assert.equal((await read({ x_api_key: KEY })).status, 200);
   assert.equal((await read({}, `/routes?api_key=${KEY}`)).status, 200);
   assert.equal((await read({ "x-api-key": VIEWER_KEY })).status, 200);
   const write = await node.call("PUT", "/routes/v", route, { "x-api-key": VIEWER_KEY });

@@ -211,7 +211,8 @@ class AdminApi {
     const identity = this.#access.identify({
       method: request.method,
       query: lastOf(query["api_key"]),
-      header: lastOf(request.headers["x-api-key"]),
+      // With underscores it is the same to nginx, and so to clients of APISIX.
+      header: lastOf(request.headers["x-api-key"] ?? request.headers["x_api_key"]),
       cookie: request.headers.cookie,
       origin: request.headers.origin,
       host: request.headers.host,
