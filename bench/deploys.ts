@@ -13,10 +13,10 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { TestContext } from "node:test";
 import { freePort, RealNode } from "../test/promises/real-node.ts";
 import { EtcdCluster } from "../test/etcd/members.ts";
 import { startNode } from "../test/etcd/nodes.ts";
+import { ends, numbersOf, play, t } from "./by-hand.ts";
 import { runGenerator } from "./load/generator.ts";
 import { h2loadCommand, parseH2loadLog, planOpenLoop } from "./load/h2load.ts";
 import { writeTargets } from "./load/request-list.ts";
@@ -28,20 +28,9 @@ const NODES = 3;
 const ORIGIN = join(import.meta.dirname, "abrupt-origin.ts");
 const GRACE_MS = 120_000;
 
-const [deploys, rate, gatewayCount, seconds] = [50, 5000, 1, 60].map((value, i) =>
-  Number(process.argv[2 + i] ?? value),
-);
-const ends: (() => unknown)[] = [];
-const t = {
-  after: (end: () => unknown) => void ends.unshift(end),
-  diagnostic: (text: string) => console.error(text),
-} as unknown as TestContext;
+const [deploys, rate, gatewayCount, seconds] = numbersOf([50, 5000, 1, 60]);
 
-try {
-  await run();
-} finally {
-  for (const end of ends) await end();
-}
+await play(run);
 
 interface Instance {
   place: string;

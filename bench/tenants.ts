@@ -14,9 +14,9 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import type { TestContext } from "node:test";
 import type { ListenerConfig, StaticConfig } from "../src/config/static-config.ts";
 import { freePort, RealNode } from "../test/promises/real-node.ts";
+import { ends, numbersOf, play, t } from "./by-hand.ts";
 import { runGenerator } from "./load/generator.ts";
 import { h2loadCommand, parseH2loadLog, planOpenLoop } from "./load/h2load.ts";
 import { writeTargets } from "./load/request-list.ts";
@@ -32,18 +32,9 @@ const WRITERS = 8;
 const ROUTES = 200;
 const TURNS = ["at rest", "all the requests that it can take", "all the writes that it can take"] as const;
 
-const [rounds, seconds, rate] = [5, 4, 1000].map((value, i) => Number(process.argv[2 + i] ?? value));
-const ends: (() => unknown)[] = [];
-const t = {
-  after: (end: () => unknown) => void ends.unshift(end),
-  diagnostic: (text: string) => console.error(text),
-} as unknown as TestContext;
+const [rounds, seconds, rate] = numbersOf([5, 4, 1000]);
 
-try {
-  await run();
-} finally {
-  for (const end of ends) await end();
-}
+await play(run);
 
 interface Ports {
   http: number;
