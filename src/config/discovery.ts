@@ -288,7 +288,7 @@ const nacos = Type.Object(
   { additionalProperties: false, description: "Services of Nacos: their healthy instances." },
 );
 
-export const DiscoverySection = section(
+export const discoverySection = section(
   {
     dns: Type.Optional(dns),
     consul: Type.Optional(consul),

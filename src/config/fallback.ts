@@ -1,9 +1,37 @@
-/** The upstream of requests that no route knows (`cardea.fallback`). */
+/** `cardea.fallback`: the upstream of requests that no route knows. */
 
+import { Type } from "../lib/schema.ts";
 import type { PublishedUpstream } from "../model/published.ts";
+import { choice } from "./kinds.ts";
 import type { ResolveInput } from "./resolve.ts";
 
 const LAST_PORT = 65_535;
+
+export const Fallback = Type.Object(
+  {
+    nodes: Type.Array(
+      Type.String({
+        pattern: "^(?:[0-9a-zA-Z._-]{1,253}|\\[[0-9a-fA-F:.]{2,45}\\]):[0-9]{1,5}$",
+        expects: "a host and a port, such as 10.0.0.1:80",
+        description: "A server: name or address, and port.",
+      }),
+      { minItems: 1, maxItems: 100, description: "Its servers, in turn." },
+    ),
+    scheme: choice(["http", "https"], { default: "http", description: "What they speak." }),
+    pass_host: choice(["pass", "node", "rewrite"], {
+      default: "pass",
+      description: "The `Host` that they get: the client's, the node's, or `upstream_host`.",
+    }),
+    upstream_host: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 253, description: "`Host` for `pass_host: rewrite`." }),
+    ),
+  },
+  {
+    additionalProperties: false,
+    description: "Where requests go that no route knows. Without it they get 404.",
+    expects: "{ nodes, scheme, pass_host, upstream_host }",
+  },
+);
 
 export function fallback({ filled, addProblem }: ResolveInput): PublishedUpstream | null {
   const given = filled.cardea.fallback;

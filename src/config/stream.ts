@@ -2,10 +2,10 @@
 
 import { isIP } from "node:net";
 import type { Static } from "@sinclair/typebox";
+import type { PlacedListener } from "./listeners.ts";
 import type { ResolveInput } from "./resolve.ts";
 import type { ListenerConfig, StreamConfig } from "./static-config.ts";
 import type { streamProxySection } from "./schema-stream.ts";
-import type { PlacedListener } from "./tenants.ts";
 
 /** Each is a socket per worker: ranges are bounded, all of them together. */
 const MAX_LISTENERS = 4096;

@@ -6,6 +6,7 @@
 import { Type } from "../lib/schema.ts";
 import { prefixFault } from "./etcd.ts";
 import { address, port, size } from "./kinds.ts";
+import { DEFAULT_GROUP, GroupListen, type PlacedListener } from "./listeners.ts";
 import type { ResolveInput } from "./resolve.ts";
 import { hasAdmin, hasTraffic } from "./roles.ts";
 import { streamProxySection } from "./schema-stream.ts";
@@ -15,7 +16,6 @@ import type { ListenerConfig, StaticConfig, StoreConfig } from "./static-config.
 
 const GIBIBYTE = 1024 ** 3;
 const MEBIBYTE = 1024 ** 2;
-const GROUP = "default";
 
 const place = (description: string) =>
   Type.Optional(
@@ -25,60 +25,56 @@ const place = (description: string) =>
     ),
   );
 
-/** `listen`: the schema of one listener for traffic, as groups have it. */
-export function tenantSchema<T extends ReturnType<typeof Type.Object>>(listen: T) {
-  return Type.Object(
-    {
-      name: Type.String({
-        pattern: "^(?!default$)[a-z0-9][a-z0-9-]{0,62}$",
-        expects: "a name (a-z, 0-9, -) other than default",
+export const Tenant = Type.Object(
+  {
+    name: Type.String({
+      pattern: "^(?!default$)[a-z0-9][a-z0-9-]{0,62}$",
+      expects: "a name (a-z, 0-9, -) other than default",
+    }),
+    prefix: Type.Optional(
+      Type.String({
+        pattern: "^/?[^/]+(?:/[^/]+)*/?$",
+        maxLength: 512,
+        expects: "a prefix as /shop",
+        description: "Keys of its resources in the etcd begin with it. Default: / and the name.",
       }),
-      prefix: Type.Optional(
-        Type.String({
-          pattern: "^/?[^/]+(?:/[^/]+)*/?$",
-          maxLength: 512,
-          expects: "a prefix as /shop",
-          description: "Keys of its resources in the etcd begin with it. Default: / and the name.",
-        }),
-      ),
-      workers: Type.Integer({ default: 1, minimum: 1, maximum: 256, description: "Its own workers." }),
-      listen: Type.Array(listen, { minItems: 1, maxItems: 256, description: "Its own ports for traffic." }),
-      stream_proxy: Type.Optional({
-        ...streamProxySection,
-        description: "Its own ports for stream routes, as `apisix.stream_proxy`. Default: there are none.",
+    ),
+    workers: Type.Integer({ default: 1, minimum: 1, maximum: 256, description: "Its own workers." }),
+    listen: Type.Array(GroupListen, {
+      minItems: 1,
+      maxItems: 256,
+      description: "Its own ports for traffic.",
+    }),
+    stream_proxy: Type.Optional({
+      ...streamProxySection,
+      description: "Its own ports for stream routes, as `apisix.stream_proxy`. Default: there are none.",
+    }),
+    admin_listen: place("Its Admin API. Default: there is none."),
+    admin_key: Type.Optional(
+      Type.String({
+        minLength: 16,
+        maxLength: 1024,
+        expects: "a secret of 16 to 1024 characters",
+        secret: true,
+        description: "Key of its Admin API. Default: one is made and kept in its folder.",
       }),
-      admin_listen: place("Its Admin API. Default: there is none."),
-      admin_key: Type.Optional(
-        Type.String({
-          minLength: 16,
-          maxLength: 1024,
-          expects: "a secret of 16 to 1024 characters",
-          secret: true,
-          description: "Key of its Admin API. Default: one is made and kept in its folder.",
-        }),
-      ),
-      control_listen: place("Its Control API. Default: there is none."),
-      metrics_listen: place("Its metrics, with the label `tenant`. Default: there are none."),
-      status_listen: place("Its readiness. Default: it is not told."),
-      max_connections_per_worker: Type.Optional(
-        Type.Integer({ minimum: 1, maximum: 1_000_000, description: "Default: that of `cardea.http`." }),
-      ),
-      worker_heap: Type.Optional(
-        size({
-          minimum: 32 * MEBIBYTE,
-          maximum: 64 * GIBIBYTE,
-          description: "Heap limit of its workers. Default: that of `cardea.supervision`.",
-        }),
-      ),
-    },
-    { additionalProperties: false, expects: "{ name, workers, listen, ... }" },
-  );
-}
-
-export interface PlacedListener {
-  listener: ListenerConfig;
-  path: readonly (string | number)[];
-}
+    ),
+    control_listen: place("Its Control API. Default: there is none."),
+    metrics_listen: place("Its metrics, with the label `tenant`. Default: there are none."),
+    status_listen: place("Its readiness. Default: it is not told."),
+    max_connections_per_worker: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 1_000_000, description: "Default: that of `cardea.http`." }),
+    ),
+    worker_heap: Type.Optional(
+      size({
+        minimum: 32 * MEBIBYTE,
+        maximum: 64 * GIBIBYTE,
+        description: "Heap limit of its workers. Default: that of `cardea.supervision`.",
+      }),
+    ),
+  },
+  { additionalProperties: false, expects: "{ name, workers, listen, ... }" },
+);
 
 /** Listeners of all tenants, by tenant. */
 export function tenantListeners(input: ResolveInput): PlacedListener[][] {
@@ -87,7 +83,7 @@ export function tenantListeners(input: ResolveInput): PlacedListener[][] {
     const path = ["cardea", "tenants", i];
     const placed: PlacedListener[] = [];
     const add = (listener: Omit<ListenerConfig, "group">, ...rest: (string | number)[]): void => {
-      placed.push({ listener: { ...listener, group: GROUP }, path: [...path, ...rest] });
+      placed.push({ listener: { ...listener, group: DEFAULT_GROUP }, path: [...path, ...rest] });
     };
     for (const [j, { ip, port: number, tls, proxy_protocol: proxyProtocol }] of tenant.listen.entries()) {
       if (!hasTraffic(filled)) break;
@@ -95,7 +91,7 @@ export function tenantListeners(input: ResolveInput): PlacedListener[][] {
       add({ purpose, address: ip ?? "0.0.0.0", port: number, proxyProtocol }, "listen", j);
     }
     if (tenant.stream_proxy !== undefined && hasTraffic(filled))
-      placed.push(...streamListenersOf(input, tenant.stream_proxy, [...path, "stream_proxy"], GROUP));
+      placed.push(...streamListenersOf(input, tenant.stream_proxy, [...path, "stream_proxy"], DEFAULT_GROUP));
     for (const purpose of ["admin", "control", "metrics", "status"] as const) {
       const key = `${purpose}_listen` as const;
       const given = tenant[key];
@@ -148,7 +144,7 @@ function tenantConfig(
     tenant: name,
     tenants: [],
     workers,
-    groups: [{ name: GROUP, workers }],
+    groups: [{ name: DEFAULT_GROUP, workers }],
     listeners,
     http: { ...node.http, maxConnectionsPerWorker: connections ?? node.http.maxConnectionsPerWorker },
     // That of the node is another's traffic.
