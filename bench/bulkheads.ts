@@ -15,13 +15,14 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { freePort, RealNode } from "../test/promises/real-node.ts";
+import { RealNode } from "../test/promises/real-node.ts";
 import { ends, numbersOf, play, t } from "./by-hand.ts";
 import { runGenerator } from "./load/generator.ts";
 import { h2loadCommand, parseH2loadLog, planOpenLoop } from "./load/h2load.ts";
 import { writeTargets } from "./load/request-list.ts";
 import { median } from "./statistics.ts";
 import { findTools } from "./tools.ts";
+import { freePort } from "../test/ports/free-port.ts";
 
 const ORIGIN = join(import.meta.dirname, "abrupt-origin.ts");
 const CLIENTS = 20;

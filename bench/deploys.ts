@@ -13,7 +13,7 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { freePort, RealNode } from "../test/promises/real-node.ts";
+import { RealNode } from "../test/promises/real-node.ts";
 import { EtcdCluster } from "../test/etcd/members.ts";
 import { startNode } from "../test/etcd/nodes.ts";
 import { ends, numbersOf, play, t } from "./by-hand.ts";
@@ -23,6 +23,7 @@ import { writeTargets } from "./load/request-list.ts";
 import type { LoadResult } from "./load/result.ts";
 import { percentile } from "./statistics.ts";
 import { findTools } from "./tools.ts";
+import { freePort } from "../test/ports/free-port.ts";
 
 const NODES = 3;
 const ORIGIN = join(import.meta.dirname, "abrupt-origin.ts");

@@ -4,8 +4,9 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Processes } from "../processes.ts";
 import { ADMIN_KEY } from "../admin-client.ts";
-import { freePort, untilReady } from "./peer.ts";
+import { untilReady } from "./peer.ts";
 import type { Peer } from "./peer.ts";
+import { freePort } from "../../test/ports/free-port.ts";
 
 const START_TIMEOUT_MS = 60_000;
 const LAUNCHER = join(import.meta.dirname, "..", "..", "bin", "cardea");

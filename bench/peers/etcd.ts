@@ -5,8 +5,9 @@ import { DirectConnector } from "../../src/store/etcd/channel.ts";
 import { EtcdStore } from "../../src/store/etcd/store.ts";
 import type { Resource } from "../admin-client.ts";
 import type { Processes } from "../processes.ts";
-import { freePort, portOpens, untilReady } from "./peer.ts";
+import { portOpens, untilReady } from "./peer.ts";
 import type { Peer } from "./peer.ts";
+import { freePort } from "../../test/ports/free-port.ts";
 
 const START_TIMEOUT_MS = 30_000;
 const BATCH = 100;

@@ -8,8 +8,9 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Pair } from "../certificate.ts";
 import type { Processes } from "../processes.ts";
-import { freePort, portOpens, untilReady } from "./peer.ts";
+import { portOpens, untilReady } from "./peer.ts";
 import type { Peer } from "./peer.ts";
+import { freePort } from "../../test/ports/free-port.ts";
 
 const START_TIMEOUT_MS = 10_000;
 const FOREVER = "keepalive_requests 1000000000; keepalive_timeout 3600s;";

@@ -3,8 +3,9 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Processes } from "../processes.ts";
-import { freePort, portOpens, untilReady } from "./peer.ts";
+import { portOpens, untilReady } from "./peer.ts";
 import type { Peer } from "./peer.ts";
+import { freePort } from "../../test/ports/free-port.ts";
 
 const START_TIMEOUT_MS = 10_000;
 const PROGRAM = join(import.meta.dirname, "node-http-proxy.ts");

@@ -1,6 +1,6 @@
 /** A gateway under measurement, whichever it is: a process tree that answers on a port. */
 
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { pause } from "../processes.ts";
@@ -14,16 +14,6 @@ export interface Peer {
 }
 
 const POLL_MS = 20;
-
-/** A port of the loopback that is free now. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 /** Resolves when `check` does not throw; rejects with its last error when the process ends or time is over. */
 export async function untilReady(

@@ -3,21 +3,13 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { test, type TestContext } from "node:test";
 import { isListenedOn } from "./port-probe.ts";
+import { freePort } from "../../test/ports/free-port.ts";
 
 async function listenerOn(t: TestContext, host: string, reusePort: boolean): Promise<number> {
   const server = createServer().listen({ host, port: 0, reusePort });
   await once(server, "listening");
   t.after(() => server.close());
   return (server.address() as AddressInfo).port;
-}
-
-async function freePort(host: string): Promise<number> {
-  const server = createServer().listen(0, host);
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 const canBalance = process.platform !== "darwin";
@@ -35,7 +27,7 @@ for (const [host, probed, reusePort] of [
 
 for (const host of ["127.0.0.1", "0.0.0.0", "::1"]) {
   test(`a free port of ${host} is free, and still is after it was asked about`, async (t) => {
-    const port = await freePort(host);
+    const port = await freePort();
     assert.equal(await isListenedOn(host, port), false);
     assert.equal(await isListenedOn(host, port), false);
     const server = createServer().listen({ host, port });
@@ -45,7 +37,7 @@ for (const host of ["127.0.0.1", "0.0.0.0", "::1"]) {
 }
 
 test("clients that come meanwhile are refused, and none is taken and reset", async () => {
-  const port = await freePort("127.0.0.1");
+  const port = await freePort();
   let isDone = false;
   const probes = (async () => {
     for (let i = 0; i < 100; i++) assert.equal(await isListenedOn("127.0.0.1", port), false);

@@ -7,8 +7,9 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
 import { setTimeout } from "node:timers/promises";
-import { addStreams, freePort, RealNode, ROOT, temporaryFolder, withTls } from "../promises/real-node.ts";
+import { addStreams, RealNode, ROOT, temporaryFolder, withTls } from "../promises/real-node.ts";
 import { documentationPages, examplesOf, readPage, runExamples, type Outcome } from "./examples.ts";
+import { freePort } from "../ports/free-port.ts";
 
 /** In an order in which nothing is in use any more when its turn comes. */
 const TYPES = [

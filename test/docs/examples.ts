@@ -11,8 +11,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { globSync, readFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
+import { freePort } from "../ports/free-port.ts";
 
 export interface Example {
   /** Of the page, from 1. */
@@ -156,15 +156,6 @@ async function withOwnServers(
     for (const [, port] of text.matchAll(LISTENS)) all.set(port, await freePort());
   }
   return all;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 /** Where a status is expected and curl prints the answer, it prints its status too, on the last line. */

@@ -7,8 +7,9 @@ import { join } from "node:path";
 import { describe, test, type TestContext } from "node:test";
 import type { RealNode } from "../promises/real-node.ts";
 import { SteadyLoad } from "../promises/steady-load.ts";
-import { EtcdCluster, freePorts, WITHOUT_ETCD } from "./members.ts";
+import { EtcdCluster, WITHOUT_ETCD } from "./members.ts";
 import { connectionsTo, startNode, startOrigin, until } from "./nodes.ts";
+import { freePort } from "../ports/free-port.ts";
 
 /** Reads of the published revision, which must never go back. */
 class RevisionGuard {
@@ -132,7 +133,7 @@ describe("nodes on an etcd", { skip: WITHOUT_ETCD }, () => {
   test("share the watch of a grpc-proxy", options, async (t) => {
     const origin = await startOrigin(t);
     const cluster = await EtcdCluster.start(t);
-    const [port] = await freePorts(1);
+    const port = await freePort();
     const proxy = spawn(
       "etcd",
       ["grpc-proxy", "start", "--endpoints", cluster.endpoints[0], "--listen-addr", `127.0.0.1:${port}`],

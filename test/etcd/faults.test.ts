@@ -9,8 +9,9 @@ import { Landmark } from "../../src/store/etcd/landmark.ts";
 import { EtcdWatch } from "../../src/store/etcd/watch.ts";
 import { WatchRecorder } from "../../src/store/testkit.ts";
 import { LossyProxy } from "./lossy-proxy.ts";
-import { EtcdCluster, freePorts, WITHOUT_ETCD } from "./members.ts";
+import { EtcdCluster, WITHOUT_ETCD } from "./members.ts";
 import { Mirror, openStore, storeOptions } from "./stores.ts";
+import { freePort } from "../ports/free-port.ts";
 
 const route = (n: number) => ({ type: "put", key: `/routes/${n}`, value: JSON.stringify({ n }) }) as const;
 
@@ -88,7 +89,7 @@ describe("a store over etcd", { skip: WITHOUT_ETCD, timeout: 120_000 }, () => {
     await mirror.until(({ items }) => items.has("/routes/50"));
 
     // The same again, but others have written much before this node sees it.
-    const [port] = await freePorts(1);
+    const port = await freePort();
     const aside = `http://127.0.0.1:${port}`;
     await cluster.restore(snapshot, aside);
     const other = openStore(t, storeOptions([aside]));

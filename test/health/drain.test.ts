@@ -6,6 +6,7 @@ import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
 import { RealNode } from "../promises/real-node.ts";
+import { freePort } from "../ports/free-port.ts";
 
 interface Origin {
   server: Server;
@@ -26,7 +27,7 @@ async function startOrigin(t: TestContext): Promise<Origin> {
     else response.end();
     server.emit("taken");
   });
-  server.listen(0, "127.0.0.1");
+  server.listen(await freePort(), "127.0.0.1");
   await once(server, "listening");
   t.after(() => {
     server.close();

@@ -8,6 +8,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { RealNode } from "../promises/real-node.ts";
+import { freePort } from "../ports/free-port.ts";
 
 interface Origin {
   server: Server;
@@ -18,13 +19,13 @@ interface Origin {
   node: { host: string; port: number; weight: number };
 }
 
-async function startOrigin(t: TestContext, port = 0): Promise<Origin> {
+async function startOrigin(t: TestContext, port?: number): Promise<Origin> {
   const server = createServer((request, response) => {
     if (request.url === "/status") origin.probes++;
     else origin.requests++;
     response.writeHead(origin.isBad ? 500 : 200).end(String(origin.port));
   });
-  server.listen(port, "127.0.0.1");
+  server.listen(port ?? (await freePort()), "127.0.0.1");
   await once(server, "listening");
   t.after(() => {
     server.close();

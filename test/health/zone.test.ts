@@ -6,6 +6,7 @@ import { Agent, createServer, request, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
 import { RealNode } from "../promises/real-node.ts";
+import { freePort } from "../ports/free-port.ts";
 
 const CLIENTS = 24;
 const ACTIVE = {
@@ -27,7 +28,7 @@ async function startZone(t: TestContext): Promise<Zone> {
     // Posts last a little, so that some are in flight when their zone dies.
     setTimeout(() => response.end(), 2);
   });
-  server.listen(0, "127.0.0.1");
+  server.listen(await freePort(), "127.0.0.1");
   await once(server, "listening");
   t.after(() => {
     server.close();

@@ -21,6 +21,7 @@ import { describe, test, type TestContext } from "node:test";
 import { createServer as createTlsServer } from "node:tls";
 import { eventually, wired, type Wired } from "../../src/data/wire-test-kit.ts";
 import { Authority, hasOpenssl } from "../tls/certificate-authority.ts";
+import { freePort } from "../ports/free-port.ts";
 
 type Act = (stream: ServerHttp2Stream, headers: IncomingHttp2Headers) => void;
 
@@ -277,12 +278,7 @@ describe("an upstream with scheme h2", { skip: hasOpenssl ? false : "there is no
 });
 
 test("the log says why a connection to a node did not stand", async (t) => {
-  const nobody = createTlsServer().listen(0, "127.0.0.1");
-  await once(nobody, "listening");
-  const { port } = nobody.address() as AddressInfo;
-  nobody.close();
-  await once(nobody, "close");
-  const refused = await gateway(t, port);
+  const refused = await gateway(t, await freePort());
   assert.equal((await overHttp1(t, refused.port)).status, 502);
   assert.match(refused.logged.join("\n"), /upstream failed .*"detail":"ECONNREFUSED"/);
 

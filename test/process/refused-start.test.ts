@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ask } from "./load.ts";
 import { StartedNode, temporaryFolder, testConfig } from "./started-node.ts";
+import { freePort } from "../ports/free-port.ts";
 
 /** EX_CONFIG of sysexits: the operator's mistake. */
 const EXIT_FATAL = 78;
@@ -61,15 +62,6 @@ test(
 async function refused(node: StartedNode): Promise<number | null> {
   await assert.rejects(node.logs("the node serves"));
   return (await node.ended()).code;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 test("a second node on the same data folder is refused, and the error names folder and process", async (t) => {

@@ -8,10 +8,11 @@ import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { connect, createServer as createRawServer, type AddressInfo, type Socket } from "node:net";
+import { connect, type AddressInfo, type Socket } from "node:net";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { temporaryFolder } from "./real-node.ts";
+import { freePort } from "../ports/free-port.ts";
 
 export interface CountingOrigin {
   address: string;
@@ -122,15 +123,6 @@ async function startProgram(
         .split("\n")
         .filter((line) => line !== ""),
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createRawServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 /** Tries until something listens there; `check` throws when that will never be. */

@@ -9,7 +9,6 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -17,6 +16,7 @@ import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parseStaticConfig } from "../../src/config/load.ts";
 import type { StaticConfig } from "../../src/config/static-config.ts";
+import { freePort } from "../ports/free-port.ts";
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -233,17 +233,6 @@ async function request(url: string, init: RequestInit): Promise<Reply> {
     // Not everything is JSON: tests that expect it see the text.
   }
   return { status: response.status, headers: response.headers, text, body };
-}
-
-/**
- * A second listener of the data path. It needs a port of its own: those that the system chooses for one address are one.
- */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** Stream routes on this port for TCP. */

@@ -8,7 +8,8 @@ import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout } from "node:timers/promises";
-import { addStreams, freePort, RealNode } from "../promises/real-node.ts";
+import { addStreams, RealNode } from "../promises/real-node.ts";
+import { freePort } from "../ports/free-port.ts";
 
 async function echoServer(t: TestContext): Promise<string> {
   const sockets = new Set<Socket>();

@@ -2,7 +2,6 @@
 
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { ListenerConfig, StaticConfig } from "../../src/config/static-config.ts";
@@ -11,18 +10,14 @@ import { connectionsTo, startNode, startOrigin, until } from "../etcd/nodes.ts";
 import { Load } from "../process/load.ts";
 import { StartedNode, testConfig } from "../process/started-node.ts";
 import { RealNode, temporaryFolder } from "../promises/real-node.ts";
+import { freePorts } from "../ports/free-port.ts";
 
 const PURPOSES = ["http", "admin", "control", "metrics"] as const;
 
 type Ports = Record<(typeof PURPOSES)[number], number>;
 
-async function freePorts(): Promise<Ports> {
-  const servers = PURPOSES.map(() => createServer());
-  for (const server of servers) {
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
-  }
-  const [http, admin, control, metrics] = servers.map((server) => (server.address() as AddressInfo).port);
-  for (const server of servers) await new Promise((resolve) => server.close(resolve));
+async function placesOf(): Promise<Ports> {
+  const [http, admin, control, metrics] = await freePorts(PURPOSES.length);
   return { http, admin, control, metrics };
 }
 
@@ -88,7 +83,7 @@ const mocked = (text: string, plugins: object = {}) => ({
 });
 
 test("tenants have resources, keys, counters and metrics of their own, and keep them over a restart", async (t) => {
-  const [a, b] = [await freePorts(), await freePorts()];
+  const [a, b] = [await placesOf(), await placesOf()];
   const change = (config: StaticConfig): void => {
     config.tenants = [tenantOf(config, "a", a), tenantOf(config, "b", b)];
   };
@@ -126,7 +121,7 @@ test("tenants have resources, keys, counters and metrics of their own, and keep 
 });
 
 test("a worker that loops for ever is replaced within its tenant; nobody else waits", async (t) => {
-  const ports = await freePorts();
+  const ports = await placesOf();
   const node = await RealNode.start(t, {
     worker: "./faulty-worker.ts",
     change: (config) => {
@@ -159,7 +154,7 @@ test("a worker that loops for ever is replaced within its tenant; nobody else wa
 });
 
 test("a flood of writes to one tenant reaches no worker and no revision of another", async (t) => {
-  const ports = await freePorts();
+  const ports = await placesOf();
   const node = await RealNode.start(t, {
     change: (config) => {
       config.tenants = [tenantOf(config, "a", ports)];
@@ -189,7 +184,7 @@ test("a flood of writes to one tenant reaches no worker and no revision of anoth
 });
 
 test("an upgrade takes the tenants along, and may bring new ones, without a failed request", async (t) => {
-  const [a, b] = [await freePorts(), await freePorts()];
+  const [a, b] = [await placesOf(), await placesOf()];
   const config = testConfig((own) => {
     own.tenants = [tenantOf(own, "a", a)];
   });
@@ -213,7 +208,7 @@ test(
   { skip: WITHOUT_ETCD },
   async (t) => {
     const cluster = await EtcdCluster.start(t);
-    const ports = await freePorts();
+    const ports = await placesOf();
     const node = await startNode(t, cluster.endpoints, (config) => {
       const tenant = tenantOf(config, "shop", ports);
       if (tenant.store.type === "etcd") tenant.store.prefix = "/shop";
@@ -241,7 +236,7 @@ test(
   async (t) => {
     const cluster = await EtcdCluster.start(t, { members: 3 });
     const names = ["", "shop", "blog"];
-    const places = { shop: await freePorts(), blog: await freePorts() };
+    const places = { shop: await placesOf(), blog: await placesOf() };
     const fault = join(temporaryFolder(t), "fault");
     const change = (config: StaticConfig): void => {
       config.supervision.staleAfterMs = 2000;

@@ -8,13 +8,13 @@ import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:https";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { connect } from "node:tls";
 import { VaultServer } from "../../src/control/certificates/vault-kit.ts";
 import { RealNode, withTls } from "../promises/real-node.ts";
 import { Authority, hasOpenssl, type Pair } from "./certificate-authority.ts";
+import { freePort } from "../ports/free-port.ts";
 
 const options = { skip: hasOpenssl ? false : "there is no openssl" };
 
@@ -55,9 +55,10 @@ test(
       { ...own, ca: clients.pair.cert, requestCert: true, rejectUnauthorized: true },
       (_, response) => response.end(isPem ? `${given.key}${given.cert}` : JSON.stringify(given)),
     );
-    await new Promise<void>((resolve) => source.listen(0, "127.0.0.1", () => resolve()));
+    const sourcePort = await freePort();
+    await new Promise<void>((resolve) => source.listen(sourcePort, "127.0.0.1", () => resolve()));
     t.after(() => stopped(source));
-    const url = `https://localhost:${(source.address() as AddressInfo).port}/certificates/a.com?token=x`;
+    const url = `https://localhost:${sourcePort}/certificates/a.com?token=x`;
     const gateway = clients.issue({ names: ["gateway"] });
     const vault = await VaultServer.start(t);
     const inVault = [ca.issue({ names: ["b.com"] }), ca.issue({ names: ["b.com"], algorithm: "rsa" })];

@@ -4,12 +4,13 @@ import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
-import { connect, createServer, type AddressInfo } from "node:net";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { RealNode, temporaryFolder } from "../promises/real-node.ts";
 import { Authority, hasOpenssl, type Pair } from "./certificate-authority.ts";
+import { freePort } from "../ports/free-port.ts";
 
 const hasNginx = spawnSync("nginx", ["-v"]).status === 0;
 const options = { skip: hasOpenssl && hasNginx ? false : "there is no openssl or no nginx" };
@@ -48,15 +49,6 @@ http {
     assert.equal(child.exitCode, null, "nginx ended");
     await setTimeout(20);
   }
-  return port;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
   return port;
 }
 

@@ -6,6 +6,7 @@ import { createServer, request, type IncomingMessage, type RequestListener, type
 import { connect, createServer as createTcpServer, type AddressInfo, type Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 import { RealNode } from "../promises/real-node.ts";
+import { freePort } from "../ports/free-port.ts";
 
 async function origin(t: TestContext, listener: RequestListener): Promise<{ port: number; server: Server }> {
   const server = createServer(listener).listen(0, "127.0.0.1");
@@ -174,7 +175,7 @@ test("copies of requests hold nothing up: a mirror that reads nothing, and one t
   await metricReaches(node, 'apisix_mirrored_requests_total{outcome="dropped"}', 1);
 
   deaf.close();
-  await node.put("/routes/1", mirroring(`http://127.0.0.1:${await closedPort()}`));
+  await node.put("/routes/1", mirroring(`http://127.0.0.1:${await freePort()}`));
   for (let i = 0; i < 10; i++) assert.equal((await call(node, "/")).text, "main");
   await metricReaches(node, 'apisix_mirrored_requests_total{outcome="failed"}', 10);
 });
@@ -211,15 +212,6 @@ test("a deadline breaks off an answer that has begun, and answers in the place o
   await metricReaches(node, 'apisix_deadline_exceeded_total{outcome="cut"}', 1);
   await metricReaches(node, 'apisix_deadline_exceeded_total{outcome="broken"}', 1);
 });
-
-async function closedPort(): Promise<number> {
-  const server = createTcpServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 test("what no route knows goes to the fallback, by name, and is counted per host", async (t) => {
   const legacy = await origin(t, ({ headers, url }, answer) => answer.end(`legacy ${headers.host} ${url}`));

@@ -6,6 +6,7 @@ import type { EurekaDiscoveryConfig } from "../../config/discovery.ts";
 import { EurekaSource } from "./eureka.ts";
 import { FindingsKit, need } from "./findings-kit.ts";
 import { RegistryKit, type RegistryMode } from "./registry-kit.ts";
+import { freePort } from "../../../test/ports/free-port.ts";
 
 function instance(ip: string, port: number, more: object = {}): object {
   return {
@@ -145,9 +146,7 @@ test("JSON that is not Eureka's is a failure", async (t) => {
 
 test("of several servers one is asked, and the others when it does not answer", async (t) => {
   const { eureka, findings, host } = await bench(t);
-  const dead = new RegistryKit();
-  const deadHost = await dead.listen();
-  dead.stop();
+  const deadHost = `127.0.0.1:${await freePort()}`;
   eureka.answer = () => applications(instance("10.0.0.1", 80));
   const source = new EurekaSource(configOf(`http://${deadHost}`, `http://${host}`), findings);
   t.after(() => source.close());

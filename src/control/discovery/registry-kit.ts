@@ -3,6 +3,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { freePort } from "../../../test/ports/free-port.ts";
 
 export type RegistryMode = "well" | "500" | "garbage" | "truncated";
 
@@ -32,7 +33,7 @@ export class RegistryKit {
 
   /** Gives "127.0.0.1:port". */
   async listen(): Promise<string> {
-    this.#server.listen(0, "127.0.0.1");
+    this.#server.listen(await freePort(), "127.0.0.1");
     await once(this.#server, "listening");
     return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }

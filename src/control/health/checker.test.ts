@@ -18,6 +18,7 @@ import { healthKey, HealthTable } from "../../shared/health-table.ts";
 import { HealthChecker } from "./checker.ts";
 import { healthReport, upstreamStatus } from "./report.ts";
 import { SavedStates } from "./saved-states.ts";
+import { freePort } from "../../../test/ports/free-port.ts";
 
 const silent: Log = {
   debug: () => {},
@@ -84,7 +85,7 @@ class Origin {
   }
 
   async start(): Promise<this> {
-    this.#server.listen(0, "127.0.0.1");
+    this.#server.listen(await freePort(), "127.0.0.1");
     await once(this.#server, "listening");
     return this;
   }
@@ -251,7 +252,7 @@ test("no more probes of an upstream run at a time than it says", async (t) => {
       if (++answered === 12) all.resolve();
     });
   });
-  server.listen(0, "127.0.0.1");
+  server.listen(await freePort(), "127.0.0.1");
   await once(server, "listening");
   t.after(() => server.close());
   const { port } = server.address() as AddressInfo;
@@ -318,7 +319,7 @@ test("probes over TLS show the certificate of an ssl by id, and trust whom the s
       response.end();
     },
   );
-  server.listen(0, "127.0.0.1");
+  server.listen(await freePort(), "127.0.0.1");
   await once(server, "listening");
   t.after(() => server.close());
   const table = new HealthTable(new SharedArrayBuffer(HealthTable.bytes()));

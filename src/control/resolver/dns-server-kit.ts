@@ -3,6 +3,7 @@
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { createServer, isIPv6, type AddressInfo, type Server } from "node:net";
+import { freePort } from "../../../test/ports/free-port.ts";
 
 type RecordType = "A" | "AAAA" | "SRV";
 
@@ -51,7 +52,7 @@ export class DnsServer {
 
   /** Gives "127.0.0.1:port". */
   async listen(): Promise<string> {
-    this.#tcp.listen(0, "127.0.0.1");
+    this.#tcp.listen(await freePort(), "127.0.0.1");
     await once(this.#tcp, "listening");
     const { port } = this.#tcp.address() as AddressInfo;
     this.#udp.bind(port, "127.0.0.1");

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { HeaderList } from "../../lib/headers.ts";
 import type { ResponseHead, UpstreamFailure, UpstreamHandler } from "../transport.ts";
+import { freePort } from "../../../test/ports/free-port.ts";
 
 /** What one connection of the origin received, as text, and its socket to answer on. */
 export interface OriginConnection {
@@ -35,7 +36,7 @@ export class Origin {
   }
 
   async listen(): Promise<this> {
-    this.#server.listen(0, "127.0.0.1");
+    this.#server.listen(await freePort(), "127.0.0.1");
     await once(this.#server, "listening");
     this.port = (this.#server.address() as AddressInfo).port;
     return this;

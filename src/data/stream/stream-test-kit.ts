@@ -10,6 +10,7 @@ import { Deadlines } from "../deadlines.ts";
 import { type Wired, wired, type WiredOptions } from "../wire-test-kit.ts";
 import type { StreamConnectionExchange } from "./stream-exchange.ts";
 import { StreamListeners } from "./stream-listeners.ts";
+import { freePort } from "../../../test/ports/free-port.ts";
 
 export interface StreamKitOptions extends Omit<WiredOptions, "routes"> {
   listener?: Partial<StreamListenerConfig> & { proxyProtocol?: boolean };
@@ -112,13 +113,7 @@ export function echo(socket: Socket): void {
 
 /** An address where nobody listens. */
 export async function deadNode(): Promise<string> {
-  const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return `127.0.0.1:${port}`;
+  return `127.0.0.1:${await freePort()}`;
 }
 
 /** All that comes until the end, or until the connection is closed. */

@@ -6,6 +6,7 @@ import { Deadlines } from "../deadlines.ts";
 import { Upstream } from "../upstream/upstream.ts";
 import { eventually } from "../wire-test-kit.ts";
 import { streamKit, type StreamKit, type StreamKitOptions, upstream } from "./stream-test-kit.ts";
+import { freePort } from "../../../test/ports/free-port.ts";
 
 interface UdpKit extends StreamKit {
   udpPort: number;
@@ -13,7 +14,7 @@ interface UdpKit extends StreamKit {
 
 async function udpKit(t: TestContext, options: StreamKitOptions = {}): Promise<UdpKit> {
   const kit = await streamKit(t, options);
-  return { ...kit, udpPort: await kit.listeners.addUdp("127.0.0.1", 0) };
+  return { ...kit, udpPort: await kit.listeners.addUdp("127.0.0.1", await freePort()) };
 }
 
 async function bound(t: TestContext): Promise<Socket> {
@@ -74,11 +75,7 @@ test("a session ends after its silence, and the next datagram begins another", a
 
 test("a node where nobody listens ends the session, so that the next datagram may find another", async (t) => {
   const kit = await udpKit(t);
-  const gone = createSocket("udp4");
-  gone.bind(0, "127.0.0.1");
-  await once(gone, "listening");
-  const { port } = gone.address();
-  gone.close();
+  const port = await freePort();
   kit.route({ upstream: upstream(`127.0.0.1:${port}`) });
   const client = await bound(t);
   client.send("x", kit.udpPort, "127.0.0.1");
@@ -167,11 +164,7 @@ test("a datagram from port 0, to which nothing can be sent, harms nobody", async
 
 test("passive checks learn from answers and refusals, not from what was sent", async (t) => {
   const kit = await udpKit(t);
-  const gone = createSocket("udp4");
-  gone.bind(0, "127.0.0.1");
-  await once(gone, "listening");
-  const { port } = gone.address();
-  gone.close();
+  const port = await freePort();
   const failed = t.mock.method(Upstream.prototype, "failed", () => undefined);
   const answered = t.mock.method(Upstream.prototype, "answered", () => undefined);
   kit.route({ server_addr: "127.0.0.1", upstream: upstream(`127.0.0.1:${port}`) });

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { checkPlugins } from "../../model/plugin-check.ts";
 import { testGateway, type TestGateway, type TestRequest, type TestResponse } from "../../testing/index.ts";
-import { freePort, startRedis, withoutRedis } from "../limit/redis-test-server.ts";
+import { startRedis, withoutRedis } from "../limit/redis-test-server.ts";
 import { PluginCatalog } from "../catalog.ts";
+import { freePort } from "../../../test/ports/free-port.ts";
 
 const DEFAULTS = { conn: 1, burst: 0, default_conn_delay: 0.1, key: "remote_addr" };
 

@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { checkPlugins } from "../../model/plugin-check.ts";
 import { testGateway, type TestGateway, type TestRequest } from "../../testing/index.ts";
 import { PluginCatalog } from "../catalog.ts";
-import { freePort, startRedis, withoutRedis } from "../limit/redis-test-server.ts";
+import { startRedis, withoutRedis } from "../limit/redis-test-server.ts";
+import { freePort } from "../../../test/ports/free-port.ts";
 
 const upstream = { nodes: { "a:80": 1 } };
 

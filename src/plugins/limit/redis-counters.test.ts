@@ -4,13 +4,13 @@ import type { PluginLog } from "../../plugin/index.ts";
 import { RedisCounters } from "./redis-counters.ts";
 import type { RedisSettings } from "./redis-settings.ts";
 import {
-  freePort,
   startRedis,
   startRedisAt,
   startRedisCluster,
   startSentinel,
   withoutRedis,
 } from "./redis-test-server.ts";
+import { freePort } from "../../../test/ports/free-port.ts";
 
 const options = { skip: withoutRedis, timeout: 20_000 };
 const silent: PluginLog = { debug() {}, info() {}, warn() {}, error() {} };

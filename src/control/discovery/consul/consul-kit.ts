@@ -8,6 +8,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { freePort } from "../../../../test/ports/free-port.ts";
 
 export type ConsulMode = "well" | "500" | "garbage" | "truncated" | "silent" | "amnesic";
 
@@ -38,8 +39,8 @@ export class ConsulKit {
   }
 
   /** Gives "http://127.0.0.1:port". */
-  async listen(port = 0): Promise<string> {
-    this.#server.listen(port, "127.0.0.1");
+  async listen(port?: number): Promise<string> {
+    this.#server.listen(port ?? (await freePort()), "127.0.0.1");
     await once(this.#server, "listening");
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
