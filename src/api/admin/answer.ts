@@ -44,6 +44,7 @@ export function plainText(status: number, text: string): Answer {
   return { status, body: text, isText: true };
 }
 
+export const ROUTE_NOT_FOUND: Answer = refuse(404, "404 Route Not Found");
 export const KEY_NOT_FOUND: Answer = { status: 404, body: { message: "Key not found" } };
 
 /** Thrown where an answer other than the usual one must end a request. */

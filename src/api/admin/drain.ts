@@ -20,7 +20,7 @@ import type { JsonObject } from "../../model/resource-type.ts";
 import { type NodeReports, StoreUnavailableError } from "../../store/contract.ts";
 import { isRefusal, readPlace, readTimeout, refusalOfLast, splitNode, upstreamsOf } from "../drain-place.ts";
 import { type Answer, AnswerError, KEY_NOT_FOUND, refuse, refuseScope } from "./answer.ts";
-import { lastOf, type Query } from "./reading.ts";
+import { lastOf, type Query } from "./query.ts";
 import type { KeyScope } from "./scope.ts";
 import type { ResourceWriter, WriteRequest } from "./writing.ts";
 

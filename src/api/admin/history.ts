@@ -12,7 +12,8 @@ import { isTooDeep } from "../../model/json-limits.ts";
 import { isObject, type JsonObject, pointerStep } from "../../model/resource-type.ts";
 import type { HistoryEntry, Store } from "../../store/contract.ts";
 import { type Answer, AnswerError, refuse, refuseScope } from "./answer.ts";
-import { KEY_PREFIX, lastOf, type Query, withoutHidden } from "./reading.ts";
+import { lastOf, type Query } from "./query.ts";
+import { KEY_PREFIX, withoutHidden } from "./reading.ts";
 import type { KeyScope } from "./scope.ts";
 import { stepsOf, type Target, targetOf } from "./target.ts";
 

@@ -9,10 +9,9 @@ import type { ConfigurationState, StateEntry } from "../../control/state.ts";
 import { compilePattern, type Pattern, PatternError } from "../../lib/pattern.ts";
 import { isObject, type JsonObject } from "../../model/resource-type.ts";
 import { type Answer, AnswerError, KEY_NOT_FOUND, plainText, refuse, refuseScope } from "./answer.ts";
+import { lastOf, type Query } from "./query.ts";
 import type { KeyScope } from "./scope.ts";
 import type { Target } from "./target.ts";
-
-export type Query = Readonly<Record<string, string | string[] | undefined>>;
 
 /** Prefix of keys in answers, as they stand in APISIX's etcd. */
 export const KEY_PREFIX = "/apisix";
@@ -175,10 +174,6 @@ function parse(text: string): JsonObject | undefined {
   } catch {
     return undefined;
   }
-}
-
-export function lastOf(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value.at(-1) : value;
 }
 
 function nextTurn(): Promise<void> {

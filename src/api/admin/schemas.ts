@@ -9,7 +9,7 @@ import { runsFor } from "../../model/plugin-check.ts";
 import { checkSchema } from "../../model/schema-check.ts";
 import type { ResourceTypes } from "../../control/keys.ts";
 import { type Answer, plainText, refuse, refuseField } from "./answer.ts";
-import { lastOf, type Query } from "./reading.ts";
+import { lastOf, type Query } from "./query.ts";
 
 /** What a subsystem of APISIX is in the model. */
 const USES = { http: "config", stream: "stream" } as const;
