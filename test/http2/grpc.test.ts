@@ -58,6 +58,8 @@ const SERVICE: ServiceDefinition = {
   counts: method("/test.Echo/Counts", false, true),
   collects: method("/test.Echo/Collects", true, false),
   talks: method("/test.Echo/Talks", true, true),
+  takesOne: method("/test.Echo/TakesOne", true, false),
+  hasEnough: method("/test.Echo/HasEnough", true, true),
 };
 
 type Unary = ServerUnaryCall<Buffer, Buffer>;
@@ -93,6 +95,13 @@ async function origin(t: TestContext, secure?: ServerCredentials): Promise<Origi
       call.on("data", (part: Buffer) => call.write(Buffer.concat([part, Buffer.from("!")])));
       call.on("end", () => call.end());
     },
+    takesOne: (call: ServerReadableStream<Buffer, Buffer>, done: Done) =>
+      call.once("data", (part: Buffer) => done(null, part)),
+    hasEnough: (call: ServerDuplexStream<Buffer, Buffer>) =>
+      call.once("data", (part: Buffer) => {
+        call.write(part);
+        call.emit("error", { code: status.RESOURCE_EXHAUSTED, details: "enough" });
+      }),
   };
   server.addService(SERVICE, service);
   const port = await new Promise<number>((resolve, reject) =>
@@ -197,6 +206,29 @@ describe("gRPC through the gateway", () => {
     talking.end();
     talking.resume();
     await once(talking, "end");
+    await eventually(() => gate.inFlight() === 0);
+  });
+
+  test("tells a client that would go on how its server ended the call", async (t) => {
+    const { port } = await origin(t);
+    const gate = await gateway(t, port);
+    const made = client(t, gate.port);
+
+    const taken = Promise.withResolvers<string>();
+    const taking = made.makeClientStreamRequest("/test.Echo/TakesOne", same, same, (error, value) =>
+      error === null ? taken.resolve(value!.toString()) : taken.reject(error),
+    );
+    taking.write(Buffer.from("a"));
+    assert.equal(await taken.promise, "a");
+
+    const talking = made.makeBidiStreamRequest("/test.Echo/HasEnough", same, same);
+    const heard: string[] = [];
+    talking.on("data", (part: Buffer) => heard.push(part.toString()));
+    talking.write(Buffer.from("b"));
+    const [error] = (await once(talking, "error")) as [ServiceError];
+    assert.equal(error.code, status.RESOURCE_EXHAUSTED);
+    assert.equal(error.details, "enough");
+    assert.deepEqual(heard, ["b"]);
     await eventually(() => gate.inFlight() === 0);
   });
 

@@ -251,19 +251,41 @@ describe("an answer over HTTP/2", () => {
     for (let i = 0; i < 200; i++) assert.equal(body[i * chunk.length + 7], 200 - i);
   });
 
-  test("that comes before the whole body tells the client to stop", async (t) => {
-    const echo = await listening(
-      t,
-      answering((transport) => transport.writeAnswer(403, "", new HeaderList(), "no")),
-    );
-    const raw = await FrameClient.open(echo.port);
-    raw.send(frame(HEADERS, END_HEADERS, 1, block(pseudo("POST", "/"))));
-    assert.equal(await raw.reset(1), 0);
-    assert.ok(raw.frames.some(({ type, payload }) => type === DATA && payload.toString() === "no"));
-    raw.send(get(3));
-    assert.ok(await raw.until(({ type, stream }) => type === HEADERS && stream === 3));
-    raw.socket.destroy();
-  });
+  const early: readonly [string, (transport: ClientTransport) => void][] = [
+    ["", (transport) => transport.writeAnswer(403, "", new HeaderList(), "no")],
+    [
+      ", also one of unknown length",
+      (transport) => {
+        transport.writeHead(403, "", new HeaderList(), UNKNOWN_LENGTH, null);
+        transport.writeBody(Buffer.from("no"));
+        transport.writeEnd(null);
+      },
+    ],
+    [
+      ", also one with trailers",
+      (transport) => {
+        transport.writeHead(403, "", new HeaderList(), UNKNOWN_LENGTH, null);
+        transport.writeBody(Buffer.from("no"));
+        transport.writeEnd(HeaderList.from({ "x-sum": "1" }));
+      },
+    ],
+  ];
+  for (const [which, answer] of early)
+    test(`that comes before the whole body is whole, and tells the client to stop${which}`, async (t) => {
+      const echo = await listening(t, answering(answer));
+      const raw = await FrameClient.open(echo.port);
+      t.after(() => raw.socket.destroy());
+      raw.send(frame(HEADERS, END_HEADERS, 1, block(pseudo("POST", "/"))));
+      assert.equal(await raw.reset(1), 0);
+      const own = raw.frames.filter(({ stream }) => stream === 1);
+      assert.ok(own.some(({ type, payload }) => type === DATA && payload.toString() === "no"));
+      assert.deepEqual(
+        own.slice(-2).map(({ type, flags }) => (type === RST_STREAM ? "reset" : (flags & END_STREAM) !== 0)),
+        [true, "reset"],
+      );
+      raw.send(get(3));
+      assert.ok(await raw.until(({ type, stream }) => type === HEADERS && stream === 3));
+    });
 
   test("may have a head of 100 KB beside others", async (t) => {
     let running!: ClientTransport;

@@ -315,7 +315,9 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
     const stream = this.#stream;
     if (stream.destroyed || stream.closed) return;
     stream.sendTrailers(asObject(this.#answerTrailers));
-    if (!this.#hasClientEnded) stream.close(NO_ERROR);
+    // Node.js sends them in the next turn: closed now, the stream would end without them, and a call of gRPC that its server ends
+    // before its client without its status.
+    if (!this.#hasClientEnded) setImmediate(closeStream, stream);
   }
 
   /** The answer is written: what is left of the body is not read, and its sender is told to stop (RFC 9113 8.1). */
@@ -435,7 +437,11 @@ export function closeWhenSent(stream: ServerHttp2Stream): void {
 }
 
 function onFinish(this: ServerHttp2Stream): void {
-  if (!this.closed) this.close(NO_ERROR);
+  closeStream(this);
+}
+
+function closeStream(stream: ServerHttp2Stream): void {
+  if (!stream.closed) stream.close(NO_ERROR);
 }
 
 function destroyStream(stream: ServerHttp2Stream): void {
