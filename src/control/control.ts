@@ -230,16 +230,16 @@ export class Control {
   }
 
   #watchHosts(): void {
-    if (!this.state.hostsChanged) return;
-    this.state.hostsChanged = false;
-    const hosts = this.state.hosts();
+    if (!this.state.hosts.hasChanged) return;
+    this.state.hosts.hasChanged = false;
+    const hosts = this.state.hosts.names();
     for (const host of this.#discoveries?.hosts() ?? []) hosts.add(host);
     this.#addresses.watch(hosts);
   }
 
   /** Many services may change in one turn. */
   #watchHostsSoon(): void {
-    this.state.hostsChanged = true;
+    this.state.hosts.hasChanged = true;
     setImmediate(() => this.#watchHosts());
   }
 }

@@ -115,7 +115,7 @@ async function run(): Promise<void> {
     snapshot: snapshotPlace(config, dataFolder),
     log,
   });
-  for (const { host } of config.fallback?.nodes ?? []) control.state.keepHost(host);
+  for (const { host } of config.fallback?.nodes ?? []) control.state.hosts.keep(host);
   takeMessage = (message) => onMessage(message, control);
   for (const message of early.splice(0)) takeMessage(message);
   health.drains.connect(control.publisher);

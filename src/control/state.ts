@@ -22,10 +22,9 @@ import {
 } from "../model/resource-type.ts";
 import type { EncryptedFields } from "../model/encrypted-fields.ts";
 import { isTooDeep } from "../model/json-limits.ts";
-import { hostNamesOfPlugins } from "../model/plugin-check.ts";
 import { validateResource } from "../model/validate.ts";
-import type { PublishedUpstream } from "../model/published.ts";
 import { ConsumerKeys } from "./consumer-keys.ts";
+import { HostUses, hostNamesOf } from "./host-uses.ts";
 import { redacted } from "./redact.ts";
 import { ReferenceIndex } from "./reference-index.ts";
 import { addressOf, type ResourceTypes } from "./keys.ts";
@@ -56,14 +55,13 @@ export interface QuarantineFault {
   since: number;
 }
 
-/** What changed for workers, and which host names upstreams use now. */
+/** What changed for workers. */
 export type PublishChange = (item: ConfigurationItem) => void;
 
 const ROUTES = "routes";
 const SERVICES = "services";
 const CONSUMERS = "consumers";
 const CREDENTIALS = "credentials";
-const FIRST_ADDRESS = /^[\d.]+$|:/;
 
 /** Types whose plugins guard requests. A global rule is not among them: closed, it would stop all traffic. */
 const CLOSABLE = new Set(["routes", "services", "plugin_configs", "stream_routes"]);
@@ -73,6 +71,8 @@ const GUARDS = /^\/(?:plugins|script)(?:\/|$)/;
 
 export class ConfigurationState {
   readonly types: ResourceTypes;
+  /** Host names among the nodes of all upstreams in service. */
+  readonly hosts = new HostUses();
   readonly #plugins: PluginCatalog;
   readonly #fields: EncryptedFields;
   readonly #publish: PublishChange;
@@ -82,12 +82,9 @@ export class ConfigurationState {
   /** "credentials/jack" → by id: what stands below a parent. */
   readonly #children = new Map<string, Map<string, StateEntry>>();
   readonly #references = new ReferenceIndex();
-  readonly #hostsOf = new Map<string, string[]>();
-  readonly #hostUses = new Map<string, number>();
   readonly #quarantined = new Map<string, StateEntry>();
   /** By plural; deletions do not take it back. */
   readonly #newest = new Map<string, number>();
-  hostsChanged = false;
 
   constructor(
     types: ResourceTypes,
@@ -149,7 +146,7 @@ export class ConfigurationState {
     if (entry === undefined) return;
     entries.delete(name);
     this.#quarantined.delete(key);
-    this.#setHosts(key, []);
+    this.hosts.set(key, []);
     this.#references.set(key, type, null);
     if (type.plural === CONSUMERS) this.#consumerKeys.set(key, id, null);
     if (parent !== null) this.#forgetChild(type.plural, parent, id);
@@ -279,18 +276,6 @@ export class ConfigurationState {
       return this.#fields.sealMetadata(plugin, value);
     }
     return value === undefined || isTooDeep(value) ? undefined : this.#fields.protect(entry.type, value);
-  }
-
-  /** A name that is in use whatever resources say. */
-  keepHost(host: string): void {
-    if (FIRST_ADDRESS.test(host)) return;
-    this.#hostUses.set(host, (this.#hostUses.get(host) ?? 0) + 1);
-    this.hostsChanged = true;
-  }
-
-  /** Host names among the nodes of all upstreams in service. */
-  hosts(): Set<string> {
-    return new Set(this.#hostUses.keys());
   }
 
   /** What a check of a write to `key` (null: the id is not known yet) may look at. */
@@ -448,28 +433,8 @@ export class ConfigurationState {
     const text = JSON.stringify(normal);
     if (text === entry.published) return;
     entry.published = text;
-    this.#setHosts(entry.key, hostNamesOf(normal, this.#plugins));
+    this.hosts.set(entry.key, hostNamesOf(normal, this.#plugins));
     this.#publish({ kind: entry.type.singular as Kind, id: entry.id, value: text });
-  }
-
-  #setHosts(key: string, hosts: string[]): void {
-    const before = this.#hostsOf.get(key);
-    if (before === undefined && hosts.length === 0) return;
-    for (const host of hosts) {
-      const uses = this.#hostUses.get(host) ?? 0;
-      this.#hostUses.set(host, uses + 1);
-      if (uses === 0) this.hostsChanged = true;
-    }
-    for (const host of before ?? []) {
-      const uses = this.#hostUses.get(host)! - 1;
-      if (uses > 0) this.#hostUses.set(host, uses);
-      else {
-        this.#hostUses.delete(host);
-        this.hostsChanged = true;
-      }
-    }
-    if (hosts.length === 0) this.#hostsOf.delete(key);
-    else this.#hostsOf.set(key, hosts);
   }
 
   #entriesOf(plural: string): Map<string, StateEntry> {
@@ -499,16 +464,4 @@ function parseObject(text: string): JsonObject | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Names (not addresses) of the nodes of an upstream, or of those inside a route or service and its plugins. */
-function hostNamesOf(normal: unknown, plugins: PluginCatalog): string[] {
-  if (!isObject(normal)) return [];
-  const upstream = (isObject(normal["upstream"]) ? normal["upstream"] : normal) as Partial<PublishedUpstream>;
-  const names = new Set<string>();
-  for (const { host } of upstream.nodes ?? []) if (!FIRST_ADDRESS.test(host)) names.add(host);
-  for (const host of hostNamesOfPlugins(normal["plugins"], plugins)) {
-    if (!FIRST_ADDRESS.test(host)) names.add(host);
-  }
-  return [...names];
 }

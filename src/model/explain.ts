@@ -9,6 +9,7 @@
 
 import { isIP } from "node:net";
 import { isAddress, isCidr } from "../lib/address.ts";
+import { canonical, codePoints, isEmptyTwin, isMultiple, isOfType, luaType } from "./json-values.ts";
 import { pointerStep } from "./resource-type.ts";
 import type { ValidationError } from "./resource-type.ts";
 
@@ -383,57 +384,6 @@ function checkCondition(schema: JsonSchema, value: unknown, at: string, state: S
 function checkNot(schema: JsonSchema, value: unknown, at: string): Check {
   if (schema.not === undefined || !fits(schema.not, value)) return null;
   return fail("value wasn't supposed to match schema", at);
-}
-
-function isOfType(type: string, value: unknown): boolean {
-  switch (type) {
-    case "object":
-      return typeof value === "object" && value !== null && !Array.isArray(value);
-    case "array":
-      return Array.isArray(value);
-    case "integer":
-      return typeof value === "number" && Number.isInteger(value);
-    case "number":
-      return typeof value === "number" && Number.isFinite(value);
-    case "null":
-      return value === null;
-    default:
-      return typeof value === type;
-  }
-}
-
-function isEmptyTwin(type: string, value: unknown): boolean {
-  if (type === "object") return Array.isArray(value) && value.length === 0;
-  return type === "array" && isOfType("object", value) && Object.keys(value as object).length === 0;
-}
-
-function luaType(value: unknown): string {
-  if (value === null || value === undefined) return "null";
-  return typeof value === "object" ? "table" : typeof value;
-}
-
-function isMultiple(value: number, of: number): boolean {
-  const quotient = value / of;
-  const rounded = Math.round(quotient);
-  return Math.abs(quotient - rounded) <= 1e-12 * Math.max(1, Math.abs(rounded));
-}
-
-function codePoints(text: string): number {
-  let count = 0;
-  for (let i = 0; i < text.length; i++) {
-    count++;
-    if (text.codePointAt(i)! > 0xffff) i++;
-  }
-  return count;
-}
-
-/** Equal for equal JSON, whatever the order of keys. */
-function canonical(value: unknown): string {
-  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "undefined";
-  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
-  const object = value as Record<string, unknown>;
-  const fields = Object.keys(object).toSorted();
-  return `{${fields.map((name) => `${JSON.stringify(name)}:${canonical(object[name])}`).join(",")}}`;
 }
 
 function compiled(pattern: string): RegExp {

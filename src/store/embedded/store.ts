@@ -14,7 +14,7 @@
  * (`compaction.ts`); a watcher that asks for more is told to load anew.
  */
 
-import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { DatabaseSync } from "node:sqlite";
 import { slices } from "../../lib/slices.ts";
 import {
   type HistoryEntry,
@@ -32,6 +32,15 @@ import {
 } from "../contract.ts";
 import { Compaction } from "./compaction.ts";
 import { isBusy, messageOf, openDatabase, openReader } from "./database.ts";
+import { Expiry, expiryOf } from "./expiry.ts";
+import {
+  eventOf,
+  type HistoryRow,
+  type ItemRow,
+  prepare,
+  type Statements,
+  storedItem,
+} from "./statements.ts";
 import { Watcher } from "./watch.ts";
 
 export interface EmbeddedStoreOptions {
@@ -58,11 +67,6 @@ const BUSY_LIMIT_MS = 5000;
 const BUSY_RETRY_MS = 20;
 /** How often the file is asked for commits of other processes; one call takes about 2 µs. */
 const FOREIGN_CHECK_MS = 200;
-const TIMER_LIMIT_MS = 2_000_000_000;
-/** After a deletion of what expired has failed: the disk may be full for long. */
-const EXPIRY_RETRY_MS = 1000;
-/** The last moment that a `Date` knows (ECMA-262 21.4.1.1): whatever is to live longer lives until then. */
-const LATEST_MS = 8_640_000_000_000_000;
 const HISTORY_LIMIT = 10_000;
 /** Of all values that one call gives: hundreds of versions of a large resource do not fit into the heap. */
 const HISTORY_CHARACTERS = 32 * 1024 * 1024;
@@ -74,29 +78,13 @@ interface PendingWrite {
   reject(error: Error): void;
 }
 
-interface ItemRow {
-  key: string;
-  value: string;
-  create_revision: number;
-  mod_revision: number;
-}
-
-interface HistoryRow extends Omit<ItemRow, "mod_revision" | "value"> {
-  revision: number;
-  time: number;
-  author: string | null;
-  value: string | null;
-  ttl: number | null;
-}
-
-type EventRow = Pick<HistoryRow, "key" | "value" | "create_revision" | "revision">;
-
 export class EmbeddedStore implements Store {
   readonly identity: string;
   readonly #file: string;
   readonly #database: DatabaseSync;
   readonly #now: () => number;
   readonly #compaction: Compaction;
+  readonly #expiry: Expiry;
   readonly #statements: Statements;
   readonly #watchers = new Set<Watcher>();
   readonly #foreignCheck: NodeJS.Timeout;
@@ -106,7 +94,6 @@ export class EmbeddedStore implements Store {
   #busySince = 0;
   /** Bytes of values that the open transaction makes past ones. */
   #pastBytes = 0;
-  #expiry: NodeJS.Timeout | null = null;
   #dataVersion = 0;
   #closed = false;
   /** The transaction of a large write: whoever reads waits for its end. */
@@ -122,8 +109,9 @@ export class EmbeddedStore implements Store {
     this.#revision = this.#storedRevision();
     this.#compaction = new Compaction(this.#database, options, this.#now);
     this.#dataVersion = this.#readDataVersion();
+    this.#expiry = new Expiry(this.#statements, (batch, options) => this.write(batch, options), this.#now);
     this.#foreignCheck = setInterval(() => this.#noticeForeignCommits(), FOREIGN_CHECK_MS).unref();
-    this.#armExpiry();
+    this.#expiry.arm();
     this.#compaction.poke(this.#revision);
   }
 
@@ -214,7 +202,7 @@ export class EmbeddedStore implements Store {
     while (this.#queue.length > 0 || this.#large !== null) await nextTurn();
     this.#closed = true;
     clearInterval(this.#foreignCheck);
-    if (this.#expiry !== null) clearTimeout(this.#expiry);
+    this.#expiry.stop();
     this.#compaction.stop();
     this.#watchers.clear();
     this.#database.close();
@@ -271,7 +259,7 @@ export class EmbeddedStore implements Store {
     this.#revision = revision;
     this.#tell(group, outcomes);
     if (this.#queue.length > 0 && this.#flush === null) this.#flush = setImmediate(() => this.#commitGroup());
-    this.#armExpiry();
+    this.#expiry.arm();
     this.#compaction.poke(revision, this.#pastBytes);
   }
 
@@ -295,7 +283,7 @@ export class EmbeddedStore implements Store {
     }
     this.#revision = revision;
     this.#tell(group, [outcome]);
-    this.#armExpiry();
+    this.#expiry.arm();
     this.#compaction.poke(revision, this.#pastBytes);
   }
 
@@ -389,7 +377,7 @@ export class EmbeddedStore implements Store {
     this.#revision = this.#storedRevision();
     this.#compaction.reload();
     for (const watcher of this.#watchers) watcher.catchUp();
-    this.#armExpiry();
+    this.#expiry.arm();
   }
 
   #readDataVersion(): number {
@@ -398,33 +386,6 @@ export class EmbeddedStore implements Store {
 
   #storedRevision(): number {
     return Number(this.#statements.meta.get("revision")!.value);
-  }
-
-  #armExpiry(leastDelayMs = 0): void {
-    if (this.#expiry !== null) clearTimeout(this.#expiry);
-    this.#expiry = null;
-    const next = this.#statements.nextExpiry.get()?.expires;
-    if (typeof next !== "number") return;
-    const delayMs = Math.min(Math.max(next - this.#now(), leastDelayMs), TIMER_LIMIT_MS);
-    this.#expiry = setTimeout(() => this.#expire(), delayMs).unref();
-  }
-
-  /** Deletes what has expired, each only if it was not written again meanwhile. */
-  #expire(): void {
-    this.#expiry = null;
-    if (this.#closed) return;
-    const rows = this.#statements.expired.all(this.#now()) as unknown as ItemRow[];
-    const deletions = rows.map((row) =>
-      this.write([{ type: "delete", key: row.key }], { expect: { [row.key]: row.mod_revision } }),
-    );
-    // A conflict means that somebody wrote it again, which is as good; other failures are tried again.
-    void Promise.allSettled(deletions).then((results) => {
-      if (this.#closed || this.#expiry !== null) return;
-      const failed = results.some(
-        (result) => result.status === "rejected" && result.reason instanceof StoreUnavailableError,
-      );
-      this.#armExpiry(failed ? EXPIRY_RETRY_MS : 0);
-    });
   }
 
   #assertOpen(): void {
@@ -446,78 +407,11 @@ async function inSlices<T>(steps: Generator<undefined, T, void>): Promise<T> {
   return step.value;
 }
 
-type Statements = Record<
-  | "meta"
-  | "setRevision"
-  | "item"
-  | "put"
-  | "remove"
-  | "record"
-  | "forget"
-  | "changes"
-  | "historyOf"
-  | "expired"
-  | "nextExpiry"
-  | "dataVersion",
-  StatementSync
->;
-
-function prepare(database: DatabaseSync): Statements {
-  const history = "revision, key, time, author, value, create_revision, ttl";
-  return {
-    meta: database.prepare("SELECT value FROM meta WHERE name = ?"),
-    setRevision: database.prepare("UPDATE meta SET value = ? WHERE name = 'revision'"),
-    item: database.prepare("SELECT key, value, create_revision, mod_revision FROM items WHERE key = ?"),
-    put: database.prepare(
-      "INSERT OR REPLACE INTO items (key, value, create_revision, mod_revision, expires) VALUES (?, ?, ?, ?, ?)",
-    ),
-    remove: database.prepare("DELETE FROM items WHERE key = ?"),
-    record: database.prepare(`INSERT INTO history (${history}) VALUES (?, ?, ?, ?, ?, ?, ?)`),
-    forget: database.prepare("DELETE FROM history WHERE revision = ? AND key = ?"),
-    changes: database.prepare(
-      `SELECT ${history} FROM history WHERE revision > ? AND revision <= ? ORDER BY revision, key`,
-    ),
-    historyOf: database.prepare(
-      `SELECT ${history} FROM history WHERE key = ? ORDER BY revision DESC LIMIT ?`,
-    ),
-    expired: database.prepare(
-      "SELECT key, mod_revision FROM items WHERE expires <= ? ORDER BY expires LIMIT 500",
-    ),
-    nextExpiry: database.prepare("SELECT min(expires) AS expires FROM items WHERE expires IS NOT NULL"),
-    dataVersion: database.prepare("PRAGMA data_version"),
-  };
-}
-
-/**
- * Milliseconds since 1970 as a whole number: the column takes no other, and a number beyond 2^53 could be written
- * but not be read again, not even at the next start.
- */
-function expiryOf(now: number, ttlSeconds: number): number {
-  return Math.min(Math.ceil(now + ttlSeconds * 1000), LATEST_MS);
-}
-
 function checkBatch(batch: readonly StoreWrite[]): void {
   if (batch.length === 0) throw new TypeError("a write needs at least one change");
   if (batch.length === 1) return;
   const keys = new Set(batch.map((write) => write.key));
   if (keys.size !== batch.length) throw new TypeError("a write names each key at most once");
-}
-
-function storedItem(row: ItemRow): StoredItem {
-  return {
-    key: row.key,
-    value: row.value,
-    createRevision: row.create_revision,
-    modRevision: row.mod_revision,
-  };
-}
-
-function eventOf(row: EventRow): StoreEvent {
-  if (row.value === null) return { type: "delete", key: row.key, modRevision: row.revision };
-  return {
-    type: "put",
-    item: { key: row.key, value: row.value, createRevision: row.create_revision, modRevision: row.revision },
-  };
 }
 
 function unavailable(error: unknown): StoreUnavailableError {
