@@ -37,7 +37,7 @@ export function baseResources(originPort: number): Resource[] {
 }
 
 const CONSUMER_KEY = "bench-consumer-key";
-export const CONSUMER_HEADERS = { apikey: CONSUMER_KEY };
+const CONSUMER_HEADERS = { apikey: CONSUMER_KEY };
 const BASIC_HEADERS = {
   authorization: `Basic ${Buffer.from(`bench:${CONSUMER_KEY}`).toString("base64")}`,
 };

@@ -78,10 +78,6 @@ export class Stage {
     this.#log = log;
   }
 
-  get loadCore(): string {
-    return LOAD_CORE;
-  }
-
   get originPort(): number {
     if (this.#origin === null) throw new Error("the origin is not started");
     return this.#origin.port;

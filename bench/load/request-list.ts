@@ -5,7 +5,7 @@ import { seededRandom } from "../statistics.ts";
 
 const SEED = 20_26;
 /** Longest list; a Zipf draw of this many items shows its tail, and wrk loads it in a blink. */
-export const MAX_LIST_LENGTH = 65_536;
+const MAX_LIST_LENGTH = 65_536;
 const RECORD_SEPARATOR = "\u001E";
 
 export interface RequestShape {

@@ -17,7 +17,7 @@ import type { FieldCipher } from "../model/encrypted-fields.ts";
 import { readOwnerFile, writeOwnerFile } from "../lib/owner-file.ts";
 
 /** 400: nothing of the write was stored. */
-export class NoKeyError extends Error {
+class NoKeyError extends Error {
   readonly statusCode = 400;
 
   constructor() {

@@ -15,7 +15,7 @@ import { labelsOf } from "./route.ts";
 import { described, Description, Id, Labels, Plugins, strictObject } from "./schema-parts.ts";
 
 /** The field by which an authentication plugin finds its consumer; two consumers must not share a value. */
-export const CONSUMER_KEYS: Readonly<Record<string, string>> = {
+const CONSUMER_KEYS: Readonly<Record<string, string>> = {
   "key-auth": "key",
   "basic-auth": "username",
   "jwt-auth": "key",

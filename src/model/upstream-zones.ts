@@ -12,7 +12,7 @@ import { strictObject } from "./schema-parts.ts";
 const MAX_ZONES = 64;
 /** Stands for the zone of the gateway itself. */
 export const LOCAL = "local";
-export const ZoneName = Type.String({ minLength: 1, maxLength: 128, pattern: "^[^\\s$]+$" });
+const ZoneName = Type.String({ minLength: 1, maxLength: 128, pattern: "^[^\\s$]+$" });
 
 export const Zones = strictObject({
   order: Type.Optional(

@@ -23,7 +23,7 @@ const HashVariable = Type.String({
 });
 const HashName = Type.String({ pattern: "^[a-zA-Z0-9-_]+$" });
 
-export const upstreamReferences: readonly Reference[] = [
+const upstreamReferences: readonly Reference[] = [
   {
     path: ["tls", "client_cert_id"],
     to: "ssls",

@@ -35,7 +35,7 @@ import {
 import { ownerTag } from "./lanes.ts";
 import { ABANDONED, SpinLock, TIMED_OUT } from "./spin-lock.ts";
 
-export const MAX_KEY_BYTES = 256;
+const MAX_KEY_BYTES = 256;
 
 /** Words of a shard besides those of its blocks, then float64. */
 const LOCK = 0;

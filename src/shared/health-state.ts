@@ -18,7 +18,6 @@ export const MOSTLY_UNHEALTHY = 2;
 export const UNHEALTHY = 3;
 
 export const STATE_NAMES = ["healthy", "mostly_healthy", "mostly_unhealthy", "unhealthy"] as const;
-export type HealthName = (typeof STATE_NAMES)[number];
 
 export const SUCCESS = 0;
 export const HTTP_FAILURE = 1;

@@ -13,7 +13,7 @@ export const SUPERVISOR_SLOT = -2;
 const FIXED_LANES = 2;
 
 /** So that lane and generation share one positive 32-bit word. */
-export const MAX_WORKERS = 1000;
+const MAX_WORKERS = 1000;
 const GENERATION_BITS = 21;
 const GENERATION_MASK = (1 << GENERATION_BITS) - 1;
 

@@ -36,7 +36,7 @@ export interface MetricDefinition {
   buckets: readonly number[];
 }
 
-export const OVERFLOW_LABEL = "overflow";
+const OVERFLOW_LABEL = "overflow";
 
 const NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
 const LABEL = /^[a-zA-Z_][a-zA-Z0-9_]*$/;

@@ -12,7 +12,7 @@
  */
 
 /** Also the longest time that a lock may block an event loop. */
-export const GIVE_UP_MS = 250;
+const GIVE_UP_MS = 250;
 /** For a holder that was waited for in vain before. */
 const SUSPECT_GIVE_UP_MS = 2;
 const SPINS = 500;

@@ -11,7 +11,7 @@
 
 import { hash } from "node:crypto";
 
-export const MAX_KEY_CHARS = 96;
+const MAX_KEY_CHARS = 96;
 export const KEY_WORDS = MAX_KEY_CHARS / 4;
 
 /** What a prefix can still be recognised by in a shortened key. */

@@ -46,7 +46,7 @@ export const silent: Log = {
 };
 
 /** Applies what control sends, as a worker does; it can be told to hold its acknowledgements back. */
-export class StandInWorker {
+class StandInWorker {
   readonly items = new Map<string, unknown>();
   readonly messages: ConfigurationMessage[] = [];
   isHolding = false;
@@ -87,7 +87,7 @@ export class StandInWorker {
 }
 
 /** Answers when the test says so. */
-export class StandInResolver implements HostResolver {
+class StandInResolver implements HostResolver {
   hosts = new Set<string>();
   #listener: (address: PublishedAddress) => void = () => {};
 

@@ -32,7 +32,7 @@ interface Lifetime {
   after(end: () => Promise<void>): void;
 }
 
-export class EtcdMember {
+class EtcdMember {
   readonly name: string;
   readonly clientUrl: string;
   readonly peerUrl: string;

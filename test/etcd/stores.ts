@@ -11,12 +11,6 @@ import {
   StoreUnavailableError,
 } from "../../src/store/contract.ts";
 
-export interface ToldLine {
-  level: "info" | "warn";
-  message: string;
-  fields: object | undefined;
-}
-
 /** Its log is dropped unless `log` is given. */
 export function storeOptions(
   endpoints: string[],

@@ -57,7 +57,7 @@ const PURPOSES: readonly Purpose[] = ["http", "admin", "control", "status", "met
 const SHOWN_LINES = 40;
 
 /** Two workers, free ports, quick heartbeats, no access log. */
-export function promiseConfig(change: (config: StaticConfig) => void = () => {}): StaticConfig {
+function promiseConfig(change: (config: StaticConfig) => void = () => {}): StaticConfig {
   const { config } = parseStaticConfig("(test)", "", {});
   config.workers = 2;
   config.groups = [{ name: "default", workers: 2 }];

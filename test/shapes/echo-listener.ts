@@ -48,7 +48,7 @@ export interface Understood {
   upgrade: string | null;
 }
 
-export function understand(head: RequestHead): Understood {
+function understand(head: RequestHead): Understood {
   return {
     method: head.method,
     target: head.target,

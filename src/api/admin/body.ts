@@ -75,7 +75,7 @@ function parseLenient(text: string): unknown {
 }
 
 /** The same text with control characters inside strings escaped. */
-export function escapeControls(text: string): string {
+function escapeControls(text: string): string {
   let result = "";
   let isInString = false;
   let from = 0;

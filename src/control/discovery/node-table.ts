@@ -14,7 +14,7 @@ import { isIP } from "node:net";
 import type { DiscoveredNode, Findings, Need } from "./node-source.ts";
 
 /** Nodes of a service beyond it are left out. */
-export const MAX_NODES = 10_000;
+const MAX_NODES = 10_000;
 /** After it a node that was taken out comes back if it is listed still. */
 const EXCLUDED_FOR_MS = 600_000;
 const MAX_HOST_LENGTH = 253;

@@ -16,7 +16,7 @@ import { hasEnded, isSibling } from "./gateway-id.ts";
 import { type DrainReport, type GatewayReport, reportText } from "./report.ts";
 
 /** Of a gateway that is gone without a word, or cut off. */
-export const REPORT_LIFE_S = 600;
+const REPORT_LIFE_S = 600;
 const LOOK_EVERY_MS = 20_000;
 /** While something runs on a node that is taken out. */
 const LOOK_SOON_MS = 100;

@@ -56,7 +56,7 @@ export function countsOf(lane: MetricLane, rollout: string): VariantCounts {
   return counts;
 }
 
-export class VariantCounts {
+class VariantCounts {
   readonly #requests: MetricFamily;
   readonly #latency: MetricFamily;
   readonly #canary: Series;

@@ -60,7 +60,7 @@ const ALL_TYPES: readonly string[] = [...TYPES, ...OWN_TYPES];
 const METADATA = ["X-Last-Modified", "X-Digest"];
 
 /** A document in which nothing is. */
-export const NO_DOCUMENT: Pick<ConfigsDocument, "versions" | "lists"> = {
+const NO_DOCUMENT: Pick<ConfigsDocument, "versions" | "lists"> = {
   versions: Object.fromEntries(TYPES.map((type) => [type, 0])),
   lists: {},
 };

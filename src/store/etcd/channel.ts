@@ -60,7 +60,7 @@ export class DirectConnector implements EtcdConnector {
   }
 }
 
-export class EtcdChannel implements EtcdConnection {
+class EtcdChannel implements EtcdConnection {
   readonly url: string;
   readonly #client: Client;
   readonly #streams = new Set<ClientDuplexStream<Uint8Array, Uint8Array>>();

@@ -34,7 +34,7 @@ export interface BatchRequest {
   prune: Prune | null;
 }
 
-export const MAX_WRITES = 20_000;
+const MAX_WRITES = 20_000;
 /** Of the body: more than one resource may have, and as much as a thread parses in a tenth of a second. */
 export const MAX_BATCH_BYTES = 16 * 1024 * 1024;
 
