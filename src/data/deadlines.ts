@@ -6,6 +6,8 @@
  * resolution: an item is told between 0 and `SWEEP_MS` after its deadline, never before.
  */
 
+import { performance } from "node:perf_hooks";
+
 export const SWEEP_MS = 50;
 
 /** `deadline` value of an item that waits for nothing at the moment. */

@@ -3,6 +3,7 @@
  * life of requests, and the listeners that feed it.
  */
 
+import { performance } from "node:perf_hooks";
 import type { ListenerHandle } from "../shared/messages.ts";
 import type { SharedMemory } from "../shared/shared-memory.ts";
 import type { StaticConfig } from "../config/static-config.ts";

@@ -14,6 +14,7 @@
  * `answering.ts` (in the gateway's own name), `ending.ts`, and `client-side.ts` for what the client does meanwhile.
  */
 
+import { performance } from "node:perf_hooks";
 import type { Answer } from "../plugin/exchange.ts";
 import type { PhaseResult } from "../plugin/definition.ts";
 import type { RouteEntry } from "./configuration/configuration.ts";

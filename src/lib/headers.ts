@@ -17,10 +17,18 @@ const lowerCaseNames = new Map<string, string>();
 export function lowerName(name: string): string {
   let lower = lowerCaseNames.get(name);
   if (lower === undefined) {
-    lower = name.toLowerCase();
+    lower = internalized(name.toLowerCase());
     if (lowerCaseNames.size < INTERN_LIMIT && name.length <= 64) lowerCaseNames.set(name, lower);
   }
   return lower;
+}
+
+/**
+ * The same text as V8's one string for it, which constants of the source are, too: two of these are compared by their
+ * pointers. What is cut or decoded from bytes is not, whatever its contents; names of properties are.
+ */
+export function internalized(text: string): string {
+  return Object.keys({ [text]: null })[0];
 }
 
 export class HeaderList {
@@ -107,9 +115,17 @@ export class HeaderList {
   }
 
   clear(): void {
-    this.names.length = 0;
-    this.rawNames.length = 0;
-    this.values.length = 0;
+    this.cutTo(0);
+  }
+
+  /** Drops all behind the first `length` fields. Pops, since setting the length of an array leaves compiled code. */
+  cutTo(length: number): void {
+    const { names, rawNames, values } = this;
+    while (names.length > length) {
+      names.pop();
+      rawNames.pop();
+      values.pop();
+    }
   }
 
   clone(): HeaderList {
@@ -141,9 +157,7 @@ export class HeaderList {
       this.values[kept] = this.values[at]!;
       kept++;
     }
-    this.names.length = kept;
-    this.rawNames.length = kept;
-    this.values.length = kept;
+    this.cutTo(kept);
     return true;
   }
 }

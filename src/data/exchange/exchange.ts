@@ -6,6 +6,7 @@
  * recycled: an asynchronous plugin may hold it long after its end.
  */
 
+import { performance } from "node:perf_hooks";
 import type {
   Answer,
   AnswerBody,

@@ -73,6 +73,7 @@ function encodeKeepingSlashes(routingPath: string, path: string): string {
 
 /** "a.com:9080" → "a.com", "[::1]:80" → "[::1]". */
 function withoutPort(authority: string): string {
+  if (!authority.includes(":")) return authority;
   const colon = authority.lastIndexOf(":");
   return colon === -1 || authority.endsWith("]") ? authority : authority.slice(0, colon);
 }

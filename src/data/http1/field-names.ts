@@ -6,7 +6,7 @@
  * and replaces the slot, so a hostile mix of names costs time but no memory.
  */
 
-import { lowerName } from "../../lib/headers.ts";
+import { internalized, lowerName } from "../../lib/headers.ts";
 
 export const OTHER = 0;
 export const CONTENT_LENGTH = 1;
@@ -48,7 +48,7 @@ export function fieldName(text: string, from: number, to: number, hash: number):
   const known = cache[slot];
   if (known.raw.length === to - from && text.startsWith(known.raw, from)) return known;
   // A copy: a slice would keep the whole head that it came from alive for as long as the cache.
-  const name = describe(Buffer.from(text.slice(from, to), "latin1").toString("latin1"));
+  const name = describe(internalized(Buffer.from(text.slice(from, to), "latin1").toString("latin1")));
   cache[slot] = name;
   return name;
 }

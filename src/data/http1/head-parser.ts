@@ -22,8 +22,10 @@ export const NEED_MORE = -1;
 /** `feed`: the message is broken; `error` says how. The parser takes nothing more. */
 export const FAILED = -2;
 
-/** Most heads fit; a body that came along is not turned into text. */
+/** Most heads fit; of a body that came along little more than this is turned into text. */
 const WINDOW_BYTES = 2048;
+/** The heads of one connection are much alike: the first window is that of the head before, and this much more. */
+const WINDOW_ROOM_BYTES = 64;
 /** A start line that cannot become one shows it in so many bytes. */
 const START_BYTES = 16;
 
@@ -43,6 +45,7 @@ export abstract class HeadParser {
   protected readonly maxHeaders: number;
   #inFields = false;
   #partial = "";
+  #windowBytes = WINDOW_BYTES;
 
   constructor(limits: HeadLimits) {
     this.maxHeaderBytes = limits.maxHeaderBytes;
@@ -60,8 +63,10 @@ export abstract class HeadParser {
    */
   feed(buffer: Buffer, from: number, to: number): number {
     let at = from;
+    let window = this.#windowBytes;
     while (at < to) {
-      const next = Math.min(to, at + WINDOW_BYTES);
+      const next = Math.min(to, at + window);
+      window = WINDOW_BYTES;
       let text = buffer.toString("latin1", at, next);
       const waiting = this.#partial.length;
       let end: number;
@@ -76,6 +81,7 @@ export abstract class HeadParser {
       if (end >= 0) {
         this.headBytes += end - waiting;
         if (this.headBytes > this.maxHeaderBytes) return this.fail(ERRORS.headTooLarge);
+        this.#expect(this.headBytes + WINDOW_ROOM_BYTES);
         return this.finish() ? at + end - waiting : FAILED;
       }
       this.headBytes += next - at;
@@ -83,6 +89,12 @@ export abstract class HeadParser {
       at = next;
     }
     return NEED_MORE;
+  }
+
+  /** Grows at once and shrinks slowly: a head that does not fit costs more than a window that is too large. */
+  #expect(bytes: number): void {
+    const shrunk = this.#windowBytes - (this.#windowBytes >> 3);
+    this.#windowBytes = Math.min(WINDOW_BYTES, Math.max(bytes, shrunk));
   }
 
   reset(): void {
@@ -165,8 +177,7 @@ export abstract class HeadParser {
       fields.push(name.lower, name.raw, value);
       if (name.hasUnderscore) this.sawUnderscore = true;
       if (name.kind !== OTHER) {
-        if (name.kind <= LAST_FRAMING && text.lastIndexOf("\t", at - base - 1) >= nameStart - base)
-          return this.fail(ERRORS.framingBlank);
+        if (name.kind <= LAST_FRAMING && hasTab(bytes, nameStart, at)) return this.fail(ERRORS.framingBlank);
         this.special(name.kind, value);
       }
     }
@@ -177,4 +188,9 @@ export abstract class HeadParser {
     if (isEmpty && (code === SPACE || code === TAB)) return this.fail(ERRORS.folding);
     return this.fail(code === LF ? ERRORS.lineEnd : ERRORS.fieldName);
   }
+}
+
+function hasTab(bytes: Buffer, from: number, to: number): boolean {
+  for (let i = from; i < to; i++) if (bytes[i] === TAB) return true;
+  return false;
 }

@@ -48,11 +48,7 @@ export function stripHopByHop(headers: HeaderList): void {
     }
     kept++;
   }
-  if (kept !== names.length) {
-    names.length = kept;
-    rawNames.length = kept;
-    values.length = kept;
-  }
+  headers.cutTo(kept);
   if (named !== "" && !isUsual(named)) stripNamed(headers, named);
 }
 

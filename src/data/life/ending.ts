@@ -1,5 +1,6 @@
 /** How an exchange ends, and an attempt at a node with it: both exactly once, whoever ends them. */
 
+import { performance } from "node:perf_hooks";
 import type { HttpExchange } from "../exchange/exchange.ts";
 import type { LifeServices } from "./services.ts";
 

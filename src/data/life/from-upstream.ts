@@ -1,5 +1,6 @@
 /** An upstream's answer on its way to the client: head, body, end, and the switch to another protocol. */
 
+import { performance } from "node:perf_hooks";
 import type { HeaderList } from "../../lib/headers.ts";
 import * as answers from "../exchange/answers.ts";
 import type { HttpExchange } from "../exchange/exchange.ts";

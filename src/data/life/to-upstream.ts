@@ -1,5 +1,6 @@
 /** A request on its way to a node of its upstream: the choice, the attempt, and the next one if that fails. */
 
+import { performance } from "node:perf_hooks";
 import type { PhaseResult } from "../../plugin/definition.ts";
 import type { Answer } from "../../plugin/exchange.ts";
 import * as answers from "../exchange/answers.ts";
