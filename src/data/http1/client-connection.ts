@@ -110,6 +110,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
 
   /** Ends the connection at once. */
   destroy(): void {
+    this.output.release();
     this.#socket.destroy();
   }
 
@@ -302,7 +303,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
   answerComplete(transport: Http1ClientTransport): void {
     if (transport !== this.#current) return;
     this.#current = null;
-    this.output.flush();
+    this.output.flushSoon();
     const isBodyComplete =
       this.#parser.framing === "none" || (transport.isBodyWanted && this.#decoder.state === "complete");
     if (!transport.keepsAlive) {
@@ -435,6 +436,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
   #close(): void {
     this.#state = LINGER;
     this.#input.turnOff();
+    this.output.release();
     this.#socket.destroySoon();
     this.#awaitUntil(this.#host.deadlines.now() + LINGER_MS);
   }

@@ -38,15 +38,40 @@ export class SocketWriter {
     return this.#waitingBytes + this.#socket.writableLength;
   }
 
+  /** What is written now goes straight to the kernel. */
+  get isFree(): boolean {
+    const socket = this.#socket;
+    return (
+      this.#isPlain &&
+      this.#waitingBytes === 0 &&
+      socket.writableLength === 0 &&
+      socket.writableCorked === 0 &&
+      !socket.connecting
+    );
+  }
+
   /** False: no more for now. What is written to a socket that is gone is dropped, as its "close" has told. */
   text(text: string): boolean {
     const socket = this.#socket;
     if (!socket.writable) return true;
-    const isFree = this.#waitingBytes === 0 && socket.writableLength === 0 && socket.writableCorked === 0;
-    if (!this.#isPlain || !isFree || socket.connecting) return socket.write(text, "latin1");
-    this.#waitingBytes = text.length;
+    if (!this.isFree) return socket.write(text, "latin1");
+    return this.#writeNow(text, "latin1");
+  }
+
+  /** Bytes in a buffer that is wanted back. False: it stays with the socket, and nobody may write to it any more. */
+  lent(bytes: Buffer): boolean {
+    const socket = this.#socket;
+    if (!socket.writable) return true;
+    if (this.isFree) return this.#writeNow(bytes, "buffer");
+    socket.write(Buffer.from(bytes));
+    return true;
+  }
+
+  /** False: the kernel has not taken all of it. */
+  #writeNow(data: string | Buffer, encoding: string): boolean {
+    this.#waitingBytes = data.length;
     this.#isWriting = true;
-    socket._write(text, "latin1", this.#taken);
+    this.#socket._write(data, encoding as BufferEncoding, this.#taken);
     this.#isWriting = false;
     return this.#waitingBytes === 0;
   }

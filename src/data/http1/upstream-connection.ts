@@ -23,6 +23,7 @@ import { LARGE_READ_BYTES, ReadTurn, type TurnReader } from "./read-turns.ts";
 import { ResponseParser } from "./response-parser.ts";
 import { lastChunkText, requestHeadText } from "./serializer.ts";
 import { SocketWriter } from "./socket-writer.ts";
+import { atTurnEnd, type TurnEnding } from "./turn-end.ts";
 import type { UpstreamAttempt } from "./upstream-attempt.ts";
 
 /** Chunks up to here are joined with the text before them: one string write beats a vector of buffers. */
@@ -64,7 +65,7 @@ const UPGRADED = 3;
 const TAKEN = 4;
 const CLOSED = 5;
 
-export class UpstreamConnection implements Deadlined, BodyConsumer, TurnReader {
+export class UpstreamConnection implements Deadlined, BodyConsumer, TurnReader, TurnEnding {
   deadline = NEVER;
   /** Requests carried, the current one included. */
   requests = 0;
@@ -165,7 +166,7 @@ export class UpstreamConnection implements Deadlined, BodyConsumer, TurnReader {
     if (bodyLength !== 0) return this.#scheduleFlush();
     const attempt = this.#attempt!;
     if (attempt.isReused && isIdempotent(method)) attempt.repeatable = this.#held;
-    this.#flush();
+    this.#scheduleFlush();
   }
 
   /** Takes over an attempt from a stale connection; this one is still connecting. */
@@ -292,18 +293,17 @@ export class UpstreamConnection implements Deadlined, BodyConsumer, TurnReader {
     if (this.#isRequestComplete) return;
     this.#isRequestComplete = true;
     if (this.#isRequestChunked) this.#held += this.#trailers;
-    this.#flush();
+    if (this.#held !== "") this.#scheduleFlush();
     this.#awaitRead();
   }
 
   #scheduleFlush(): void {
     if (this.#isFlushScheduled) return;
     this.#isFlushScheduled = true;
-    process.nextTick(flushAtEndOfTick, this);
+    atTurnEnd(this);
   }
 
-  /** For `flushAtEndOfTick`. */
-  flushHeld(): void {
+  onTurnEnd(): void {
     this.#isFlushScheduled = false;
     if (this.#state === BUSY) this.#flush();
   }
@@ -518,8 +518,4 @@ export class UpstreamConnection implements Deadlined, BodyConsumer, TurnReader {
     this.#held = "";
     this.#owner.onClosed(this);
   }
-}
-
-function flushAtEndOfTick(connection: UpstreamConnection): void {
-  connection.flushHeld();
 }
