@@ -412,7 +412,7 @@ async function perform(
   assert.ok(reply.status < 500, `${kind} ${path}: ${reply.text}`);
 }
 
-test("P2: any sequence of admin writes and restarts equals a cold start", { timeout: 120_000 }, async () => {
+test("P2: any sequence of admin writes and restarts equals a cold start", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(operation, { minLength: 1, maxLength: 25 }), async (operations) => {
       const node = await new TestNode().start();

@@ -114,7 +114,7 @@ describe("cardea check", () => {
 
 function check(file: string, env: NodeJS.ProcessEnv): Promise<{ code: number; out: string; err: string }> {
   return new Promise((resolve) => {
-    const options = { env: { PATH: process.env["PATH"], ...env }, timeout: 30_000 };
+    const options = { env: { PATH: process.env["PATH"], ...env } };
     const child = execFile(process.execPath, [CARDEA, "check", "-c", file], options, (_error, out, err) => {
       resolve({ code: child.exitCode ?? -1, out, err });
     });

@@ -40,7 +40,7 @@ export interface Surroundings {
 
 /** Of the command `cardea`. */
 const BIN = fileURLToPath(new URL("../../bin", import.meta.url));
-const PAGE_TIMEOUT_MS = 30_000;
+const PAGE_TIMEOUT_MS = 240_000;
 const LISTENS = /\.listen\((\d+)/g;
 /** Begins the lines by which a session tells where it is. */
 const MARK = "\u0001";

@@ -2,20 +2,19 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, test, type TestContext } from "node:test";
+import { describe, test } from "node:test";
 import { StoreUnavailableError } from "../../src/store/contract.ts";
 import { EtcdCluster, WITHOUT_ETCD } from "./members.ts";
 import { Mirror, openStore, storeOptions } from "./stores.ts";
+import { processFolder } from "../folders/process-folder.ts";
 
 const put = (key: string, value = "{}") => [{ type: "put", key, value } as const];
 
 /** Two authorities, each with a certificate for 127.0.0.1 and etcd.internal that serves both sides. */
-function certificates(t: TestContext): (name: string) => string {
-  const folder = mkdtempSync(join(tmpdir(), "cardea-certificates-"));
-  t.after(() => rmSync(folder, { recursive: true }));
+function certificates(): (name: string) => string {
+  const folder = processFolder("cardea-certificates-");
   const file = (name: string) => join(folder, name);
   const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: folder, stdio: "ignore" });
   writeFileSync(file("extensions"), "subjectAltName=IP:127.0.0.1,DNS:etcd.internal");
@@ -49,9 +48,9 @@ function certificates(t: TestContext): (name: string) => string {
   return file;
 }
 
-describe("a store over etcd", { skip: WITHOUT_ETCD, timeout: 120_000 }, () => {
+describe("a store over etcd", { skip: WITHOUT_ETCD }, () => {
   test("speaks TLS with certificates on both sides, and trusts nobody else", async (t) => {
-    const file = certificates(t);
+    const file = certificates();
     const flags = [
       ["--cert-file", file("ours.pem"), "--key-file", file("ours.key")],
       ["--trusted-ca-file", file("ours-ca.pem"), "--client-cert-auth"],

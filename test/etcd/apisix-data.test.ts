@@ -18,7 +18,7 @@ function decrypt(key: string, text: string): string {
   return decipher.update(text, "base64", "utf8") + decipher.final("utf8");
 }
 
-test("a node on an etcd", { skip: WITHOUT_ETCD, timeout: 90_000 }, async (t) => {
+test("a node on an etcd", { skip: WITHOUT_ETCD }, async (t) => {
   const cluster = await EtcdCluster.start(t, { flags: ["--max-request-bytes", String(8 * 1024 * 1024)] });
   const port = await startOrigin(t);
   const nodes: RealNode[] = [];

@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 import { EtcdCluster, WITHOUT_ETCD } from "./members.ts";
 import { startNode, startOrigin, until } from "./nodes.ts";
 
-describe("a batch through an etcd", { skip: WITHOUT_ETCD, timeout: 60_000 }, () => {
+describe("a batch through an etcd", { skip: WITHOUT_ETCD }, () => {
   test("is on every node whole, and one of two that collide is decided anew", async (t) => {
     const port = await startOrigin(t);
     const cluster = await EtcdCluster.start(t);

@@ -14,7 +14,7 @@ const MEBIBYTE = 1024 * 1024;
 const puts = (count: number, value = "{}"): StoreWrite[] =>
   Array.from({ length: count }, (_, i) => ({ type: "put", key: `/routes/${i}`, value }));
 
-describe("a store over etcd", { skip: WITHOUT_ETCD, timeout: 120_000 }, async () => {
+describe("a store over etcd", { skip: WITHOUT_ETCD }, async () => {
   const cluster = WITHOUT_ETCD === false ? await EtcdCluster.start({ after }) : null;
   let number = 0;
   const newOptions = (change = {}) =>

@@ -15,7 +15,7 @@ import { freePort } from "../ports/free-port.ts";
 
 const route = (n: number) => ({ type: "put", key: `/routes/${n}`, value: JSON.stringify({ n }) }) as const;
 
-describe("a store over etcd", { skip: WITHOUT_ETCD, timeout: 120_000 }, () => {
+describe("a store over etcd", { skip: WITHOUT_ETCD }, () => {
   test("asks for a load anew where the past was compacted, and goes on where it was not", async (t) => {
     const cluster = await EtcdCluster.start(t);
     const store = openStore(t, storeOptions(cluster.endpoints));

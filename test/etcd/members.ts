@@ -76,19 +76,22 @@ class EtcdMember {
           "--log-outputs",
           "stderr",
           "--heartbeat-interval",
-          "50",
+          "100",
           "--election-timeout",
-          "500",
+          "1000",
         ],
         this.#flags(),
       ].flat(),
       { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ETCD_UNSUPPORTED_ARCH: process.arch } },
     );
     this.#process = child;
+    this.output = "";
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       this.output = (this.output + text).slice(-20_000);
-      if (/ready to serve client requests|serving (?:insecure )?client (?:requests|traffic)/.test(text))
+      if (
+        /ready to serve client requests|serving (?:insecure )?client (?:requests|traffic)/.test(this.output)
+      )
         resolve();
     });
     child.once("exit", () => reject(new Error(`etcd ended: ${this.output.slice(-2000)}`)));

@@ -67,7 +67,7 @@ test("the answer comes when the last request on the node has ended, and the undo
     requests.push(node.get("/held"));
     await taken;
   }
-  const late = await drain(node, "POST", place, "?wait=drained&timeout=0.2");
+  const late = await drain(node, "POST", place, "?wait=drained&timeout=2");
   assert.equal(late.status, 504);
   assert.equal(late.body.drained, false);
   assert.equal(late.body.in_flight, 1);

@@ -175,7 +175,7 @@ test("the death of control leaves states and drains as they are, and its success
   const node = await RealNode.start(t, {
     control: "../admin/mortal-control.ts",
     change: (config) => {
-      config.supervision.staleAfterMs = 3000;
+      config.supervision.staleAfterMs = 4000;
     },
   });
   bad.isBad = true;

@@ -25,7 +25,7 @@ const MOST_MB = 150;
 /** The rest is the binary alone. */
 const MOST_ANONYMOUS_MB = 100;
 const SETTLING_STEP_MS = 500;
-const SETTLING_STEPS = 60;
+const SETTLING_STEPS = 400;
 
 interface ServesLine {
   message: string;

@@ -5,13 +5,13 @@
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parseStaticConfig } from "../../src/config/load.ts";
 import type { StaticConfig } from "../../src/config/static-config.ts";
+import { processFolder } from "../folders/process-folder.ts";
 
 export const PACKAGE_FOLDER = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -45,10 +45,9 @@ export function testConfig(change: (config: StaticConfig) => void = () => {}): S
   return config;
 }
 
-export function temporaryFolder(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), "cardea-process-"));
-  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
-  return folder;
+/** It stays as long as the process: nodes are ended by hooks of the test, and folders must outlive them. */
+export function temporaryFolder(_t: TestContext): string {
+  return processFolder("cardea-process-");
 }
 
 export class StartedNode {

@@ -29,7 +29,7 @@ const deaths = [
   { path: "/throw", cause: /thrown on purpose/ },
   { path: "/exit", cause: /exit code 3/ },
   { path: "/heap", cause: /memory/ },
-  { path: "/loop", cause: /no heartbeat/, staleAfterMs: 1500 },
+  { path: "/loop", cause: /no heartbeat/, staleAfterMs: 3000 },
 ];
 
 for (const { path, cause, staleAfterMs = 60_000 } of deaths) {
@@ -96,14 +96,14 @@ test("workers that die before they listen leave no descriptor behind", async (t)
 
 test("a pause of the whole process ends no worker", async (t) => {
   const node = await StartedNode.serving(t, {
-    config: testConfig((config) => Object.assign(config.supervision, { staleAfterMs: 600 })),
+    config: testConfig((config) => Object.assign(config.supervision, { staleAfterMs: 1500 })),
   });
   process.kill(node.nodePid, "SIGSTOP");
-  // The pause itself is the fault to inject: five times the limit.
+  // The pause itself is the fault to inject: twice the limit.
   await new Promise((resolve) => setTimeout(resolve, 3000));
   process.kill(node.nodePid, "SIGCONT");
   const load = new Load(node.port, { clients: 4 });
-  await new Promise((resolve) => setTimeout(resolve, 1500));
+  await new Promise((resolve) => setTimeout(resolve, 2500));
   assert.deepEqual((await load.stop()).failures, {});
   assert.deepEqual(
     node.lines.filter((line) => line.message === DIED),

@@ -165,86 +165,78 @@ async function live(node: RealNode): Promise<void> {
   await node.put("/routes/live", { uri: "/live", upstream: { nodes: { "127.0.0.1:1": 1 } } });
 }
 
-test(
-  "P2: any sequence of writes and restarts ends as a cold start on the same store",
-  { timeout: 120_000 },
-  async (t) => {
-    const origins = [await namedOrigin(t, "one"), await namedOrigin(t, "two")];
-    const step = fc.oneof(
-      { weight: 25, arbitrary: writes(origins) },
-      { weight: 1, arbitrary: oneOf("restart" as const) },
-    );
-    const property = fc.asyncProperty(fc.array(step, { minLength: 30, maxLength: 60 }), async (steps) => {
-      const folder = temporaryFolder(t);
-      let node = await RealNode.start(t, { folder });
-      let published = 0;
-      let accepted = 0;
-      for (const each of steps) {
-        if (each === "restart") {
-          published = await publishedOf(node);
-          await node.stop();
-          node = await RealNode.start(t, { folder });
-          assert.ok((await publishedOf(node)) >= published, "the published revision went back");
-          continue;
-        }
-        const { status, text } = await node.admin(each.method, each.path, each.body);
-        assert.ok([200, 201, 400, 404].includes(status), `${each.method} ${each.path}: ${status} ${text}`);
-        if (status < 300) accepted++;
-      }
-      assert.ok(accepted > 0);
-      await live(node);
-      const seen = await appearance(node);
-      await node.stop();
-      const cold = await coldStart(t, folder);
-      assert.deepEqual(await appearance(cold), seen);
-      await cold.kill();
-      rmSync(folder, { recursive: true, force: true });
-    });
-    await fc.assert(property, { numRuns: 3, endOnFailure: true });
-  },
-);
-
-test(
-  "P2: kill -9 of the whole node during writes loses no acknowledged one",
-  { timeout: 120_000 },
-  async (t) => {
-    const origin = await namedOrigin(t, "origin");
+test("P2: any sequence of writes and restarts ends as a cold start on the same store", async (t) => {
+  const origins = [await namedOrigin(t, "one"), await namedOrigin(t, "two")];
+  const step = fc.oneof(
+    { weight: 25, arbitrary: writes(origins) },
+    { weight: 1, arbitrary: oneOf("restart" as const) },
+  );
+  const property = fc.asyncProperty(fc.array(step, { minLength: 30, maxLength: 60 }), async (steps) => {
     const folder = temporaryFolder(t);
-    const acknowledged = new Map<string, number>();
+    let node = await RealNode.start(t, { folder });
     let published = 0;
-    for (let kill = 1; kill <= 3; kill++) {
-      const node = await RealNode.start(t, { folder });
-      let isDead = false;
-      const writing = Array.from({ length: 4 }, async (_, writer) => {
-        for (let i = 0; !isDead; i++) {
-          const id = `w${writer}-${i % 20}`;
-          const priority = kill * 1000 + i;
-          const body = { uri: `/${id}`, priority, upstream: upstreamOf(origin) };
-          // Cut off by the kill: it counts for nothing, whether it was written or not.
-          const reply = await node.admin("PUT", `/routes/${id}`, body).catch(() => null);
-          if (reply !== null && reply.status < 300) acknowledged.set(id, priority);
-        }
-      });
-      const before = acknowledged.size;
-      while (acknowledged.size < before + 10) await new Promise((resolve) => setImmediate(resolve));
-      published = await publishedOf(node);
-      isDead = true;
-      await node.kill();
-      await Promise.all(writing);
-
-      const again = await RealNode.start(t, { folder });
-      assert.ok((await publishedOf(again)) >= published, "the published revision went back");
-      for (const [id, priority] of acknowledged) {
-        const { status, body } = await again.admin("GET", `/routes/${id}`);
-        assert.equal(status, 200, `${id} is lost`);
-        // A later write of it may have been cut off after it was stored.
-        assert.ok(
-          body.value.priority >= priority,
-          `${id} went back from ${priority} to ${body.value.priority}`,
-        );
-        assert.equal((await again.get(`/${id}`)).text, `origin /${id}`);
+    let accepted = 0;
+    for (const each of steps) {
+      if (each === "restart") {
+        published = await publishedOf(node);
+        await node.stop();
+        node = await RealNode.start(t, { folder });
+        assert.ok((await publishedOf(node)) >= published, "the published revision went back");
+        continue;
       }
-      await again.kill();
+      const { status, text } = await node.admin(each.method, each.path, each.body);
+      assert.ok([200, 201, 400, 404].includes(status), `${each.method} ${each.path}: ${status} ${text}`);
+      if (status < 300) accepted++;
     }
-  },
-);
+    assert.ok(accepted > 0);
+    await live(node);
+    const seen = await appearance(node);
+    await node.stop();
+    const cold = await coldStart(t, folder);
+    assert.deepEqual(await appearance(cold), seen);
+    await cold.kill();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  await fc.assert(property, { numRuns: 3, endOnFailure: true });
+});
+
+test("P2: kill -9 of the whole node during writes loses no acknowledged one", async (t) => {
+  const origin = await namedOrigin(t, "origin");
+  const folder = temporaryFolder(t);
+  const acknowledged = new Map<string, number>();
+  let published = 0;
+  for (let kill = 1; kill <= 3; kill++) {
+    const node = await RealNode.start(t, { folder });
+    let isDead = false;
+    const writing = Array.from({ length: 4 }, async (_, writer) => {
+      for (let i = 0; !isDead; i++) {
+        const id = `w${writer}-${i % 20}`;
+        const priority = kill * 1000 + i;
+        const body = { uri: `/${id}`, priority, upstream: upstreamOf(origin) };
+        // Cut off by the kill: it counts for nothing, whether it was written or not.
+        const reply = await node.admin("PUT", `/routes/${id}`, body).catch(() => null);
+        if (reply !== null && reply.status < 300) acknowledged.set(id, priority);
+      }
+    });
+    const before = acknowledged.size;
+    while (acknowledged.size < before + 10) await new Promise((resolve) => setImmediate(resolve));
+    published = await publishedOf(node);
+    isDead = true;
+    await node.kill();
+    await Promise.all(writing);
+
+    const again = await RealNode.start(t, { folder });
+    assert.ok((await publishedOf(again)) >= published, "the published revision went back");
+    for (const [id, priority] of acknowledged) {
+      const { status, body } = await again.admin("GET", `/routes/${id}`);
+      assert.equal(status, 200, `${id} is lost`);
+      // A later write of it may have been cut off after it was stored.
+      assert.ok(
+        body.value.priority >= priority,
+        `${id} went back from ${priority} to ${body.value.priority}`,
+      );
+      assert.equal((await again.get(`/${id}`)).text, `origin /${id}`);
+    }
+    await again.kill();
+  }
+});

@@ -66,52 +66,48 @@ async function open(
 
 for (const { name, connections, limitBytes, isSecure, request } of KINDS) {
   const skip = isSecure && !hasOpenssl ? "there is no openssl" : false;
-  test(
-    `P5: an idle connection costs at most ${limitBytes / KIB} KiB: ${name}`,
-    { timeout: 120_000, skip },
-    async (t) => {
-      const addTls = await withTls();
-      const node = await RealNode.start(t, {
-        // Garbage that was not collected yet is no cost of connections.
-        flags: "--max-semi-space-size=1",
-        change(config) {
-          addTls(config);
-          config.workers = 1;
-          config.groups = [{ name: "default", workers: 1 }];
-          config.http.idleTimeoutMs = config.http.tunnelIdleTimeoutMs = 600_000;
-        },
-      });
-      const isUpgrade = request === UPGRADE;
-      const origin = isUpgrade
-        ? await rawOrigin(t, (socket) => socket.once("data", () => socket.write(SWITCHED)))
-        : await namedOrigin(t, "origin");
-      await node.put("/routes/all", { uri: "/*", enable_websocket: true, upstream: upstreamOf(origin) });
-      if (isSecure)
-        await node.put("/ssls/1", { snis: ["a.com"], ...Authority.make(t).issue({ names: ["a.com"] }) });
-      const port = node.port(isSecure ? "https" : "http");
-      const secureContext = createSecureContext();
-      const openOne = (): Socket =>
-        isSecure
-          ? connectSecurely({
-              host: "127.0.0.1",
-              port,
-              servername: "a.com",
-              rejectUnauthorized: false,
-              secureContext,
-            })
-          : connect({ host: "127.0.0.1", port });
-      await open(t, WARM_CONNECTIONS, openOne, request);
-      const counted = async (): Promise<number> => {
-        const { workers } = await node.control("/v1/workers");
-        return (workers as { connections: number }[]).reduce((sum, worker) => sum + worker.connections, 0);
-      };
-      const before = residentBytes(node);
-      await open(t, connections, openOne, request);
-      const each = (residentBytes(node) - before) / connections;
-      t.diagnostic(`${Math.round(each)} bytes for each of ${connections} connections, ${name}`);
-      // What a worker says of itself may be a moment old.
-      while ((await counted()) < connections + WARM_CONNECTIONS);
-      assert.ok(each <= limitBytes, `${Math.round(each)} bytes for each`);
-    },
-  );
+  test(`P5: an idle connection costs at most ${limitBytes / KIB} KiB: ${name}`, { skip }, async (t) => {
+    const addTls = await withTls();
+    const node = await RealNode.start(t, {
+      // Garbage that was not collected yet is no cost of connections.
+      flags: "--max-semi-space-size=1",
+      change(config) {
+        addTls(config);
+        config.workers = 1;
+        config.groups = [{ name: "default", workers: 1 }];
+        config.http.idleTimeoutMs = config.http.tunnelIdleTimeoutMs = 600_000;
+      },
+    });
+    const isUpgrade = request === UPGRADE;
+    const origin = isUpgrade
+      ? await rawOrigin(t, (socket) => socket.once("data", () => socket.write(SWITCHED)))
+      : await namedOrigin(t, "origin");
+    await node.put("/routes/all", { uri: "/*", enable_websocket: true, upstream: upstreamOf(origin) });
+    if (isSecure)
+      await node.put("/ssls/1", { snis: ["a.com"], ...Authority.make(t).issue({ names: ["a.com"] }) });
+    const port = node.port(isSecure ? "https" : "http");
+    const secureContext = createSecureContext();
+    const openOne = (): Socket =>
+      isSecure
+        ? connectSecurely({
+            host: "127.0.0.1",
+            port,
+            servername: "a.com",
+            rejectUnauthorized: false,
+            secureContext,
+          })
+        : connect({ host: "127.0.0.1", port });
+    await open(t, WARM_CONNECTIONS, openOne, request);
+    const counted = async (): Promise<number> => {
+      const { workers } = await node.control("/v1/workers");
+      return (workers as { connections: number }[]).reduce((sum, worker) => sum + worker.connections, 0);
+    };
+    const before = residentBytes(node);
+    await open(t, connections, openOne, request);
+    const each = (residentBytes(node) - before) / connections;
+    t.diagnostic(`${Math.round(each)} bytes for each of ${connections} connections, ${name}`);
+    // What a worker says of itself may be a moment old.
+    while ((await counted()) < connections + WARM_CONNECTIONS);
+    assert.ok(each <= limitBytes, `${Math.round(each)} bytes for each`);
+  });
 }

@@ -66,7 +66,7 @@ async function settled(read: () => number): Promise<number> {
   }
 }
 
-test("P5: 10,000 idle connections cost a bounded amount of memory each", { timeout: 120_000 }, async (t) => {
+test("P5: 10,000 idle connections cost a bounded amount of memory each", async (t) => {
   const isEnough = openFilesLimit() >= IDLE_CONNECTIONS + OTHER_DESCRIPTORS;
   const count = isEnough ? IDLE_CONNECTIONS : FEWER_CONNECTIONS;
   if (!isEnough) t.diagnostic(`only ${count} connections: the limit of open files is ${openFilesLimit()}`);
@@ -98,68 +98,60 @@ test("P5: 10,000 idle connections cost a bounded amount of memory each", { timeo
   assert.ok(served >= count, `${served} connections are open`);
 });
 
-test(
-  "P5: clients that hardly read a body of 1 GiB do not fill the gateway's memory",
-  { timeout: 60_000 },
-  async (t) => {
-    const node = await RealNode.start(t);
-    const origin = await largeOrigin(t);
-    await node.put("/routes/all", { uri: "/*", upstream: upstreamOf(origin) });
-    // A quick reader first: what any such traffic costs once (compiled code, the young generation) is no growth.
-    const quick = await open(t, node.port());
-    quick.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
-    await readSome(quick, QUICK_READ_BYTES);
-    quick.destroy();
-    const before = residentBytes(node);
-    const sockets = await Promise.all(Array.from({ length: SLOW_CLIENTS }, () => open(t, node.port())));
-    const sentToQuick = await settled(() => origin.sentBytes());
-    for (const socket of sockets) {
-      socket.pause();
-      socket.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
-    }
-    const sentBefore = await settled(() => origin.sentBytes());
-    const growth = residentBytes(node) - before;
-    t.diagnostic(
-      `${Math.round(growth / 1024)} KiB more, ${Math.round((sentBefore - sentToQuick) / 1024)} KiB sent`,
-    );
-    assert.ok(sentBefore > sentToQuick);
-    assert.ok(growth < SLOW_GROWTH_BYTES, `${growth} bytes more`);
-    // Each reads a little and stops, as slow clients do: what was held back flows on, and no more is kept than before.
-    await Promise.all(sockets.map((socket) => readSome(socket, SLOW_READ_BYTES)));
-    await settled(() => origin.sentBytes());
-    assert.ok(origin.sentBytes() > sentBefore);
-    const grown = residentBytes(node) - before;
-    t.diagnostic(`${Math.round(grown / 1024)} KiB more after they read a little`);
-    assert.ok(grown < SLOW_GROWTH_BYTES, `${grown} bytes more`);
-  },
-);
+test("P5: clients that hardly read a body of 1 GiB do not fill the gateway's memory", async (t) => {
+  const node = await RealNode.start(t);
+  const origin = await largeOrigin(t);
+  await node.put("/routes/all", { uri: "/*", upstream: upstreamOf(origin) });
+  // A quick reader first: what any such traffic costs once (compiled code, the young generation) is no growth.
+  const quick = await open(t, node.port());
+  quick.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+  await readSome(quick, QUICK_READ_BYTES);
+  quick.destroy();
+  const before = residentBytes(node);
+  const sockets = await Promise.all(Array.from({ length: SLOW_CLIENTS }, () => open(t, node.port())));
+  const sentToQuick = await settled(() => origin.sentBytes());
+  for (const socket of sockets) {
+    socket.pause();
+    socket.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+  }
+  const sentBefore = await settled(() => origin.sentBytes());
+  const growth = residentBytes(node) - before;
+  t.diagnostic(
+    `${Math.round(growth / 1024)} KiB more, ${Math.round((sentBefore - sentToQuick) / 1024)} KiB sent`,
+  );
+  assert.ok(sentBefore > sentToQuick);
+  assert.ok(growth < SLOW_GROWTH_BYTES, `${growth} bytes more`);
+  // Each reads a little and stops, as slow clients do: what was held back flows on, and no more is kept than before.
+  await Promise.all(sockets.map((socket) => readSome(socket, SLOW_READ_BYTES)));
+  await settled(() => origin.sentBytes());
+  assert.ok(origin.sentBytes() > sentBefore);
+  const grown = residentBytes(node) - before;
+  t.diagnostic(`${Math.round(grown / 1024)} KiB more after they read a little`);
+  assert.ok(grown < SLOW_GROWTH_BYTES, `${grown} bytes more`);
+});
 
-test(
-  "P5: an origin that does not read what clients upload does not fill the gateway's memory",
-  { timeout: 60_000 },
-  async (t) => {
-    const node = await RealNode.start(t);
-    const origin = await rawOrigin(t, (socket) => socket.pause());
-    await node.put("/routes/all", { uri: "/*", upstream: upstreamOf(origin) });
-    const before = residentBytes(node);
-    const chunk = Buffer.alloc(65_536);
-    let sent = 0;
-    const sockets = await Promise.all(Array.from({ length: SLOW_CLIENTS }, () => open(t, node.port())));
-    for (const socket of sockets) {
-      socket.write(`POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: ${1024 ** 3}\r\n\r\n`);
-      const more = () => {
-        do sent += chunk.length;
-        while (socket.write(chunk));
-      };
-      socket.on("drain", more);
-      more();
-    }
-    await settled(() => sent);
-    const growth = residentBytes(node) - before;
-    t.diagnostic(`${Math.round(growth / 1024)} KiB more, ${Math.round(sent / 1024)} KiB sent`);
-    assert.ok(growth < SLOW_GROWTH_BYTES, `${growth} bytes more`);
-  },
-);
+test("P5: an origin that does not read what clients upload does not fill the gateway's memory", async (t) => {
+  const node = await RealNode.start(t);
+  const origin = await rawOrigin(t, (socket) => socket.pause());
+  await node.put("/routes/all", { uri: "/*", upstream: upstreamOf(origin) });
+  const before = residentBytes(node);
+  const chunk = Buffer.alloc(65_536);
+  let sent = 0;
+  const sockets = await Promise.all(Array.from({ length: SLOW_CLIENTS }, () => open(t, node.port())));
+  for (const socket of sockets) {
+    socket.write(`POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: ${1024 ** 3}\r\n\r\n`);
+    const more = () => {
+      do sent += chunk.length;
+      while (socket.write(chunk));
+    };
+    socket.on("drain", more);
+    more();
+  }
+  await settled(() => sent);
+  const growth = residentBytes(node) - before;
+  t.diagnostic(`${Math.round(growth / 1024)} KiB more, ${Math.round(sent / 1024)} KiB sent`);
+  assert.ok(growth < SLOW_GROWTH_BYTES, `${growth} bytes more`);
+});
 
 const overloads = [
   { fault: "late", what: "an event loop that is late", shedEventLoopDelayMs: 50, shedHeapShare: 0 },
@@ -167,30 +159,26 @@ const overloads = [
 ];
 
 for (const { fault, what, shedEventLoopDelayMs, shedHeapShare } of overloads) {
-  test(
-    `P5: ${what} answers 503 with Retry-After, and serves again afterwards`,
-    { timeout: 60_000 },
-    async (t) => {
-      const node = await RealNode.start(t, {
-        worker: "faulty-worker.ts",
-        change: (config) => {
-          config.workers = 1;
-          config.groups = [{ name: "default", workers: 1 }];
-          Object.assign(config.http, { shedEventLoopDelayMs, shedHeapShare });
-          config.supervision.workerHeapMb = 64;
-        },
-      });
-      await node.put("/routes/all", { uri: "/*", upstream: upstreamOf(await namedOrigin(t, "origin")) });
-      assert.equal((await node.get("/a")).status, 200);
-      const file = join(node.folder, "fault-0");
-      writeFileSync(file, fault);
-      let reply = await node.get("/a");
-      while (reply.status === 200) reply = await node.get("/a");
-      assert.equal(reply.status, 503);
-      assert.match(reply.headers.get("retry-after")!, /^\d+$/);
-      rmSync(file);
-      while ((await node.get("/a")).status !== 200);
-      assert.equal((await node.control("/v1/workers")).workers[0].generation, 1);
-    },
-  );
+  test(`P5: ${what} answers 503 with Retry-After, and serves again afterwards`, async (t) => {
+    const node = await RealNode.start(t, {
+      worker: "faulty-worker.ts",
+      change: (config) => {
+        config.workers = 1;
+        config.groups = [{ name: "default", workers: 1 }];
+        Object.assign(config.http, { shedEventLoopDelayMs, shedHeapShare });
+        config.supervision.workerHeapMb = 64;
+      },
+    });
+    await node.put("/routes/all", { uri: "/*", upstream: upstreamOf(await namedOrigin(t, "origin")) });
+    assert.equal((await node.get("/a")).status, 200);
+    const file = join(node.folder, "fault-0");
+    writeFileSync(file, fault);
+    let reply = await node.get("/a");
+    while (reply.status === 200) reply = await node.get("/a");
+    assert.equal(reply.status, 503);
+    assert.match(reply.headers.get("retry-after")!, /^\d+$/);
+    rmSync(file);
+    while ((await node.get("/a")).status !== 200);
+    assert.equal((await node.control("/v1/workers")).workers[0].generation, 1);
+  });
 }

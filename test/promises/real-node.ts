@@ -8,8 +8,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { TestContext } from "node:test";
@@ -17,6 +16,7 @@ import { fileURLToPath } from "node:url";
 import { parseStaticConfig } from "../../src/config/load.ts";
 import type { StaticConfig } from "../../src/config/static-config.ts";
 import { freePort } from "../ports/free-port.ts";
+import { processFolder } from "../folders/process-folder.ts";
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -56,6 +56,9 @@ const PURPOSES: readonly Purpose[] = ["http", "admin", "control", "status", "met
 
 const SHOWN_LINES = 40;
 
+/** A kept connection may have ended with its thread a moment ago, which `fetch` does not know yet. */
+const ON_ITS_OWN = { connection: "close" };
+
 /** Two workers, free ports, quick heartbeats, no access log. */
 function promiseConfig(change: (config: StaticConfig) => void = () => {}): StaticConfig {
   const { config } = parseStaticConfig("(test)", "", {});
@@ -77,10 +80,9 @@ function promiseConfig(change: (config: StaticConfig) => void = () => {}): Stati
   return config;
 }
 
-export function temporaryFolder(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), "cardea-promise-"));
-  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
-  return folder;
+/** It stays as long as the process: nodes are ended by hooks of the test, and folders must outlive them. */
+export function temporaryFolder(_t: TestContext): string {
+  return processFolder("cardea-promise-");
 }
 
 export class RealNode {
@@ -102,7 +104,11 @@ export class RealNode {
     const file = join(temporaryFolder(t), "parts.json");
     writeFileSync(file, JSON.stringify(parts));
     const env: NodeJS.ProcessEnv = { ...process.env, CARDEA_TEST_PARTS: file, CARDEA_DATA: this.folder };
-    if (options.flags !== undefined) env["NODE_OPTIONS"] = options.flags;
+    if (options.flags !== undefined) {
+      env["NODE_OPTIONS"] = options.flags;
+      // A cache that all tests share is useless with other flags: this node makes its own.
+      delete env["NODE_COMPILE_CACHE"];
+    }
     Object.assign(env, options.env);
     delete env["NODE_TEST_CONTEXT"];
     delete env["CARDEA_ADMIN_KEY"];
@@ -181,7 +187,7 @@ export class RealNode {
     body?: unknown,
     headers: Record<string, string> = {},
   ): Promise<Reply> {
-    const init: RequestInit = { method, headers: { "x-api-key": this.key, ...headers } };
+    const init: RequestInit = { method, headers: { ...ON_ITS_OWN, "x-api-key": this.key, ...headers } };
     if (body !== undefined) init.body = typeof body === "string" ? body : JSON.stringify(body);
     return await request(`${this.url("admin")}/apisix/admin${path}`, init);
   }
@@ -198,7 +204,7 @@ export class RealNode {
 
   // oxlint-disable-next-line typescript/no-explicit-any -- tests look into bodies of every shape
   async control(path: string): Promise<any> {
-    return (await request(this.url("control") + path, {})).body;
+    return (await request(this.url("control") + path, { headers: ON_ITS_OWN })).body;
   }
 
   /** Drains and ends. */

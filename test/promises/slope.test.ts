@@ -60,7 +60,7 @@ async function sample(node: RealNode): Promise<Sample> {
 
 test(
   `P14: ${SECONDS} s of churn leave memory, descriptors and threads flat`,
-  { timeout: (SECONDS + 60) * 1000 },
+  { timeout: (SECONDS + 240) * 1000 },
   async (t) => {
     const node = await RealNode.start(t, {
       flags: FLAGS,

@@ -39,45 +39,41 @@ function get(path: string): string {
 }
 
 for (const { name, skip, start } of ORIGIN_KINDS) {
-  test(
-    `P1: ${name} counts every forwarded shape as the gateway does`,
-    { skip, timeout: 60_000 },
-    async (t) => {
-      const origin = await start(t);
-      const node = await RealNode.start(t, {
-        change: (config) => {
-          config.workers = 1;
-          config.groups = [{ name: "default", workers: 1 }];
-          config.http.showUpstreamStatus = true;
-        },
-      });
-      const upstream = { type: "roundrobin", nodes: { [origin.address]: 1 }, retries: 0 };
-      await node.put("/routes/all", { uri: "/*", upstream, enable_websocket: true });
+  test(`P1: ${name} counts every forwarded shape as the gateway does`, { skip }, async (t) => {
+    const origin = await start(t);
+    const node = await RealNode.start(t, {
+      change: (config) => {
+        config.workers = 1;
+        config.groups = [{ name: "default", workers: 1 }];
+        config.http.showUpstreamStatus = true;
+      },
+    });
+    const upstream = { type: "roundrobin", nodes: { [origin.address]: 1 }, retries: 0 };
+    await node.put("/routes/all", { uri: "/*", upstream, enable_websocket: true });
 
-      const wrong: string[] = [];
-      let total = 0;
-      for (const [i, { name: shape, raw }] of FORWARDED.entries()) {
-        const { forwarded, statuses } = await send(node.port(), raw, get(`/behind/${i}`));
-        total += forwarded;
-        // Whatever the shape may have left in a connection to the origin is in front of this one.
-        const fence = await send(node.port(), get(`/fence/${i}`), "");
-        total += fence.forwarded;
-        if (statuses.includes(502) || fence.statuses[0] === 502 || fence.statuses.length === 0) {
-          wrong.push(`${shape}: answers ${statuses.join()}, then ${fence.statuses.join()}`);
-        }
+    const wrong: string[] = [];
+    let total = 0;
+    for (const [i, { name: shape, raw }] of FORWARDED.entries()) {
+      const { forwarded, statuses } = await send(node.port(), raw, get(`/behind/${i}`));
+      total += forwarded;
+      // Whatever the shape may have left in a connection to the origin is in front of this one.
+      const fence = await send(node.port(), get(`/fence/${i}`), "");
+      total += fence.forwarded;
+      if (statuses.includes(502) || fence.statuses[0] === 502 || fence.statuses.length === 0) {
+        wrong.push(`${shape}: answers ${statuses.join()}, then ${fence.statuses.join()}`);
       }
-      // A request is logged at its end, which may come after its answer: the last one tells that all are there.
-      for (let tries = 0; origin.lines().length < total && tries < 200; tries++) {
-        await new Promise((resolve) => setTimeout(resolve, 10));
-      }
-      const lines = origin.lines();
-      assert.deepEqual(wrong, []);
-      assert.equal(lines.length, total, "requests of the origin, and forwarded ones");
-      assert.ok(total > 2 * FORWARDED.length, "most shapes are forwarded, and all fences are");
-      for (const [i, { name: shape }] of FORWARDED.entries()) {
-        const fences = lines.filter((line) => line.startsWith(`GET /fence/${i} `));
-        assert.equal(fences.length, 1, `the request behind "${shape}"`);
-      }
-    },
-  );
+    }
+    // A request is logged at its end, which may come after its answer: the last one tells that all are there.
+    for (let tries = 0; origin.lines().length < total && tries < 200; tries++) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    const lines = origin.lines();
+    assert.deepEqual(wrong, []);
+    assert.equal(lines.length, total, "requests of the origin, and forwarded ones");
+    assert.ok(total > 2 * FORWARDED.length, "most shapes are forwarded, and all fences are");
+    for (const [i, { name: shape }] of FORWARDED.entries()) {
+      const fences = lines.filter((line) => line.startsWith(`GET /fence/${i} `));
+      assert.equal(fences.length, 1, `the request behind "${shape}"`);
+    }
+  });
 }

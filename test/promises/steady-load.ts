@@ -18,6 +18,7 @@ export interface LoadOptions {
 }
 
 const KEPT_PROBLEMS = 20;
+const LOOK_MS = 20;
 
 export class SteadyLoad {
   answered = 0;
@@ -40,6 +41,13 @@ export class SteadyLoad {
       this.#clients.push(this.#run(i, agent));
     }
     for (let i = 0; i < fresh; i++) this.#clients.push(this.#run(i, false));
+  }
+
+  /** Ends when so many requests are answered, the problems among them. */
+  async reaches(answers: number): Promise<void> {
+    while (this.answered + this.problems.length < answers && !this.#isOver) {
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
   }
 
   /** Lets every client finish its request. Idempotent. */

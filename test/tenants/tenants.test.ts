@@ -126,7 +126,7 @@ test("a worker that loops for ever is replaced within its tenant; nobody else wa
     worker: "./faulty-worker.ts",
     change: (config) => {
       const tenant = tenantOf(config, "a", ports);
-      tenant.supervision.staleAfterMs = 1500;
+      tenant.supervision.staleAfterMs = 3000;
       config.tenants = [tenant];
     },
   });
@@ -239,7 +239,7 @@ test(
     const places = { shop: await placesOf(), blog: await placesOf() };
     const fault = join(temporaryFolder(t), "fault");
     const change = (config: StaticConfig): void => {
-      config.supervision.staleAfterMs = 2000;
+      config.supervision.staleAfterMs = 3000;
       config.tenants = (["shop", "blog"] as const).map((name) => {
         const tenant = tenantOf(config, name, places[name]);
         if (tenant.store.type === "etcd") tenant.store.prefix = `/${name}`;

@@ -1,13 +1,13 @@
 /**
- * Certificates for tests, made by OpenSSL's command in a folder that goes with the test: authorities, servers,
+ * Certificates for tests, made by OpenSSL's command in a folder that goes with the process: authorities, servers,
  * clients, of RSA and elliptic curves, expired ones and ones that are not valid yet.
  */
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
+import { processFolder } from "../folders/process-folder.ts";
 
 export interface Pair {
   cert: string;
@@ -38,9 +38,8 @@ export class Authority {
     this.pair = pair;
   }
 
-  static make(t: TestContext, name = "Test CA"): Authority {
-    const folder = mkdtempSync(join(tmpdir(), "cardea-ca-"));
-    t.after(() => rmSync(folder, { recursive: true, force: true }));
+  static make(_t: TestContext, name = "Test CA"): Authority {
+    const folder = processFolder("cardea-ca-");
     const [cert, key] = [join(folder, "ca.pem"), join(folder, "ca.key")];
     openssl(
       ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"],
@@ -85,10 +84,9 @@ export class Authority {
   }
 
   /** An authority that this one signed. */
-  intermediate(t: TestContext, name: string): Authority {
+  intermediate(_t: TestContext, name: string): Authority {
     const pair = this.issue({ names: [name], isAuthority: true });
-    const folder = mkdtempSync(join(tmpdir(), "cardea-ca-"));
-    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const folder = processFolder("cardea-ca-");
     writeFileSync(join(folder, "ca.pem"), pair.cert);
     writeFileSync(join(folder, "ca.key"), pair.key);
     return new Authority(folder, pair);

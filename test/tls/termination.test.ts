@@ -269,7 +269,7 @@ describe("a TLS listener, besides,", options, () => {
     }
   });
 
-  test("lets a client go at once that leaves before its last message", { timeout: 60_000 }, async (t) => {
+  test("lets a client go at once that leaves before its last message", async (t) => {
     const ca = Authority.make(t);
     const gate = await gateway(t, "cardea: { http: { header_timeout: 300 } }");
     gate.put("ssl", "1", ssl(["a.com"], ca.issue({ names: ["a.com"] })));

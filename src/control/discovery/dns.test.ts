@@ -28,7 +28,7 @@ async function bench(
   const findings = new FindingsKit();
   const source = new DnsSource(
     { servers: [address], resolvConf: null, order: ORDER, ...config },
-    { timeoutMs: 400, validMs: null, ipv6: true, ...times },
+    { timeoutMs: 20_000, validMs: null, ipv6: true, ...times },
     findings,
   );
   t.after(() => {
@@ -140,7 +140,7 @@ test("servers and search list come from the file that resolv_conf names", async 
   writeFileSync(file, `nameserver not-an-address\nnameserver ${address}\nsearch test\n`);
   server.zones.set("web.test", { addresses: ["10.0.0.1"] });
   const config: DnsDiscoveryConfig = { servers: [], resolvConf: file, order: ORDER };
-  const source = new DnsSource(config, { timeoutMs: 400, validMs: null, ipv6: true }, findings);
+  const source = new DnsSource(config, { timeoutMs: 20_000, validMs: null, ipv6: true }, findings);
   t.after(() => source.close());
   source.watch([need("dns", "web")]);
   await findings.until(() => findings.answers.size === 1);

@@ -27,8 +27,8 @@ function applications(...instances: object[]): object {
 }
 
 function configOf(...hosts: string[]): EurekaDiscoveryConfig {
-  const timeouts = { connectMs: 2000, readMs: 2000 };
-  return { hosts, prefix: "/eureka", intervalMs: 60_000, weight: 100, timeouts, sendMs: 2000 };
+  const timeouts = { connectMs: 60_000, readMs: 60_000 };
+  return { hosts, prefix: "/eureka", intervalMs: 60_000, weight: 100, timeouts, sendMs: 60_000 };
 }
 
 async function bench(

@@ -339,7 +339,7 @@ test("probes over TLS show the certificate of an ssl by id, and trust whom the s
     checks: {
       active: {
         type: "https",
-        timeout: 5,
+        timeout: 60,
         unhealthy: { tcp_failures: 1 },
         healthy: { interval: 1, successes: 1 },
       },

@@ -74,53 +74,49 @@ async function speak(socket: Socket, role: Part, sent: Buffer): Promise<void> {
   socket.resume();
 }
 
-test(
-  "what a WebSocket's ends send arrives as it was sent, in both directions",
-  { timeout: 60_000 },
-  async (t) => {
-    let serve: (socket: Socket) => void = () => undefined;
-    const to = await node(t, (socket) => serve(socket));
-    const gateway = await wired(t, {
-      routes: [{ uri: "/*", enable_websocket: true, upstream: { nodes: { [to]: 1 } } }],
-    });
-    await fc.assert(
-      fc.asyncProperty(part, part, async (ofClient, ofServer) => {
-        // Two that wait for each other's end wait for ever.
-        const before = gateway.ended.length;
-        const server = { ...ofServer, endsFirst: ofServer.endsFirst || !ofClient.endsFirst };
-        const [fromClient, fromServer] = [bytesOf(ofClient, 1), bytesOf(server, 2)];
-        const atServer = new Promise<Buffer>((resolve) => {
-          serve = (socket) => {
-            const received = behindHead(socket, () => {
-              if (server.isEager) socket.cork();
-              socket.write(SWITCHED);
-              const spoken = speak(socket, server, fromServer);
-              socket.uncork();
-              void Promise.all([received, spoken]).then(([bytes]) => {
-                socket.end();
-                resolve(bytes);
-              });
+test("what a WebSocket's ends send arrives as it was sent, in both directions", async (t) => {
+  let serve: (socket: Socket) => void = () => undefined;
+  const to = await node(t, (socket) => serve(socket));
+  const gateway = await wired(t, {
+    routes: [{ uri: "/*", enable_websocket: true, upstream: { nodes: { [to]: 1 } } }],
+  });
+  await fc.assert(
+    fc.asyncProperty(part, part, async (ofClient, ofServer) => {
+      // Two that wait for each other's end wait for ever.
+      const before = gateway.ended.length;
+      const server = { ...ofServer, endsFirst: ofServer.endsFirst || !ofClient.endsFirst };
+      const [fromClient, fromServer] = [bytesOf(ofClient, 1), bytesOf(server, 2)];
+      const atServer = new Promise<Buffer>((resolve) => {
+        serve = (socket) => {
+          const received = behindHead(socket, () => {
+            if (server.isEager) socket.cork();
+            socket.write(SWITCHED);
+            const spoken = speak(socket, server, fromServer);
+            socket.uncork();
+            void Promise.all([received, spoken]).then(([bytes]) => {
+              socket.end();
+              resolve(bytes);
             });
-          };
-        });
-        const client = connect({ host: "127.0.0.1", port: gateway.port, allowHalfOpen: true });
-        t.after(() => client.destroy());
-        await once(client, "connect");
-        const ready = Promise.withResolvers<void>();
-        const received = behindHead(client, ready.resolve);
-        client.write(UPGRADE);
-        if (!ofClient.isEager) await ready.promise;
-        await speak(client, ofClient, fromClient);
-        const atClient = await received;
-        client.end();
-        assert.ok(atClient.equals(fromServer), "the client got something else");
-        assert.ok((await atServer).equals(fromClient), "the server got something else");
-        await eventually(() => gateway.ended.length === before + 1);
-        assert.equal(gateway.ended[before].response.status, 101);
-      }),
-      { numRuns: RUNS },
-    );
-    await eventually(() => gateway.active() === 0);
-    assert.equal(gateway.inFlight(), 0);
-  },
-);
+          });
+        };
+      });
+      const client = connect({ host: "127.0.0.1", port: gateway.port, allowHalfOpen: true });
+      t.after(() => client.destroy());
+      await once(client, "connect");
+      const ready = Promise.withResolvers<void>();
+      const received = behindHead(client, ready.resolve);
+      client.write(UPGRADE);
+      if (!ofClient.isEager) await ready.promise;
+      await speak(client, ofClient, fromClient);
+      const atClient = await received;
+      client.end();
+      assert.ok(atClient.equals(fromServer), "the client got something else");
+      assert.ok((await atServer).equals(fromClient), "the server got something else");
+      await eventually(() => gateway.ended.length === before + 1);
+      assert.equal(gateway.ended[before].response.status, 101);
+    }),
+    { numRuns: RUNS },
+  );
+  await eventually(() => gateway.active() === 0);
+  assert.equal(gateway.inFlight(), 0);
+});

@@ -254,47 +254,43 @@ test("a client that does not read holds its upstream back, also while it is told
   await eventually(() => socket.destroyed && b.gateway.inFlight() === 0);
 });
 
-test(
-  "whenever a WebSocket is closed, what arrived is whole frames and the goodbye",
-  { timeout: 60_000 },
-  async (t) => {
-    const b = await bench(t);
-    let i = 0;
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(fc.integer({ min: 0, max: 3000 }), { minLength: 1, maxLength: 12 }),
-        fc.array(fc.integer({ min: 1, max: 1500 }), { minLength: 1, maxLength: 12 }),
-        fc.nat(20),
-        async (lengths, cuts, closesAfter) => {
-          b.gateway.put("route", "1", route(b));
-          const client = await open(b);
-          const socket = server(b, i++);
-          const frames = lengths.map((length) =>
-            Buffer.concat([Buffer.from([0x82, 126, length >> 8, length & 255]), Buffer.alloc(length, 7)]),
-          );
-          const bytes = Buffer.concat(frames);
-          let closed = false;
-          for (let at = 0, piece = 0; at < bytes.length; piece++) {
-            if (piece === closesAfter) {
-              b.gateway.put("route", "1", null);
-              closed = true;
-            }
-            socket.write(bytes.subarray(at, (at += cuts[piece % cuts.length])));
-            await new Promise((resolve) => setImmediate(resolve));
+test("whenever a WebSocket is closed, what arrived is whole frames and the goodbye", async (t) => {
+  const b = await bench(t);
+  let i = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.integer({ min: 0, max: 3000 }), { minLength: 1, maxLength: 12 }),
+      fc.array(fc.integer({ min: 1, max: 1500 }), { minLength: 1, maxLength: 12 }),
+      fc.nat(20),
+      async (lengths, cuts, closesAfter) => {
+        b.gateway.put("route", "1", route(b));
+        const client = await open(b);
+        const socket = server(b, i++);
+        const frames = lengths.map((length) =>
+          Buffer.concat([Buffer.from([0x82, 126, length >> 8, length & 255]), Buffer.alloc(length, 7)]),
+        );
+        const bytes = Buffer.concat(frames);
+        let closed = false;
+        for (let at = 0, piece = 0; at < bytes.length; piece++) {
+          if (piece === closesAfter) {
+            b.gateway.put("route", "1", null);
+            closed = true;
           }
-          if (!closed) b.gateway.put("route", "1", null);
-          const received = await client.ended();
-          const ends = [0];
-          for (const frame of frames) ends.push(ends.at(-1)! + frame.length);
-          const passed = received.length - GOING_AWAY.length;
-          assert.ok(ends.includes(passed), `${passed} bytes before the goodbye`);
-          assert.equal(received, bytes.toString("latin1", 0, passed) + GOING_AWAY);
-          client.socket.destroy();
-          socket.destroy();
-          await eventually(() => b.gateway.inFlight() === 0);
-        },
-      ),
-      { numRuns: 60 },
-    );
-  },
-);
+          socket.write(bytes.subarray(at, (at += cuts[piece % cuts.length])));
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+        if (!closed) b.gateway.put("route", "1", null);
+        const received = await client.ended();
+        const ends = [0];
+        for (const frame of frames) ends.push(ends.at(-1)! + frame.length);
+        const passed = received.length - GOING_AWAY.length;
+        assert.ok(ends.includes(passed), `${passed} bytes before the goodbye`);
+        assert.equal(received, bytes.toString("latin1", 0, passed) + GOING_AWAY);
+        client.socket.destroy();
+        socket.destroy();
+        await eventually(() => b.gateway.inFlight() === 0);
+      },
+    ),
+    { numRuns: 60 },
+  );
+});

@@ -75,59 +75,55 @@ for (const plugins of [undefined, { "mqtt-proxy": { protocol_level: 4 } }]) {
   });
 }
 
-test(
-  "whatever bytes come in front of mqtt-proxy, in whatever pieces: a good packet passes whole, others are closed",
-  { timeout: 60_000 },
-  async (t) => {
-    let connections = 0;
-    const kit = await streamKit(t);
-    kit.route({
-      plugins: { "mqtt-proxy": { protocol_level: 4 } },
-      upstream: upstream(
-        await node(t, (socket) => {
-          connections++;
-          echo(socket);
-        }),
-      ),
-    });
-    const flaws: fc.Arbitrary<(packet: Buffer) => Buffer>[] = [
-      fc.constant((packet: Buffer) => packet),
-      fc.nat(30).map((at) => (packet: Buffer) => packet.subarray(0, Math.min(at, packet.length - 1))),
-      fc.tuple(fc.nat(12), fc.integer({ min: 1, max: 255 })).map(([at, flip]) => (packet: Buffer) => {
-        const broken = Buffer.from(packet);
-        broken[at] ^= flip;
-        return broken;
+test("whatever bytes come in front of mqtt-proxy, in whatever pieces: a good packet passes whole, others are closed", async (t) => {
+  let connections = 0;
+  const kit = await streamKit(t);
+  kit.route({
+    plugins: { "mqtt-proxy": { protocol_level: 4 } },
+    upstream: upstream(
+      await node(t, (socket) => {
+        connections++;
+        echo(socket);
       }),
-      fc.uint8Array({ minLength: 1, maxLength: 50 }).map((bytes) => () => Buffer.from(bytes)),
-    ];
-    await fc.assert(
-      fc.asyncProperty(
-        fc.string({ minLength: 1, maxLength: 30 }),
-        fc.oneof(...flaws),
-        fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1 }),
-        async (clientId, flaw, cuts) => {
-          const sent = flaw(connectPacket({ level: 4, clientId }));
-          const [before, endedBefore] = [connections, kit.ended.length];
-          const client = await kit.client();
-          const chunks: Buffer[] = [];
-          client.on("data", (chunk: Buffer) => chunks.push(chunk));
-          for (let at = 0, i = 0; at < sent.length; at += cuts[i++ % cuts.length]) {
-            client.write(sent.subarray(at, at + cuts[i % cuts.length]));
-            await new Promise((resolve) => setImmediate(resolve));
-          }
-          client.end();
-          await eventually(() => kit.ended.length === endedBefore + 1);
-          const { status } = kit.ended[endedBefore].stream;
-          if (connections === before) assert.equal(status, 503);
-          else {
-            assert.equal(status, 200);
-            await eventually(() => client.destroyed || client.readableEnded);
-            assert.ok(Buffer.concat(chunks).equals(sent));
-          }
-        },
-      ),
-      { numRuns: 80 },
-    );
-    assert.equal(kit.active(), 0);
-  },
-);
+    ),
+  });
+  const flaws: fc.Arbitrary<(packet: Buffer) => Buffer>[] = [
+    fc.constant((packet: Buffer) => packet),
+    fc.nat(30).map((at) => (packet: Buffer) => packet.subarray(0, Math.min(at, packet.length - 1))),
+    fc.tuple(fc.nat(12), fc.integer({ min: 1, max: 255 })).map(([at, flip]) => (packet: Buffer) => {
+      const broken = Buffer.from(packet);
+      broken[at] ^= flip;
+      return broken;
+    }),
+    fc.uint8Array({ minLength: 1, maxLength: 50 }).map((bytes) => () => Buffer.from(bytes)),
+  ];
+  await fc.assert(
+    fc.asyncProperty(
+      fc.string({ minLength: 1, maxLength: 30 }),
+      fc.oneof(...flaws),
+      fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1 }),
+      async (clientId, flaw, cuts) => {
+        const sent = flaw(connectPacket({ level: 4, clientId }));
+        const [before, endedBefore] = [connections, kit.ended.length];
+        const client = await kit.client();
+        const chunks: Buffer[] = [];
+        client.on("data", (chunk: Buffer) => chunks.push(chunk));
+        for (let at = 0, i = 0; at < sent.length; at += cuts[i++ % cuts.length]) {
+          client.write(sent.subarray(at, at + cuts[i % cuts.length]));
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+        client.end();
+        await eventually(() => kit.ended.length === endedBefore + 1);
+        const { status } = kit.ended[endedBefore].stream;
+        if (connections === before) assert.equal(status, 503);
+        else {
+          assert.equal(status, 200);
+          await eventually(() => client.destroyed || client.readableEnded);
+          assert.ok(Buffer.concat(chunks).equals(sent));
+        }
+      },
+    ),
+    { numRuns: 80 },
+  );
+  assert.equal(kit.active(), 0);
+});

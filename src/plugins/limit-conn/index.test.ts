@@ -210,9 +210,15 @@ for (const { config, message } of [
   });
 }
 
-test("gateways that share a Redis share the limit", { skip: withoutRedis, timeout: 20_000 }, async (t) => {
+test("gateways that share a Redis share the limit", { skip: withoutRedis }, async (t) => {
   const redis = await startRedis(t);
-  const config = { policy: "redis", redis_host: "127.0.0.1", redis_port: redis.port, conn: 2 };
+  const config = {
+    policy: "redis",
+    redis_host: "127.0.0.1",
+    redis_port: redis.port,
+    redis_timeout: 60_000,
+    conn: 2,
+  };
   const gateways = [gatewayWith(config), gatewayWith(config)];
   t.after(() => gateways.forEach((gateway) => gateway.put("route", "1", null)));
   for (let round = 1; round <= 3; round++) {
@@ -225,41 +231,43 @@ test("gateways that share a Redis share the limit", { skip: withoutRedis, timeou
   }
 });
 
-test(
-  "units in Redis are given back after the configuration is gone",
-  { skip: withoutRedis, timeout: 20_000 },
-  async (t) => {
-    const redis = await startRedis(t);
-    const gateway = gatewayWith({ policy: "redis", redis_host: "127.0.0.1", redis_port: redis.port });
-    const answer = gateway.request();
-    await gateway.reached(1);
-    const key = redis.command("KEYS", "limit_conn:*");
-    assert.equal(redis.command("ZCARD", key), "1");
-    gateway.put("route", "1", null);
-    gateway.answerAll();
-    assert.equal((await answer).status, 200);
-    while (redis.command("ZCARD", key) !== "0") await turn();
-  },
-);
+test("units in Redis are given back after the configuration is gone", { skip: withoutRedis }, async (t) => {
+  const redis = await startRedis(t);
+  const gateway = gatewayWith({
+    policy: "redis",
+    redis_host: "127.0.0.1",
+    redis_port: redis.port,
+    redis_timeout: 60_000,
+  });
+  const answer = gateway.request();
+  await gateway.reached(1);
+  const key = redis.command("KEYS", "limit_conn:*");
+  assert.equal(redis.command("ZCARD", key), "1");
+  gateway.put("route", "1", null);
+  gateway.answerAll();
+  assert.equal((await answer).status, 200);
+  while (redis.command("ZCARD", key) !== "0") await turn();
+});
 
-test(
-  "a client that leaves while Redis is asked holds no unit",
-  { skip: withoutRedis, timeout: 20_000 },
-  async (t) => {
-    const redis = await startRedis(t);
-    const gateway = gatewayWith({ policy: "redis", redis_host: "127.0.0.1", redis_port: redis.port });
-    t.after(() => gateway.put("route", "1", null));
-    const leaving = new AbortController();
-    const answer = gateway.request({}, leaving.signal);
-    leaving.abort();
-    assert.equal((await answer).isAborted, true);
-    while (!redis.command("INFO", "commandstats").includes("cmdstat_zrem:calls=1")) await turn();
-    const next = gateway.request();
-    await gateway.reached(1);
-    gateway.answerAll();
-    assert.equal((await next).status, 200);
-  },
-);
+test("a client that leaves while Redis is asked holds no unit", { skip: withoutRedis }, async (t) => {
+  const redis = await startRedis(t);
+  const gateway = gatewayWith({
+    policy: "redis",
+    redis_host: "127.0.0.1",
+    redis_port: redis.port,
+    redis_timeout: 60_000,
+  });
+  t.after(() => gateway.put("route", "1", null));
+  const leaving = new AbortController();
+  const answer = gateway.request({}, leaving.signal);
+  leaving.abort();
+  assert.equal((await answer).isAborted, true);
+  while (!redis.command("INFO", "commandstats").includes("cmdstat_zrem:calls=1")) await turn();
+  const next = gateway.request();
+  await gateway.reached(1);
+  gateway.answerAll();
+  assert.equal((await next).status, 200);
+});
 
 test("without its Redis, a limit answers 500, or lets pass with allow_degradation", async () => {
   const redis = { policy: "redis", redis_host: "127.0.0.1", redis_port: await freePort() };

@@ -129,7 +129,7 @@ for (const { config, message } of [
   });
 }
 
-test("gateways that share a Redis share the bucket", { skip: withoutRedis, timeout: 20_000 }, async (t) => {
+test("gateways that share a Redis share the bucket", { skip: withoutRedis }, async (t) => {
   const redis = await startRedis(t);
   // So slow that nothing leaks while the test runs.
   const config = {
@@ -139,6 +139,7 @@ test("gateways that share a Redis share the bucket", { skip: withoutRedis, timeo
     policy: "redis",
     redis_host: "127.0.0.1",
     redis_port: redis.port,
+    redis_timeout: 60_000,
   };
   const gateways = [gatewayWith(config), gatewayWith(config)];
   t.after(() => gateways.forEach((gateway) => gateway.put("route", "1", null)));

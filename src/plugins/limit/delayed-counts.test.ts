@@ -18,7 +18,7 @@ function settingsOf(port: number): RedisSettings {
     redis_host: "127.0.0.1",
     redis_port: port,
     redis_database: 0,
-    redis_timeout: 1000,
+    redis_timeout: 60_000,
     redis_ssl: false,
     redis_ssl_verify: false,
     redis_keepalive_timeout: 10_000,
@@ -34,7 +34,7 @@ function nodeCounters(): LimitCounters {
 for (const isSliding of [false, true]) {
   test(
     `workers of one node admit no more than the limit between exchanges (${isSliding ? "sliding" : "fixed"})`,
-    { skip: withoutRedis, timeout: 20_000 },
+    { skip: withoutRedis },
     async (t) => {
       const redis = await startRedis(t);
       const counters = nodeCounters();
@@ -59,7 +59,7 @@ for (const isSliding of [false, true]) {
 
 test(
   "a sliding window that ends before Redis was told still weighs in the next one",
-  { skip: withoutRedis, timeout: 20_000 },
+  { skip: withoutRedis },
   async (t) => {
     const redis = await startRedis(t);
     const connection = new RedisCounters(settingsOf(redis.port), silent);

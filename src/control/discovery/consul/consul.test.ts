@@ -25,7 +25,7 @@ async function bench(t: TestContext): Promise<Bench> {
   const config: ConsulDiscoveryConfig = {
     servers: [server],
     token: "",
-    timeouts: { connectMs: 2000, readMs: 2000 },
+    timeouts: { connectMs: 60_000, readMs: 60_000 },
     waitMs: 60_000,
     intervalMs: 60_000,
     waitsForChanges: true,
