@@ -7,18 +7,21 @@
  */
 
 import { stat } from "node:fs/promises";
-import { setPriority } from "node:os";
+import { getPriority, setPriority } from "node:os";
 import type { Log } from "../lib/log.ts";
 
 /** Control keeps a quarter of a core that workers could use up (sched(7): a step is 1.25 times). */
-const NICENESS = 5;
+const STEPS = 5;
+/** Of setpriority(2). */
+const LOWEST = 19;
 const CALLING_THREAD = 0;
 
 export async function yieldToWorkers(log: Log): Promise<void> {
   if (process.platform !== "linux") return;
   await stat(".").catch(() => null); // whatever it says: the pool is there now
   try {
-    setPriority(CALLING_THREAD, NICENESS);
+    // From where the node is: an operator may have made it nicer as a whole.
+    setPriority(CALLING_THREAD, Math.min(getPriority(CALLING_THREAD) + STEPS, LOWEST));
   } catch (error) {
     log.warn("control runs with the priority of the workers", { error: String(error) });
   }

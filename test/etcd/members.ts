@@ -216,7 +216,7 @@ export class EtcdCluster {
 }
 
 function ctlEnvironment(): NodeJS.ProcessEnv {
-  return { ...process.env, ETCDCTL_API: "3" };
+  return { ...process.env, ETCDCTL_API: "3", ETCDCTL_DIAL_TIMEOUT: "60s", ETCDCTL_COMMAND_TIMEOUT: "60s" };
 }
 
 async function run(program: string, args: string[]): Promise<string> {
