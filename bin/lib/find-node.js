@@ -35,6 +35,9 @@ const THREADPOOL_LEAST = 4;
  */
 const MALLOC_ARENAS_LEAST = 2;
 
+/** Threads of V8 that compile and look for garbage beside the others: as many as there are cores, not its four on each machine. */
+const HELPERS_MOST = 4;
+
 /**
  * The first is for src/lib/compact-heap.ts. The second: little survives the requests of a moment, and waking four helper
  * threads to look for it takes a worker's core from it. With 50,000 routes that change 100 times a second, on one core at
@@ -47,6 +50,7 @@ export const NODE_FLAGS = [
   "--expose-gc",
   "--no-parallel-scavenge",
   "--max-inlined-bytecode-size-cumulative=1800",
+  `--v8-pool-size=${Math.min(HELPERS_MOST, availableParallelism())}`,
 ];
 
 /** Root of the package: where package.json stands. */

@@ -7,6 +7,7 @@
  * had before (`fallback`), and goes over to what the store has by its differences, whenever that answers.
  */
 
+import { giveWay } from "../lib/give-way.ts";
 import type { Log } from "../lib/log.ts";
 import { slices } from "../lib/slices.ts";
 import type { Store, StoreChange, StoredItem, StoreEvent, StoreState } from "../store/contract.ts";
@@ -193,6 +194,7 @@ export class StoreFeed {
     for (const item of loaded.items) {
       gone.delete(item.key);
       this.#put(item);
+      giveWay();
       if (performance.now() < end) continue;
       this.#hooks.onSlice();
       await new Promise((resolve) => setImmediate(resolve));
@@ -239,6 +241,7 @@ export class StoreFeed {
       taken++;
       for (const event of change.events) this.#take(event);
       this.#reached(change.revision);
+      giveWay();
     }
     this.#waiting.splice(0, taken);
     const next = this.#waiting.at(0);
@@ -257,6 +260,7 @@ export class StoreFeed {
       // What is loaded instead is newer.
       if (signal.aborted) break;
       this.#take(event);
+      giveWay();
     }
     await this.#hooks.batch?.end();
     this.#isWorking = false;

@@ -12,6 +12,7 @@
  */
 
 import type { MessagePort } from "node:worker_threads";
+import { giveWay } from "../lib/give-way.ts";
 import type { Log } from "../lib/log.ts";
 import { type ConfigurationItem, encodeConfiguration, encodeInSteps } from "../shared/configuration-bytes.ts";
 import type {
@@ -139,6 +140,7 @@ export class Publisher {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     if (this.#pending.size === 0) return this.#revision;
+    giveWay();
     const pending = this.#pending;
     this.#pending = new Map();
     return this.#publish(pending.keys(), encodeConfiguration([...pending.values()]));

@@ -10,6 +10,7 @@
 import type { StoreFeed } from "../../control/feed.ts";
 import { keyOf } from "../../control/keys.ts";
 import type { ConfigurationState, StateEntry } from "../../control/state.ts";
+import { giveWay } from "../../lib/give-way.ts";
 import { checkJsonLimits } from "../../model/json-limits.ts";
 import { InvalidSubPathError, mergePatch, patchAt } from "../../model/merge-patch.ts";
 import { referencesOf } from "../../model/references.ts";
@@ -118,11 +119,14 @@ export class ResourceWriter {
 
   async #writeUntilDone(request: WriteRequest): Promise<WriteOutcome> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      giveWay();
       const plan = this.plan(request);
       try {
+        giveWay();
         const { expect } = plan;
         const revision = await this.#store.write(plan.batch, { expect, author: request.author });
         await this.#feed.whenTaken(revision);
+        giveWay();
         const user = request.force ? null : this.#overtakenBy(request, revision);
         if (user !== null) return { answer: await this.#takeBack(request, plan, revision, user) };
         return { answer: plan.answer(revision), revision };

@@ -13,6 +13,7 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
+import { giveWay } from "../../lib/give-way.ts";
 import { EtcdFault } from "./faults.ts";
 
 export interface StreamListener {
@@ -56,6 +57,7 @@ export async function callOn<I extends DescMessage, O extends DescMessage>(
   deadlineMs: number,
 ): Promise<MessageShape<O>> {
   const bytes = await connection.call(pathOf(method), toBinary(method.input, request), token, deadlineMs);
+  giveWay();
   return read(method.output, bytes);
 }
 
@@ -74,6 +76,7 @@ export function streamOn<I extends DescMessage, O extends DescMessage>(
   const stream = connection.open(pathOf(method), token, {
     onBytes: (bytes) => {
       let message: MessageShape<O>;
+      giveWay();
       try {
         message = read(method.output, bytes);
       } catch (error) {

@@ -1,12 +1,14 @@
 /**
  * Keeps the snapshot of a node up to date, at a bounded rate: some time after a change, never twice within the
- * interval, and at most a twentieth of the time, however large the configuration is. While nothing changes, the
- * time of the file says until when its content is known to be the newest.
+ * interval, and with at most a twentieth of a core, however large the configuration is: a write takes its time (traffic
+ * shares the core), and as long a rest. While nothing changes, the time of the file says until when its content is
+ * known to be the newest.
  *
  * A disk that takes nothing is told once and tried again; nothing waits for it.
  */
 
 import type { Log } from "../../lib/log.ts";
+import { Pace } from "../../lib/pace.ts";
 import type { SealedFile } from "./sealed-file.ts";
 import { readSnapshot, type Snapshot, writeSnapshot } from "./snapshot.ts";
 
@@ -27,14 +29,15 @@ export interface KeeperOptions {
 
 /** Changes that come one after the other share one write. */
 const COLLECT_MS = 1000;
-/** A write that took a second is followed by none for twenty. */
-const REST_SHARE = 20;
+/** A write works for a tenth of the time that it takes. */
+const REST_SHARE = 9;
 
 export class SnapshotKeeper {
   readonly #options: KeeperOptions;
   readonly #now: () => number;
   #timer: NodeJS.Timeout | null = null;
   #writing: Promise<void> | null = null;
+  #pace: Pace | null = null;
   #isChanged = false;
   #isFailing = false;
   #isClosed = false;
@@ -73,6 +76,7 @@ export class SnapshotKeeper {
   /** Writes what is not written yet. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#pace?.hurry();
     if (this.#timer !== null) clearTimeout(this.#timer);
     await this.#writing;
     if (this.#isChanged) await this.#write();
@@ -102,7 +106,7 @@ export class SnapshotKeeper {
     this.#isChanged = false;
     const begin = this.#now();
     try {
-      await writeSnapshot(file, source, snapshot);
+      await writeSnapshot(file, source, snapshot, this.#newPace());
       this.#isWritten = true;
       if (this.#isFailing) log.info("the snapshot is written again", { file: file.path });
       this.#isFailing = false;
@@ -112,7 +116,13 @@ export class SnapshotKeeper {
       this.#isFailing = true;
     }
     const end = this.#now();
-    this.#earliestMs = end + Math.max(intervalMs, REST_SHARE * (end - begin));
+    this.#earliestMs = end + Math.max(intervalMs, end - begin);
+  }
+
+  #newPace(): Pace {
+    this.#pace = new Pace(REST_SHARE);
+    if (this.#isClosed) this.#pace.hurry();
+    return this.#pace;
   }
 
   /** The file is as old as the last moment at which it was the newest. */

@@ -13,6 +13,7 @@ import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:cr
 import { open, rename, rm, stat, utimes } from "node:fs/promises";
 import { dirname } from "node:path";
 import { readOwnerFile, writeOwnerFile } from "../../lib/owner-file.ts";
+import type { Pace } from "../../lib/pace.ts";
 
 const FORMAT = "cardea-sealed 1";
 const ALGORITHM = "aes-256-gcm";
@@ -21,8 +22,8 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const HEAD = /^cardea-sealed 1 ([A-Za-z0-9+/]{16})\n/;
 const HEAD_BYTES = FORMAT.length + 1 + 16 + 1;
-/** Of text that is encrypted and written in one go; the event loop gets its turn in between. */
-const PIECE_CHARACTERS = 256 * 1024;
+/** Of text that is encrypted and written in one go: about a millisecond; the event loop gets its turn in between. */
+const PIECE_CHARACTERS = 128 * 1024;
 const READ_BYTES = 1024 * 1024;
 /** Ten times the largest configuration that a node is made for. */
 const LONGEST_BYTES = 2 * 1024 ** 3;
@@ -42,8 +43,11 @@ export class SealedFile {
     this.#key = Buffer.from(hkdfSync("sha256", secret, "", `cardea ${purpose}`, KEY_BYTES));
   }
 
-  /** All or nothing, and durable when it resolves. Not to be called again before that. `timeMs`: as of when it is. */
-  async write(texts: Iterable<string>, timeMs: number): Promise<void> {
+  /**
+   * All or nothing, and durable when it resolves. Not to be called again before that. `timeMs`: as of when it is; `pace`:
+   * how quickly, without it at full speed.
+   */
+  async write(texts: Iterable<string>, timeMs: number, pace?: Pace): Promise<void> {
     const aside = `${this.path}.new`;
     // A rest of an interrupted write may have another mode.
     await rm(aside, { force: true });
@@ -53,7 +57,10 @@ export class SealedFile {
       const head = Buffer.from(`${FORMAT} ${nonce.toString("base64")}\n`);
       const cipher = createCipheriv(ALGORITHM, this.#key, nonce).setAAD(head);
       await file.appendFile(head);
-      for (const piece of pieces(texts)) await file.appendFile(cipher.update(piece, "utf8"));
+      for (const piece of pieces(texts)) {
+        await file.appendFile(cipher.update(piece, "utf8"));
+        await pace?.rest();
+      }
       await file.appendFile(Buffer.concat([cipher.final(), cipher.getAuthTag()]));
       await file.utimes(timeMs / 1000, timeMs / 1000);
       await file.sync();

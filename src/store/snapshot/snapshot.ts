@@ -5,6 +5,7 @@
  * It belongs to one source ("etcd /apisix"): a node that is pointed elsewhere does not start from what it had before.
  */
 
+import type { Pace } from "../../lib/pace.ts";
 import type { StoredItem, StoreState } from "../contract.ts";
 import { type SealedFile, SealedFileError } from "./sealed-file.ts";
 
@@ -24,8 +25,13 @@ interface Head extends Omit<Snapshot, "items"> {
 
 type Line = [key: string, value: string, createRevision: number, modRevision: number];
 
-export async function writeSnapshot(file: SealedFile, source: string, snapshot: Snapshot): Promise<void> {
-  await file.write(linesOf(source, snapshot), snapshot.confirmedAt);
+export async function writeSnapshot(
+  file: SealedFile,
+  source: string,
+  snapshot: Snapshot,
+  pace?: Pace,
+): Promise<void> {
+  await file.write(linesOf(source, snapshot), snapshot.confirmedAt, pace);
 }
 
 /** Null: there is none. Throws `SealedFileError` when it cannot be used. */
