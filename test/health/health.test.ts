@@ -67,16 +67,14 @@ for (const workers of [1, 8]) {
     await node.put("/upstreams/1", { nodes: origins.map((o) => o.node), checks: { active: ACTIVE } });
     await node.put("/routes/1", { uri: "/*", upstream_id: "1" });
     for (let i = 0; i < 20; i++) assert.equal((await node.get("/")).status, 200);
-    // From the fourth probe of the first node to its seventh: three intervals.
-    const after = (probes: number): Promise<void> =>
-      new Promise((resolve) => {
-        origins[0].server.on("request", () => {
-          if (origins[0].probes === probes) resolve();
-        });
-      });
-    await after(4);
+    // From a probe of the first node, when all have begun, to its third after that: three intervals.
+    const first = origins[0];
+    const reach = async (probes: number): Promise<void> => {
+      while (first.probes < probes) await once(first.server, "request");
+    };
+    await reach(first.probes + 4);
     const before = origins.map(({ probes }) => probes);
-    await after(7);
+    await reach(before[0] + 3);
     for (const [i, { probes }] of origins.entries()) {
       assert.ok(
         probes - before[i] >= 2 && probes - before[i] <= 4,

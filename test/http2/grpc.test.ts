@@ -282,7 +282,7 @@ describe("gRPC through the gateway", () => {
 
   test("says in gRPC's words what is wrong: no route, nobody there, too late", async (t) => {
     const { port } = await origin(t);
-    const gate = await gateway(t, port, { timeout: { connect: 1, send: 1, read: 0.2 } });
+    const gate = await gateway(t, port, { timeout: { connect: 60, send: 60, read: 0.2 } });
     const made = client(t, gate.port);
     const unknown = await call(made, "/other.Echo/Echo", Buffer.from(""));
     assert.equal(unknown.error?.code, status.UNIMPLEMENTED);

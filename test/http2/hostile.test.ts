@@ -254,7 +254,7 @@ describe("an upstream that speaks HTTP/2", () => {
     const { port, peers } = await origin(t, (peer, one) => {
       if (isHead(one) && peers.length > 1) peer.send(ok(one.stream, END_STREAM));
     });
-    const gate = await gateway(t, port, { timeout: { connect: 1, send: 1, read: 0.2 } });
+    const gate = await gateway(t, port, { timeout: { connect: 60, send: 60, read: 2 } });
     const raw = await client(t, gate);
     // The client of a stream that is held open keeps the connection from being idle.
     raw.send(frame(HEADERS, END_HEADERS, 1, block(pseudo("POST", "/"))));
@@ -303,7 +303,7 @@ describe("an upstream that speaks HTTP/2", () => {
       const gate = await wired(t, {
         routes: [
           { uri: "/patient", upstream, timeout: { connect: 60, send: 60, read: 60 } },
-          { uri: "/*", upstream, timeout: { connect: 0.2, send: 60, read: 60 } },
+          { uri: "/*", upstream, timeout: { connect: 2, send: 60, read: 60 } },
         ],
       });
       const raw = await client(t, gate);

@@ -4,10 +4,19 @@ import { once } from "node:events";
 import { get } from "node:http";
 import { join } from "node:path";
 import { test } from "node:test";
+import type { StaticConfig } from "../../src/config/static-config.ts";
+import { freePort } from "../ports/free-port.ts";
 import { ask } from "./load.ts";
 import { isCardea, PACKAGE_FOLDER, StartedNode, testConfig } from "./started-node.ts";
 
 const launcher = join(PACKAGE_FOLDER, "bin/cardea");
+
+/** Where somebody listened, nobody else may come to listen. */
+function listeningOn(purpose: string, port: number): StaticConfig {
+  return testConfig(({ listeners }) => {
+    listeners.find((listener) => listener.purpose === purpose)!.port = port;
+  });
+}
 
 /** The Node.js of the machine, when it is an older one: the launcher must run there too. */
 const machineNode = spawnSync("node", ["-p", "process.execPath + ' ' + process.versions.node"], {
@@ -39,8 +48,8 @@ for (const { name, command, skip } of commands) {
 }
 
 test("a request that runs when SIGTERM comes gets its whole answer, and new connections are refused", async (t) => {
-  const node = await StartedNode.serving(t);
-  const { port } = node;
+  const port = await freePort();
+  const node = await StartedNode.serving(t, { config: listeningOn("http", port) });
   const request = get({ host: "127.0.0.1", port, path: "/slow", agent: false });
   const [response] = await once(request, "response");
   node.process.kill("SIGTERM");

@@ -7,11 +7,10 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
-import { join } from "node:path";
 import { test } from "node:test";
-import type { Collected } from "./collecting-thread.ts";
+import { collect } from "./collection.ts";
 import { httpOrigin, namedOrigin, upstreamOf } from "./origins.ts";
 import { RealNode } from "./real-node.ts";
 import { SteadyLoad } from "./steady-load.ts";
@@ -20,7 +19,6 @@ const SECONDS = Number(process.env["CARDEA_SLOPE_SECONDS"] ?? 60);
 const THIRDS = 3;
 const ROUTES = 50;
 const SLOTS = [-1, 0, 1];
-const LOOK_MS = 10;
 
 /** V8 grows and shrinks young generations by 100 MB as it sees fit, and malloc has an arena for each thread. */
 const FLAGS = "--max-semi-space-size=2";
@@ -43,10 +41,7 @@ interface Sample {
 async function sample(node: RealNode): Promise<Sample> {
   let heapBytes = 0;
   for (const slot of SLOTS) {
-    const wish = join(node.folder, `collect-${slot}`);
-    writeFileSync(wish, "");
-    while (existsSync(wish)) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-    const collected = JSON.parse(readFileSync(join(node.folder, `collected-${slot}`), "utf8")) as Collected;
+    const collected = await collect(node, slot);
     heapBytes += collected.heapBytes + collected.externalBytes;
   }
   const status = readFileSync(`/proc/${node.pid}/status`, "utf8");

@@ -210,7 +210,7 @@ test("a deadline breaks off an answer that has begun, and answers in the place o
   });
   await node.put("/routes/1", {
     uri: "/*",
-    plugins: { deadline: { budget_ms: 300 } },
+    plugins: { deadline: { budget_ms: 2000 } },
     upstream: { nodes: { [`127.0.0.1:${port}`]: 1 } },
   });
   assert.deepEqual(await call(node, "/silent"), { status: 504, text: '{"error_msg":"deadline exceeded"}\n' });
