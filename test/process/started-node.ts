@@ -65,10 +65,13 @@ export class StartedNode {
     { command, config = testConfig(), folder = temporaryFolder(t) }: StartOptions = {},
   ) {
     this.folder = folder;
-    this.#parts = join(temporaryFolder(t), "parts.json");
+    const beside = temporaryFolder(t);
+    this.#parts = join(beside, "parts.json");
     this.configure(config);
     const [program, ...args] = command ?? [process.execPath, join(PACKAGE_FOLDER, "bin/cardea"), "start"];
-    const env = { ...process.env, CARDEA_TEST_PARTS: this.#parts, CARDEA_DATA: folder };
+    // npm does not start, nor end, where the home folder cannot be written.
+    const npm = { npm_config_cache: join(beside, "npm"), npm_config_update_notifier: "false" };
+    const env = { ...process.env, ...npm, CARDEA_TEST_PARTS: this.#parts, CARDEA_DATA: folder };
     delete (env as NodeJS.ProcessEnv)["NODE_TEST_CONTEXT"];
     this.process = spawn(program, args, { cwd: PACKAGE_FOLDER, env, stdio: ["ignore", "pipe", "pipe"] });
     // Not "exit": every process that inherited the output must be gone too.
