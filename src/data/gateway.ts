@@ -158,7 +158,7 @@ export class Gateway {
       deadlines: this.#deadlines,
       timeoutMs: config.http.headerTimeoutMs,
       ...(config.http.http2 !== null && { alpn: HTTP_2_AND_1_1 }),
-      helloHandlers: () => this.configuration.globalChain("")?.clientHello ?? null,
+      helloHandlers: () => this.configuration.globalRules.chain("")?.clientHello ?? null,
       log: new LimitedLog(log),
     };
     this.#listeners = new HttpListeners({
@@ -208,11 +208,6 @@ export class Gateway {
   reopenLogs(): void {
     this.accessLog?.reopen();
     this.#streamLog?.reopen();
-  }
-
-  /** One more port, opened here: for tests and tools. Resolves with the port. */
-  listenOn(host: string, port: number, isSecure = false): Promise<number> {
-    return this.#listeners.add({ host, port }, false, isSecure);
   }
 
   /** Takes no new connection, lets requests end, closes idle connections; at the timeout, all of them. */

@@ -17,7 +17,7 @@
 import { performance } from "node:perf_hooks";
 import type { Answer } from "../plugin/exchange.ts";
 import type { PhaseResult } from "../plugin/definition.ts";
-import type { RouteEntry } from "./configuration/configuration.ts";
+import type { RouteEntry } from "./configuration/route-table.ts";
 import * as answers from "./exchange/answers.ts";
 import { BodyVariables, mayHaveBodyVariables } from "./exchange/body/body-variables.ts";
 import { HttpExchange } from "./exchange/exchange.ts";
@@ -189,13 +189,13 @@ export class RequestLife {
     const { configuration } = this.#services;
     const found = this.#found;
     if (!configuration.router.match(x, found)) {
-      x.globalChain = configuration.globalChain("");
+      x.globalChain = configuration.globalRules.chain("");
       return this.refuseBlocked(x) ?? this.#unknownRoute(x);
     }
     const entry = found.value!;
     const compiled = configuration.compiled(entry, found.matchedUri, found.matchedHost);
     x.entry = entry;
-    x.globalChain = configuration.globalChain(compiled.replacesGlobal);
+    x.globalChain = configuration.globalRules.chain(compiled.replacesGlobal);
     x.compiled = compiled;
     x.chain = compiled.chain;
     x.route = compiled.factsFor(found.matchedUri, found.matchedHost);

@@ -145,7 +145,7 @@ export async function wired(t: TestContext, options: WiredOptions): Promise<Wire
     deadlines,
     timeoutMs: config.http.headerTimeoutMs,
     ...(config.http.http2 !== null && { alpn: HTTP_2_AND_1_1 }),
-    helloHandlers: () => configuration.globalChain("")?.clientHello ?? null,
+    helloHandlers: () => configuration.globalRules.chain("")?.clientHello ?? null,
     log,
   };
   const listeners = new HttpListeners({

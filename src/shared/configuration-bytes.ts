@@ -21,7 +21,6 @@ export const KINDS = [
   "ssl",
   "stream_route",
   "proto",
-  "secret",
   "block",
   "drain", // for control alone: workers read the health table
   "ticket_key", // id: "1"; value: { key }, 48 bytes in base64, for TLS session tickets

@@ -12,58 +12,26 @@ import type { Upstream } from "../upstream/upstream.ts";
 import type { ItemBytes, Kind } from "../../shared/configuration-bytes.ts";
 import type {
   PublishedBlock,
-  PublishedGlobalRule,
   PublishedPluginSet,
   PublishedProto,
   PublishedRoute,
-  PublishedService,
   PublishedUpstream,
-  PublishedWebSocket,
 } from "../../model/published.ts";
 import type { Catalog, HostServices, MergedPlugin } from "../pipeline/compiler.ts";
 import type { RouterMode } from "../route/route-pattern.ts";
-import { Router } from "../route/router.ts";
-import { PluginCompiler, type HeldChain } from "../pipeline/compiler.ts";
+import type { Router } from "../route/router.ts";
+import { PluginCompiler } from "../pipeline/compiler.ts";
 import { mergeConsumer, mergePlugins, type PluginSource } from "../pipeline/merge.ts";
 import type { PluginChain } from "../pipeline/chain.ts";
 import { namesBodyVariable } from "../exchange/body/body-variables.ts";
 import { Blocks } from "./blocks.ts";
 import { CompiledRoute } from "./compiled-route.ts";
 import { Consumers } from "./consumers.ts";
+import { GlobalRules } from "./global-rules.ts";
+import { Lazy } from "./lazy.ts";
+import { type RouteEntry, RouteTable, type ServiceEntry } from "./route-table.ts";
 import { StreamRoutes } from "../stream/stream-routes.ts";
 import { UpstreamReference, type UpstreamFactory } from "./upstream-reference.ts";
-
-/** A route as the router holds it. */
-export interface RouteEntry {
-  compiled: CompiledRoute | null;
-  /** `#links` at the time of compilation. */
-  compiledAt: number;
-  readonly id: string;
-  bytes: ItemBytes;
-  serviceId: string | undefined;
-  /** Of the upstream that stands inside the route, from the first compilation on: it outlives the next ones. */
-  inlineUpstream: UpstreamReference | null;
-}
-
-/** A resource that is parsed when it is first needed. */
-class Lazy<T> {
-  readonly bytes: ItemBytes;
-  #value: T | null = null;
-
-  constructor(bytes: ItemBytes) {
-    this.bytes = bytes;
-  }
-
-  get value(): T {
-    return (this.#value ??= this.bytes.parse<T>());
-  }
-}
-
-interface ServiceEntry {
-  item: Lazy<PublishedService>;
-  /** Made from the service's inline upstream. */
-  upstream: UpstreamReference | null;
-}
 
 export interface ConfigurationServices {
   catalog: Catalog;
@@ -84,19 +52,18 @@ export interface ConfigurationServices {
 const TOUCHING: ReadonlySet<Kind> = new Set(["route", "service", "plugin_config", "upstream"]);
 
 export class Configuration {
+  readonly routes: RouteTable;
+  /** That of `routes`. */
   readonly router: Router<RouteEntry>;
   readonly consumers: Consumers;
   readonly compiler: PluginCompiler;
+  readonly globalRules: GlobalRules;
   readonly streams: StreamRoutes;
   readonly #services: ConfigurationServices;
   readonly #createUpstream: UpstreamFactory;
-  readonly #routes = new Map<string, RouteEntry>();
-  readonly #routesOfService = new Map<string, Set<RouteEntry>>();
-  readonly #serviceEntries = new Map<string, ServiceEntry>();
   readonly #upstreams = new Map<string, UpstreamReference>();
   readonly #pluginConfigs = new Map<string, Lazy<PublishedPluginSet>>();
   readonly #consumerGroups = new Map<string, Lazy<PublishedPluginSet>>();
-  readonly #globalRules = new Map<string, Lazy<PublishedGlobalRule>>();
   readonly #metadata = new Map<string, Lazy<unknown>>();
   readonly #protos = new Map<string, Lazy<PublishedProto>>();
   /** "kind/id" of everything that is neither route nor service. */
@@ -104,8 +71,6 @@ export class Configuration {
   /** "kind/id" of resources that name variables of the body. */
   readonly #namingBody = new Set<string>();
   readonly #removalListeners = new Set<(routeId: string) => void>();
-  /** By the plugins that are left out; emptied by every change of a global rule. */
-  readonly #globalChains = new Map<string, HeldChain | null>();
   /** Requests that are refused whatever their route says; null while there are none. */
   blocks: Blocks | null = null;
   /** Called after a block came or changed. */
@@ -120,7 +85,8 @@ export class Configuration {
   constructor(services: ConfigurationServices) {
     this.#services = services;
     this.#createUpstream = services.createUpstream;
-    this.router = new Router<RouteEntry>(services.routerMode);
+    this.routes = new RouteTable(services.routerMode, this.#createUpstream, (id) => this.#tellRemoved(id));
+    this.router = this.routes.router;
     this.consumers = new Consumers((plugin) => services.catalog.get(plugin)?.type === "auth");
     this.compiler = new PluginCompiler(
       services.catalog,
@@ -134,32 +100,16 @@ export class Configuration {
       },
       (plugin) => this.#metadata.get(plugin)?.value,
     );
+    this.globalRules = new GlobalRules(this.compiler);
     this.streams = new StreamRoutes({
       compiler: this.compiler,
       catalog: services.catalog,
       createUpstream: this.#createUpstream,
       links: () => this.#links,
       upstreamOf: (id) => this.#upstream(id),
-      serviceOf: (id) => this.#serviceEntries.get(id),
-      onRemoved: (id) => {
-        for (const listener of this.#removalListeners) listener(`stream_route#${id}`);
-      },
+      serviceOf: (id) => this.routes.service(id),
+      onRemoved: (id) => this.#tellRemoved(`stream_route#${id}`),
     });
-  }
-
-  get routeCount(): number {
-    return this.#routes.size;
-  }
-
-  /**
-   * The global rules' plugins, or null when there are none. `replaced`: names (joined by ",") of plugins that the
-   * route has itself and whose global instance therefore steps back; "" for none.
-   */
-  globalChain(replaced: string): PluginChain | null {
-    if (this.#globalRules.size === 0) return null;
-    const known = this.#globalChains.get(replaced);
-    const held = known === undefined ? this.#compileGlobalRules(replaced) : known;
-    return held === null ? null : held.chain;
   }
 
   /** The route made ready for what it matched; compiled now if it is not, or no longer is. */
@@ -176,31 +126,16 @@ export class Configuration {
   chainFor(route: RouteEntry, compiled: CompiledRoute, username: string): PluginChain {
     const consumer = this.consumers.pluginsOf(username);
     if (consumer === null) return compiled.chain;
-    const group = consumer.groupId === undefined ? undefined : this.#consumerGroups.get(consumer.groupId);
-    const own = this.#withoutAuth(consumer.plugins);
-    if (own === undefined && consumer.groupId === undefined) return compiled.chain;
+    if (consumer.groupId === undefined && this.#withoutAuth(consumer.plugins) === undefined)
+      return compiled.chain;
     return compiled.chainFor(username, consumer.version * 65_536 + (this.#groupVersion % 65_536), () =>
       this.compiler.compile(
-        mergeConsumer(this.#mergedOf(this.#publishedRoute(route)), [
-          sourceOf("consumer_group", consumer.groupId, group?.value),
-          { owner: `consumer#${username}`, plugins: own },
-        ]),
+        mergeConsumer(this.#mergedOf(this.#publishedRoute(route)), this.consumerSources(username)!),
       ),
     );
   }
 
   // For explanations, which compile nothing.
-
-  /** Enabled or not. */
-  routeOf(id: string): RouteEntry | undefined {
-    return this.#routes.get(id);
-  }
-
-  /** Its own hosts, or those of its service; undefined: any. */
-  hostsOf(entry: RouteEntry): readonly string[] | undefined {
-    const service = entry.serviceId === undefined ? undefined : this.#serviceEntries.get(entry.serviceId);
-    return this.#publishedRoute(entry).hosts ?? service?.item.value.hosts;
-  }
 
   get catalog(): Catalog {
     return this.#services.catalog;
@@ -222,9 +157,14 @@ export class Configuration {
     ];
   }
 
-  globalSources(): PluginSource[] {
-    const rules = [...this.#globalRules];
-    return rules.map(([id, rule]) => ({ owner: `global_rule#${id}`, plugins: rule.value.plugins }));
+  /** The upstream of that id with what runs on it; null: no request has used it yet. */
+  currentUpstream(id: string): Upstream | null {
+    return this.#upstreams.get(id)?.current ?? null;
+  }
+
+  /** The bytes of a certificate resource, other ones after every change; null: there is none of that id. */
+  sslOf(id: string): ItemBytes | null {
+    return this.#bytesById.get(`ssl/${id}`) ?? null;
   }
 
   /** Some resource names a variable of the request's body: it must be read before the route is chosen. */
@@ -241,9 +181,9 @@ export class Configuration {
   ids(kind: Kind): string[] {
     switch (kind) {
       case "route":
-        return [...this.#routes.keys()];
+        return this.routes.ids();
       case "service":
-        return [...this.#serviceEntries.keys()];
+        return this.routes.serviceIds();
       default:
         return [...this.#bytesById.keys()]
           .filter((key) => key.startsWith(`${kind}/`))
@@ -263,23 +203,16 @@ export class Configuration {
     if (before !== undefined && TOUCHING.has(kind)) this.onChange?.(kind, id, before, null);
   }
 
-  /** `websocket` of a route, or of its service; undefined: neither says anything. */
-  webSocketOf(routeId: string): PublishedWebSocket | undefined {
-    const entry = this.#routes.get(routeId);
-    if (entry === undefined) return undefined;
-    const service = entry.serviceId === undefined ? undefined : this.#serviceEntries.get(entry.serviceId);
-    return this.#publishedRoute(entry).websocket ?? service?.item.value.websocket;
-  }
-
   #put(kind: Kind, id: string, bytes: ItemBytes): void {
     if (namesBodyVariable(bytes.text())) this.#namingBody.add(`${kind}/${id}`);
     else if (this.#namingBody.size > 0) this.#namingBody.delete(`${kind}/${id}`);
     switch (kind) {
       case "route":
-        this.#putRoute(id, bytes);
+        this.routes.put(id, bytes);
         return;
       case "service":
-        this.#putService(id, bytes);
+        this.routes.putService(id, bytes);
+        this.#links++;
         return;
       case "upstream":
         this.#upstream(id).update(bytes);
@@ -299,8 +232,7 @@ export class Configuration {
         this.#metadata.set(id, new Lazy(bytes));
         break;
       case "global_rule":
-        this.#globalRules.set(id, new Lazy(bytes));
-        this.#dropGlobalChains();
+        this.globalRules.put(id, bytes);
         break;
       case "block":
         this.blocks = Blocks.with(this.blocks, id, bytes.parse<PublishedBlock>());
@@ -322,7 +254,7 @@ export class Configuration {
         this.#protos.set(id, new Lazy(bytes));
         break;
       default:
-      // Kept until the room that serves this kind is built: secret.
+      // Drains are for control: workers read the health table.
     }
     this.#bytesById.set(`${kind}/${id}`, bytes);
   }
@@ -331,10 +263,10 @@ export class Configuration {
     this.#namingBody.delete(`${kind}/${id}`);
     switch (kind) {
       case "route":
-        this.#removeRoute(id);
+        this.routes.remove(id);
         return;
       case "service":
-        this.#removeService(id);
+        if (this.routes.removeService(id)) this.#links++;
         return;
       case "upstream":
         // The reference stays: routes may hold it, and a later upstream of this id is the same to them.
@@ -355,8 +287,7 @@ export class Configuration {
         this.#metadata.delete(id);
         break;
       case "global_rule":
-        this.#globalRules.delete(id);
-        this.#dropGlobalChains();
+        this.globalRules.delete(id);
         break;
       case "block":
         this.blocks = Blocks.without(this.blocks, id);
@@ -378,118 +309,19 @@ export class Configuration {
     this.#bytesById.delete(`${kind}/${id}`);
   }
 
+  #tellRemoved(routeId: string): void {
+    for (const listener of this.#removalListeners) listener(routeId);
+  }
+
   #onRouteRemoved(listener: (routeId: string) => void): () => void {
     this.#removalListeners.add(listener);
     return () => this.#removalListeners.delete(listener);
   }
 
   #bytesOf(kind: Kind, id: string): ItemBytes | undefined {
-    if (kind === "route") return this.#routes.get(id)?.bytes;
-    if (kind === "service") return this.#serviceEntries.get(id)?.item.bytes;
+    if (kind === "route") return this.routes.get(id)?.bytes;
+    if (kind === "service") return this.routes.service(id)?.item.bytes;
     return this.#bytesById.get(`${kind}/${id}`);
-  }
-
-  #putRoute(id: string, bytes: ItemBytes): void {
-    const route = bytes.parse<PublishedRoute>();
-    const previous = this.#routes.get(id);
-    const entry: RouteEntry = {
-      compiled: null,
-      compiledAt: 0,
-      id,
-      bytes,
-      serviceId: route.service_id,
-      inlineUpstream: null,
-    };
-    this.#routes.set(id, entry);
-    if (previous !== undefined) this.#forget(previous);
-    if (route.service_id !== undefined) {
-      const siblings = this.#routesOfService.get(route.service_id);
-      if (siblings === undefined) this.#routesOfService.set(route.service_id, new Set([entry]));
-      else siblings.add(entry);
-    }
-    this.#place(entry, route);
-  }
-
-  #removeRoute(id: string): void {
-    const entry = this.#routes.get(id);
-    if (entry === undefined) return;
-    this.router.delete(id);
-    this.#routes.delete(id);
-    for (const listener of this.#removalListeners) listener(id);
-    this.#forget(entry);
-  }
-
-  /** Puts the route into the router, or takes it out when it is disabled. An insert replaces the one before. */
-  #place(entry: RouteEntry, route: PublishedRoute): void {
-    if (!route.enabled) {
-      this.router.delete(entry.id);
-      return;
-    }
-    const service = entry.serviceId === undefined ? undefined : this.#serviceEntries.get(entry.serviceId);
-    this.router.insert(
-      {
-        id: entry.id,
-        uris: route.uris,
-        hosts: route.hosts ?? service?.item.value.hosts,
-        methods: route.methods,
-        remoteAddrs: route.remote_addrs,
-        priority: route.priority,
-        vars: route.vars,
-        createdOrder: route.created,
-      },
-      entry,
-    );
-  }
-
-  #forget(entry: RouteEntry): void {
-    if (entry.serviceId !== undefined) {
-      const siblings = this.#routesOfService.get(entry.serviceId);
-      siblings?.delete(entry);
-      if (siblings?.size === 0) this.#routesOfService.delete(entry.serviceId);
-    }
-    entry.compiled?.dispose();
-    entry.compiled = null;
-    entry.inlineUpstream?.dispose();
-  }
-
-  #putService(id: string, bytes: ItemBytes): void {
-    const previous = this.#serviceEntries.get(id);
-    const item = new Lazy<PublishedService>(bytes);
-    const inline = item.value.upstream;
-    this.#serviceEntries.set(id, {
-      item,
-      upstream: inline === undefined ? null : UpstreamReference.inline(this.#createUpstream, inline),
-    });
-    this.#links++;
-    if (String(previous?.item.value.hosts) !== String(item.value.hosts)) this.#replaceRoutesOf(id);
-    previous?.upstream?.dispose();
-  }
-
-  #removeService(id: string): void {
-    const previous = this.#serviceEntries.get(id);
-    if (previous === undefined) return;
-    this.#serviceEntries.delete(id);
-    this.#links++;
-    if (previous.item.value.hosts !== undefined) this.#replaceRoutesOf(id);
-    previous.upstream?.dispose();
-  }
-
-  /** The service's hosts changed: its routes without own hosts move. */
-  #replaceRoutesOf(serviceId: string): void {
-    for (const entry of this.#routesOfService.get(serviceId) ?? []) {
-      const route = entry.bytes.parse<PublishedRoute>();
-      if (route.hosts === undefined) this.#place(entry, route);
-    }
-  }
-
-  /** The upstream of that id with what runs on it; null: no request has used it yet. */
-  currentUpstream(id: string): Upstream | null {
-    return this.#upstreams.get(id)?.current ?? null;
-  }
-
-  /** The bytes of a certificate resource, other ones after every change; null: there is none of that id. */
-  sslOf(id: string): ItemBytes | null {
-    return this.#bytesById.get(`ssl/${id}`) ?? null;
   }
 
   #upstream(id: string): UpstreamReference {
@@ -501,7 +333,7 @@ export class Configuration {
 
   #compileRoute(entry: RouteEntry, matchedUri: string, matchedHost: string): CompiledRoute {
     const route = this.#publishedRoute(entry);
-    const service = route.service_id === undefined ? undefined : this.#serviceEntries.get(route.service_id);
+    const service = this.routes.service(route.service_id);
     const merged = this.#mergedOf(route);
     return new CompiledRoute({
       compiler: this.compiler,
@@ -532,7 +364,7 @@ export class Configuration {
   }
 
   #sourcesOf(route: PublishedRoute): (PluginSource | null)[] {
-    const service = route.service_id === undefined ? undefined : this.#serviceEntries.get(route.service_id);
+    const service = this.routes.service(route.service_id);
     const pluginConfig =
       route.plugin_config_id === undefined ? undefined : this.#pluginConfigs.get(route.plugin_config_id);
     return [
@@ -562,29 +394,6 @@ export class Configuration {
     if (service === undefined) return null;
     const id = service.item.value.upstream_id;
     return id === undefined ? service.upstream : this.#upstream(id);
-  }
-
-  /** A plugin in two global rules would run twice: neither instance counts, as a write of that is refused. */
-  #compileGlobalRules(replaced: string): HeldChain | null {
-    const merged = new Map<string, MergedPlugin>();
-    const leftOut = new Set(replaced.split(","));
-    for (const [id, rule] of this.#globalRules) {
-      for (const [name, plugin] of mergePlugins([
-        { owner: `global_rule#${id}`, plugins: rule.value.plugins },
-      ])) {
-        if (merged.has(name)) leftOut.add(name);
-        merged.set(name, plugin);
-      }
-    }
-    for (const name of leftOut) merged.delete(name);
-    const chain = merged.size === 0 ? null : this.compiler.compile(merged);
-    this.#globalChains.set(replaced, chain);
-    return chain;
-  }
-
-  #dropGlobalChains(): void {
-    for (const held of this.#globalChains.values()) if (held !== null) this.compiler.release(held);
-    this.#globalChains.clear();
   }
 
   #withoutAuth(plugins: ConfigurationPlugins): ConfigurationPlugins {

@@ -22,7 +22,7 @@ import type {
 } from "../../plugin/exchange.ts";
 import type { ClientTransport, RequestHead } from "../transport.ts";
 import type { CompiledRoute } from "../configuration/compiled-route.ts";
-import type { RouteEntry } from "../configuration/configuration.ts";
+import type { RouteEntry } from "../configuration/route-table.ts";
 import type { UpstreamReference } from "../configuration/upstream-reference.ts";
 import type { PluginChain } from "../pipeline/chain.ts";
 import type { Answering } from "../life/answering.ts";

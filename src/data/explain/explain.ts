@@ -17,7 +17,8 @@ import type {
   Explanation,
   ExplanationFailure,
 } from "../../shared/explanation.ts";
-import type { Configuration, RouteEntry } from "../configuration/configuration.ts";
+import type { Configuration } from "../configuration/configuration.ts";
+import type { RouteEntry } from "../configuration/route-table.ts";
 import { dropForgedForwarding } from "../exchange/forwarding.ts";
 import type { HttpExchange } from "../exchange/exchange.ts";
 import { RouteMatch } from "../route/route-pattern.ts";
@@ -76,7 +77,7 @@ export class Explainer {
     const { consumer } = described;
     const ofConsumer = consumer === null ? [] : configuration.consumerSources(consumer);
     if (ofConsumer === null) return { error: `consumer: there is none named ${consumer}`, isMistake: true };
-    const asked = described.route === null ? null : configuration.routeOf(described.route);
+    const asked = described.route === null ? null : configuration.routes.get(described.route);
     if (asked === undefined)
       return { error: `route: there is none with the id ${described.route}`, isMistake: true };
 
@@ -108,7 +109,7 @@ export class Explainer {
     if (taken === null) {
       if (this.#parts.hasFallback) explanation.notes.push(TO_FALLBACK);
       else explanation.answer = NO_ROUTE;
-      const global = configuration.globalSources();
+      const global = configuration.globalRules.sources();
       explanation.global_plugins = explainGlobalPlugins(global, new Set(), configuration.catalog, x);
     } else {
       x.consumer = consumer === null ? null : (configuration.consumers.byName(consumer)?.facts ?? null);
@@ -146,7 +147,7 @@ export class Explainer {
   #candidate(entry: RouteEntry, x: HttpExchange, verdict: ExplainedCandidate["verdict"]): ExplainedCandidate {
     const { configuration, router } = this.#parts;
     const route = entry.bytes.parse<PublishedRoute>();
-    const conditions = explainConditions(route, configuration.hostsOf(entry), router.http, x);
+    const conditions = explainConditions(route, configuration.routes.hostsOf(entry), router.http, x);
     const isRefused = verdict === "behind" && conditions.some(({ holds }) => !holds);
     const candidate: ExplainedCandidate = {
       route: entry.id,
@@ -183,7 +184,12 @@ export class Explainer {
     const sources = configuration.pluginSources(entry);
     const { catalog } = configuration;
     const replaced = replacingGlobal(sources, catalog);
-    explanation.global_plugins = explainGlobalPlugins(configuration.globalSources(), replaced, catalog, x);
+    explanation.global_plugins = explainGlobalPlugins(
+      configuration.globalRules.sources(),
+      replaced,
+      catalog,
+      x,
+    );
     explanation.plugins = explainPlugins(sources, ofConsumer, catalog, x);
     const refusing = explanation.plugins.find(({ state }) => state === "unknown");
     const upstream = compiled.upstream?.get() ?? null;

@@ -47,7 +47,7 @@ export class Tunnels {
   open(x: HttpExchange, client: TunnelEnd, upstream: TunnelEnd, onClose: () => void): void {
     const { configuration, deadlines, http } = this.#services;
     const id = x.entry === null ? null : x.entry.id;
-    const settings = (id === null ? undefined : configuration.webSocketOf(id)) ?? KEEP;
+    const settings = (id === null ? undefined : configuration.routes.webSocketOf(id)) ?? KEEP;
     const idleSeconds = settings.idle_timeout;
     const tunnel = new Tunnel(client, upstream, {
       idleTimeoutMs: idleSeconds === undefined ? http.tunnelIdleTimeoutMs : idleSeconds * 1000,
@@ -67,8 +67,8 @@ export class Tunnels {
     }
     this.#count(1);
     // The route changed between the request and the switch.
-    if (x.entry !== null && configuration.routeOf(x.entry.id) !== x.entry)
-      this.#onRoute(open, x.entry.bytes, configuration.routeOf(x.entry.id)?.bytes ?? null);
+    if (x.entry !== null && configuration.routes.get(x.entry.id) !== x.entry)
+      this.#onRoute(open, x.entry.bytes, configuration.routes.get(x.entry.id)?.bytes ?? null);
   }
 
   /** A block came: what it is to close is closed. */
@@ -106,7 +106,8 @@ export class Tunnels {
   #apply(open: Open): void {
     const { configuration } = this.#services;
     const { id } = open.x.entry!;
-    if (configuration.routeOf(id) !== undefined) open.settings = configuration.webSocketOf(id) ?? KEEP;
+    if (configuration.routes.get(id) !== undefined)
+      open.settings = configuration.routes.webSocketOf(id) ?? KEEP;
     const { on_change: policy, drain_time: seconds } = open.settings;
     if (policy === "close") this.#leave(open, "change");
     else if (policy === "drain") this.#leaveWithin(open, seconds * 1000, "change");
