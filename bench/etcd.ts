@@ -5,30 +5,20 @@
  *     bin/cardea-node bench/etcd.ts [ROUTES] [CHANGES]     (default: 100000 routes of 2 KB, 300 changes)
  */
 
-import type { TestContext } from "node:test";
 import { EtcdStore } from "../src/store/etcd/store.ts";
 import type { RealNode } from "../test/promises/real-node.ts";
 import { EtcdCluster } from "../test/etcd/members.ts";
 import { startNode } from "../test/etcd/nodes.ts";
 import { storeOptions } from "../test/etcd/stores.ts";
+import { ends, numbersOf, play, t } from "./by-hand.ts";
 
 const ROUTE_BYTES = 2048;
 const BATCH = 100;
 const BATCHES_UNDER_WAY = 8;
 
-const routes = Number(process.argv[2] ?? 100_000);
-const changes = Number(process.argv[3] ?? 300);
-const ends: (() => unknown)[] = [];
-const t = {
-  after: (end: () => unknown) => void ends.unshift(end),
-  diagnostic: (text: string) => console.error(text),
-} as unknown as TestContext;
+const [routes, changes] = numbersOf([100_000, 300]);
 
-try {
-  await run();
-} finally {
-  for (const end of ends) await end();
-}
+await play(run);
 
 async function run(): Promise<void> {
   const cluster = await EtcdCluster.start(t);

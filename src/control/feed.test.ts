@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import type { Log } from "../lib/log.ts";
+import { silent } from "../lib/silent-log.ts";
 import { RESOURCE_TYPES } from "../model/resources.ts";
 import { PluginCatalog } from "../plugins/catalog.ts";
 import { CutStore } from "../store/cut-store.ts";
@@ -17,15 +18,7 @@ const folder = mkdtempSync(join(tmpdir(), "cardea-feed-"));
 after(() => rmSync(folder, { recursive: true }));
 
 const errors: string[] = [];
-const log: Log = {
-  debug: () => {},
-  info: () => {},
-  warn: () => {},
-  error: (message) => errors.push(message),
-  isEnabled: () => false,
-  with: () => log,
-  flush: () => {},
-};
+const log: Log = { ...silent, error: (message) => void errors.push(message) };
 
 function parts(name: string) {
   const store = new CutStore(

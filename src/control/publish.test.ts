@@ -1,21 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MessageChannel } from "node:worker_threads";
-import type { Log } from "../lib/log.ts";
+import { silent } from "../lib/silent-log.ts";
 import { type ConfigurationItem, ConfigurationReader } from "../shared/configuration-bytes.ts";
 import type { ConfigurationMessage } from "../shared/messages.ts";
 import { Threads } from "../shared/threads.ts";
 import { Publisher } from "./publish.ts";
-
-const silent: Log = {
-  debug: () => {},
-  info: () => {},
-  warn: () => {},
-  error: () => {},
-  isEnabled: () => false,
-  with: () => silent,
-  flush: () => {},
-};
 
 /** A publisher over a map, and workers that apply what they are sent. */
 class Bench {

@@ -7,6 +7,7 @@
  *     assert.equal(answer.status, 401);
  */
 
+import { silent } from "../lib/silent-log.ts";
 import type { Kind } from "../shared/configuration-bytes.ts";
 import type { PluginDefinition } from "../plugin/definition.ts";
 import type { PluginLog } from "../plugin/host.ts";
@@ -57,15 +58,13 @@ export interface TestGateway {
   readonly shared: SharedBuffers;
 }
 
-const SILENT: PluginLog = { debug() {}, info() {}, warn() {}, error() {} };
-
 export function testGateway(options: TestGatewayOptions = {}): TestGateway {
   const { config } = parseStaticConfig("test", options.config ?? "", {});
   const buffers = createSharedMemory(config.memory, 1);
   const shared = openSharedMemory(buffers, 0, 1);
   const catalog = new PluginCatalog(config.plugins.enabled, options.plugins);
   const answer = options.upstream ?? (() => ({ body: "upstream" }));
-  const log = options.log ?? SILENT;
+  const log = options.log ?? silent;
   const configuration = new Configuration({
     catalog,
     host: {

@@ -10,7 +10,8 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { DocumentStore } from "../../src/store/api/store.ts";
 import { SealedFile } from "../../src/store/snapshot/sealed-file.ts";
-import { KEY, silent, TestNode } from "./node.ts";
+import { silent } from "../../src/lib/silent-log.ts";
+import { KEY, TestNode } from "./node.ts";
 
 const SERVICE = "a8acce245efca7fb686009a089c0e7967698424d";
 const ROUTE = "13206e5d1c31b1d77f68f20d07b35f9ae2da03ae";

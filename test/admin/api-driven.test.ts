@@ -8,7 +8,8 @@ import { parse as parseYaml, stringify as yamlText } from "yaml";
 import { CERTIFICATE, PRIVATE_KEY } from "../../src/model/certificate-kit.ts";
 import { DocumentStore } from "../../src/store/api/store.ts";
 import { SealedFile } from "../../src/store/snapshot/sealed-file.ts";
-import { silent, TestNode, VIEWER_KEY } from "./node.ts";
+import { silent } from "../../src/lib/silent-log.ts";
+import { TestNode, VIEWER_KEY } from "./node.ts";
 
 const secret = randomBytes(32);
 const upstream = { nodes: { "127.0.0.1:1980": 1 }, type: "roundrobin" };

@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import type { FastifyInstance } from "fastify";
+import { silent } from "../../src/lib/silent-log.ts";
 import { createAdminServer } from "../../src/api/admin/server.ts";
 import { createControlServer } from "../../src/api/control/server.ts";
 import { HostCheck } from "../../src/api/host-check.ts";
@@ -34,16 +35,6 @@ export const KEY = "a-key-for-tests-0123456789";
 /** What the node takes for the port of its Control API. */
 export const CONTROL_PORT = 9090;
 export const VIEWER_KEY = "a-viewer-key-0123456789";
-
-export const silent: Log = {
-  debug: () => {},
-  info: () => {},
-  warn: () => {},
-  error: () => {},
-  isEnabled: () => false,
-  with: () => silent,
-  flush: () => {},
-};
 
 /** Applies what control sends, as a worker does; it can be told to hold its acknowledgements back. */
 class StandInWorker {

@@ -16,7 +16,8 @@ import type { Store } from "../../src/store/contract.ts";
 import { CutStore } from "../../src/store/cut-store.ts";
 import { EmbeddedStore } from "../../src/store/embedded/store.ts";
 import { SealedFile } from "../../src/store/snapshot/sealed-file.ts";
-import { silent, TestNode } from "../admin/node.ts";
+import { silent } from "../../src/lib/silent-log.ts";
+import { TestNode } from "../admin/node.ts";
 
 const secret = randomBytes(32);
 

@@ -3,6 +3,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { test, type TestContext } from "node:test";
 import { CERTIFICATE, PRIVATE_KEY } from "../../model/certificate-kit.ts";
 import type { Log } from "../../lib/log.ts";
+import { silent } from "../../lib/silent-log.ts";
 import type { PublishedSsl } from "../../model/published.ts";
 import type { JsonObject } from "../../model/resource-type.ts";
 import type { ConfigurationItem } from "../../shared/configuration-bytes.ts";
@@ -52,15 +53,7 @@ async function kit(t: TestContext): Promise<Kit> {
     }
     return untaken.shift()!;
   };
-  const log: Log = {
-    isEnabled: () => true,
-    with: () => log,
-    debug() {},
-    info() {},
-    warn,
-    error: warn,
-    flush() {},
-  };
+  const log: Log = { ...silent, warn, error: warn };
   const supply = new CertificateSupply({ secretOf: (id) => secrets.get(id), log });
   t.after(() => supply.close());
   const published: PublishedSsl[] = [];

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Log } from "../../lib/log.ts";
+import { silent } from "../../lib/silent-log.ts";
 import type { ConfigurationItem } from "../../shared/configuration-bytes.ts";
 import {
   type StoredItem,
@@ -38,15 +39,7 @@ test("nodes on one store have one key of session tickets, and one of them replac
   const warned: string[] = [];
   const warn = (message: string, fields?: object): void =>
     void warned.push(`${message} ${JSON.stringify(fields)}`);
-  const log: Log = {
-    isEnabled: () => true,
-    with: () => log,
-    debug() {},
-    info() {},
-    warn,
-    error: warn,
-    flush() {},
-  };
+  const log: Log = { ...silent, warn, error: warn };
   let nowMs = 1_000_000;
   const seen: string[][] = [[], [], []];
   const nodes = seen.map((keys, i) => {

@@ -5,20 +5,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import type { Log } from "../../lib/log.ts";
+import { silent } from "../../lib/silent-log.ts";
 import type { ConfigurationItem } from "../../shared/configuration-bytes.ts";
 import { Discoveries, type SourcePlan } from "./discoveries.ts";
 import type { Findings, Need, NodeSource } from "./node-source.ts";
-
-const silent: Log = {
-  debug: () => {},
-  info: () => {},
-  warn: () => {},
-  error: () => {},
-  isEnabled: () => false,
-  with: () => silent,
-  flush: () => {},
-};
 
 class StandInSource implements NodeSource {
   readonly type = "consul";

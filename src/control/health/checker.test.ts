@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { TLSSocket } from "node:tls";
 import { test, type TestContext } from "node:test";
+import { silent } from "../../lib/silent-log.ts";
 import type { Log } from "../../lib/log.ts";
 import { CERTIFICATE, PRIVATE_KEY } from "../../model/certificate-kit.ts";
 import { HealthRegistry } from "../../shared/health-registry.ts";
@@ -19,16 +20,6 @@ import { HealthChecker } from "./checker.ts";
 import { healthReport, upstreamStatus } from "./report.ts";
 import { SavedStates } from "./saved-states.ts";
 import { freePort } from "../../../test/ports/free-port.ts";
-
-const silent: Log = {
-  debug: () => {},
-  info: () => {},
-  warn: () => {},
-  error: () => {},
-  isEnabled: () => false,
-  with: () => silent,
-  flush: () => {},
-};
 
 /** Ends when something of that level is logged. */
 function logUntil(level: "error"): { log: Log; logged: Promise<string> } {

@@ -3,22 +3,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import type { Log } from "../../lib/log.ts";
+import { silent } from "../../lib/silent-log.ts";
 import type { ConfigurationItem } from "../../shared/configuration-bytes.ts";
 import { HealthRegistry } from "../../shared/health-registry.ts";
 import { drainKey, type HealthTable } from "../../shared/health-table.ts";
 import { createSharedMemory, openSharedMemory } from "../../shared/shared-memory.ts";
 import { Drains, type WorkersLine } from "./drains.ts";
-
-const silent: Log = {
-  debug: () => {},
-  info: () => {},
-  warn: () => {},
-  error: () => {},
-  isEnabled: () => false,
-  with: () => silent,
-  flush: () => {},
-};
 
 const HOST = "10.0.0.1";
 const PORT = 80;

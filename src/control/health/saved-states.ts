@@ -1,6 +1,6 @@
 /**
- * What was known of unhealthy nodes, in a file beside the data, so that a node that is started again within a
- * minute does not send requests to nodes that were down. Older files are not believed.
+ * What was known of unhealthy nodes, in a file beside the data, so that a gateway that is started again
+ * within a minute does not send requests to nodes that were down. Older files are not believed.
  *
  * Written aside and renamed, a second after a change and at the end. It is a hint: what cannot be written or
  * read is told in the log and nothing more.

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { silent, TestNode } from "../../../test/admin/node.ts";
+import { silent } from "../../lib/silent-log.ts";
+import { TestNode } from "../../../test/admin/node.ts";
 import type { PublishedProgress } from "../../model/rollout.ts";
 import { StoreUnavailableError } from "../../store/contract.ts";
 import { BEAT_MS, type DriverParts, LEASE_MS, RolloutDriver } from "./driver.ts";

@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import { silent } from "../../lib/silent-log.ts";
 import { parseStaticConfig } from "../../config/load.ts";
-import type { Log } from "../../lib/log.ts";
 import { resourceTypeBySingular } from "../../model/resources.ts";
 import { PluginCatalog } from "../../plugins/catalog.ts";
 import { ConfigurationReader, encodeConfiguration, type Kind } from "../../shared/configuration-bytes.ts";
@@ -12,16 +12,6 @@ import { createSharedMemory, openSharedMemory } from "../../shared/shared-memory
 import { Gateway } from "../gateway.ts";
 
 const upstream = { nodes: { "127.0.0.1:81": 1 } };
-
-const silent: Log = {
-  debug: () => {},
-  info: () => {},
-  warn: () => {},
-  error: () => {},
-  isEnabled: () => false,
-  with: () => silent,
-  flush: () => {},
-};
 
 interface Explaining {
   explain(target: string, more?: Partial<DescribedRequest>): Explanation;

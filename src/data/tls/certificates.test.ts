@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { test } from "node:test";
+import { silent } from "../../lib/silent-log.ts";
 import { parseStaticConfig } from "../../config/load.ts";
 import { CERTIFICATE, PRIVATE_KEY } from "../../model/certificate-kit.ts";
 import type { PublishedSsl } from "../../model/published.ts";
@@ -21,8 +22,7 @@ function bytesOf(more: Partial<PublishedSsl>): ItemBytes {
 
 test("a pair that control no longer has serves on, with all that is new beside it", () => {
   const { config } = parseStaticConfig("(test)", "", {});
-  const log = { debug() {}, info() {}, warn() {}, error() {} };
-  const certificates = new Certificates(config.tls, null, log);
+  const certificates = new Certificates(config.tls, null, silent);
   const pairs = [{ cert: CERTIFICATE, key: PRIVATE_KEY }];
   const canServe = (name: string): boolean =>
     certificates.contextOf(certificates.byName(name)!, ["TLSv1.3"], -1) !== null;
@@ -51,8 +51,7 @@ test("a pair that control no longer has serves on, with all that is new beside i
 
 test("what control closes has no handshake, and guards its names", () => {
   const { config } = parseStaticConfig("(test)", "", {});
-  const log = { debug() {}, info() {}, warn() {}, error() {} };
-  const certificates = new Certificates(config.tls, null, log);
+  const certificates = new Certificates(config.tls, null, silent);
   const nothing = "$quarantine://1";
   const pairs = [{ cert: nothing, key: nothing }];
   certificates.put("1", bytesOf({ pairs, client: { ca: nothing, depth: 1 } }));

@@ -6,18 +6,10 @@
  */
 
 import { hash } from "node:crypto";
+import type { ClientHello } from "../../plugin/client-hello.ts";
 
-export interface HelloFacts {
-  readonly serverName: string | null;
-  readonly alpn: readonly string[];
-  readonly legacyVersion: number;
-  readonly supportedVersions: readonly number[];
-  readonly ciphers: readonly number[];
-  readonly extensions: readonly number[];
-  readonly groups: readonly number[];
-  readonly pointFormats: readonly number[];
-  readonly signatureAlgorithms: readonly number[];
-}
+/** What fingerprints are made of. */
+export type HelloFacts = Omit<ClientHello, "raw" | "ja3" | "ja3Text" | "ja4">;
 
 const SERVER_NAME = 0;
 const ALPN = 16;

@@ -1,18 +1,16 @@
 /** What a worker makes of the health table: who is picked, what results do, drains, policies. */
 
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { type HealthChecks, healthChecksOf } from "../../model/health-checks.ts";
 import type { PublishedUpstream } from "../../model/published.ts";
 import { HealthRegistry } from "../../shared/health-registry.ts";
 import { STATE_NAMES, stateOf, SUCCESS, TCP_FAILURE } from "../../shared/health-state.ts";
 import { drainKey, healthKey, HealthTable, outlierKey } from "../../shared/health-table.ts";
-import { Deadlines } from "../deadlines.ts";
 import type { UpstreamFailure } from "../transport.ts";
-import { AddressBook } from "./address-book.ts";
 import { NodeHealth } from "./node-health.ts";
 import { TriedNodes } from "./node.ts";
-import { ConnectionPools } from "./pool.ts";
+import { configOf, servicesOf } from "./upstream-test-kit.ts";
 import { Upstream, type UpstreamServices } from "./upstream.ts";
 
 const REQUEST = { variable: (): undefined => undefined };
@@ -30,36 +28,12 @@ interface Bench {
 function bench(checks: object | null = { active: {} }, rest: Partial<PublishedUpstream> = {}): Bench {
   const registry = new HealthRegistry(new HealthTable(new SharedArrayBuffer(HealthTable.bytes())));
   const nodes = [1, 2, 3].map((n) => ({ host: `10.0.0.${n}`, port: 80, weight: 1, priority: 0 }));
-  const config: PublishedUpstream = {
+  const config = configOf(nodes, {
     id: "u",
-    nodes,
-    type: "roundrobin",
-    hash_on: "vars",
-    scheme: "http",
-    pass_host: "pass",
     ...(checks !== null && { checks: checks as Record<string, unknown> }),
     ...rest,
-  };
-  const defaults = {
-    connectTimeoutMs: 1,
-    sendTimeoutMs: 1,
-    readTimeoutMs: 1,
-    keepalive: { size: 1, idleTimeoutMs: 1, requests: 1 },
-    maxHeaderBytes: 1024,
-    maxConnectionsPerNode: 1,
-  };
-  const deadlines = new Deadlines(() => 0, { sweeping: false });
-  const pools = new ConnectionPools(deadlines, { ...defaults, maxHeaders: 1 });
-  after(() => pools.closeIdle());
-  const services: UpstreamServices = {
-    defaults,
-    addresses: new AddressBook(),
-    pools,
-    health: registry.table,
-    workerSlot: 0,
-    now: () => 0,
-    random: () => 0.5,
-  };
+  });
+  const services = servicesOf({ health: registry.table, random: () => 0.5 });
   const slots = nodes.map(({ host }) => registry.claim(healthKey("/upstreams/u", host, 80, host)));
   const { table } = registry;
   return {

@@ -2,47 +2,16 @@
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import type { UpstreamDefaults } from "../../config/static-config.ts";
 import type { PublishedNode, PublishedUpstream } from "../../model/published.ts";
-import { Deadlines } from "../deadlines.ts";
 import { NO_HEADERS, Origin, RecordingHandler } from "../http1/upstream-test-kit.ts";
-import { AddressBook } from "./address-book.ts";
 import { TriedNodes, type UpstreamNode } from "./node.ts";
-import { ConnectionPools } from "./pool.ts";
-import { Upstream, type UpstreamServices } from "./upstream.ts";
+import { configOf, servicesOf } from "./upstream-test-kit.ts";
+import { Upstream } from "./upstream.ts";
 
 const REQUEST = { variable: (): undefined => undefined };
-const DEFAULTS: UpstreamDefaults = {
-  connectTimeoutMs: 6_000,
-  sendTimeoutMs: 6_000,
-  readTimeoutMs: 6_000,
-  keepalive: { size: 4, idleTimeoutMs: 60_000, requests: 1_000 },
-  maxHeaderBytes: 16_384,
-  maxConnectionsPerNode: 100,
-};
 
 function nodeOf(host: string, port = 80, weight = 1): PublishedNode {
   return { host, port, weight, priority: 0 };
-}
-
-function configOf(nodes: PublishedNode[], rest: Partial<PublishedUpstream> = {}): PublishedUpstream {
-  return { nodes, type: "roundrobin", hash_on: "vars", scheme: "http", pass_host: "pass", ...rest };
-}
-
-function servicesOf(clock = { now: 0 }): UpstreamServices & { deadlines: Deadlines } {
-  const deadlines = new Deadlines(() => clock.now, { sweeping: false });
-  const pools = new ConnectionPools(deadlines, { ...DEFAULTS, maxHeaders: 100 });
-  after(() => pools.closeIdle());
-  return {
-    defaults: DEFAULTS,
-    addresses: new AddressBook(),
-    pools,
-    health: null,
-    workerSlot: 0,
-    now: () => clock.now,
-    random: Math.random,
-    deadlines,
-  };
 }
 
 function names(nodes: readonly UpstreamNode[]): string[] {
@@ -176,7 +145,7 @@ test("a scheme without a transport fails clearly", async () => {
 
 test("timeouts are the upstream's, or the route's", async () => {
   const clock = { now: 0 };
-  const services = servicesOf(clock);
+  const services = servicesOf({ now: () => clock.now });
   const origin = await new Origin().listen();
   after(() => origin.close());
   const upstream = new Upstream(
@@ -227,7 +196,7 @@ test("two upstreams with the same node share its connections, each with its own 
 
 test("a budget of retries that is taken back gives way to the default one", () => {
   const clock = { now: 0 };
-  const services = servicesOf(clock);
+  const services = servicesOf({ now: () => clock.now });
   const nodes = [nodeOf("10.0.0.1"), nodeOf("10.0.0.2")];
   const none = { retry_budget: { percent: 0, per_second: 0 } };
   const before = new Upstream(configOf(nodes, none), services);

@@ -1,17 +1,15 @@
 /** Zones as an upstream has them: from metadata of nodes, through the health table, and as requests wish. */
 
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import type { ZoneWish } from "../../plugin/exchange.ts";
 import type { PublishedUpstream } from "../../model/published.ts";
 import { HealthRegistry } from "../../shared/health-registry.ts";
 import { SUCCESS, TCP_FAILURE } from "../../shared/health-state.ts";
 import { healthKey, HealthTable } from "../../shared/health-table.ts";
-import { Deadlines } from "../deadlines.ts";
-import { AddressBook } from "./address-book.ts";
 import { TriedNodes } from "./node.ts";
-import { ConnectionPools } from "./pool.ts";
-import { Upstream, type UpstreamServices } from "./upstream.ts";
+import { configOf, servicesOf } from "./upstream-test-kit.ts";
+import { Upstream } from "./upstream.ts";
 
 const ZONES = ["a", "b", "c"];
 
@@ -27,37 +25,8 @@ function bench(rest: Partial<PublishedUpstream> = {}, zone: string | null = "a")
       metadata: { zone: name },
     })),
   );
-  const config: PublishedUpstream = {
-    id: "u",
-    nodes,
-    type: "roundrobin",
-    hash_on: "vars",
-    scheme: "http",
-    pass_host: "pass",
-    checks: { active: {} },
-    ...rest,
-  };
-  const defaults = {
-    connectTimeoutMs: 1,
-    sendTimeoutMs: 1,
-    readTimeoutMs: 1,
-    keepalive: { size: 1, idleTimeoutMs: 1, requests: 1 },
-    maxHeaderBytes: 1024,
-    maxConnectionsPerNode: 1,
-  };
-  const deadlines = new Deadlines(() => 0, { sweeping: false });
-  const pools = new ConnectionPools(deadlines, { ...defaults, maxHeaders: 1 });
-  after(() => pools.closeIdle());
-  const services: UpstreamServices = {
-    defaults,
-    addresses: new AddressBook(),
-    pools,
-    health: registry.table,
-    workerSlot: 0,
-    zone,
-    now: () => 0,
-    random: Math.random,
-  };
+  const config = configOf(nodes, { id: "u", checks: { active: {} }, ...rest });
+  const services = servicesOf({ health: registry.table, zone });
   const slots = nodes.map(({ host }) => registry.claim(healthKey("/upstreams/u", host, 80, host)));
   const { table } = registry;
   const report = (name: string, result: typeof SUCCESS | typeof TCP_FAILURE): void => {

@@ -1,15 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { silent } from "../../lib/silent-log.ts";
 import { parseStaticConfig } from "../../config/load.ts";
 import { createSharedMemory, openSharedMemory } from "../../shared/shared-memory.ts";
-import type { PluginLog } from "../../plugin/index.ts";
 import { DelayedCounts } from "./delayed-counts.ts";
 import type { LimitCounters } from "../../shared/limit-counters.ts";
 import type { RedisSettings } from "./redis-settings.ts";
 import { RedisCounters } from "./redis-counters.ts";
 import { startRedis, withoutRedis } from "./redis-test-server.ts";
 
-const silent: PluginLog = { debug() {}, info() {}, warn() {}, error() {} };
 const WINDOW_MS = 86_400_000;
 
 function settingsOf(port: number): RedisSettings {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
-import type { PluginLog } from "../../plugin/index.ts";
+import { silent } from "../../lib/silent-log.ts";
 import { RedisCounters } from "./redis-counters.ts";
 import type { RedisSettings } from "./redis-settings.ts";
 import {
@@ -15,7 +15,6 @@ import { freePort } from "../../../test/ports/free-port.ts";
 const options = { skip: withoutRedis };
 /** A thousand years: none ends, and the share of the one before does not change, while a test runs. */
 const WINDOW_MS = 2 ** 45;
-const silent: PluginLog = { debug() {}, info() {}, warn() {}, error() {} };
 const keepalive = { redis_keepalive_timeout: 10_000, redis_keepalive_pool: 100 };
 
 function single(port: number, more: object = {}): RedisSettings {
