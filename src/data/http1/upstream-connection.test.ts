@@ -261,6 +261,27 @@ test("an answer that comes while the request still flows is passed on, and the c
   assert.equal(attempt.writeBody(Buffer.from("more")), true);
 });
 
+test("an answer that is complete before the end of a chunked request has left keeps no next request within that body", async () => {
+  const { start, origin, get } = await bench((connection) => {
+    const { socket, received } = connection;
+    if (received.endsWith("1\r\nx\r\n")) socket.write(OK);
+    else if (received.endsWith("GET / HTTP/1.1\r\n\r\n")) socket.write(OK);
+  });
+  const handler = new RecordingHandler();
+  const attempt = start(handler);
+  // In the same read as the end of the answer: what it writes has not left by then.
+  handler.onHeadHook = () => attempt.writeEnd(null);
+  attempt.writeHead("POST", "/", NO_HEADERS, UNKNOWN_LENGTH);
+  attempt.writeBody(Buffer.from("x"));
+  await handler.ended;
+  assert.equal(handler.outcome, "200 ok");
+  const next = get();
+  await next.ended;
+  assert.equal(next.outcome, "200 ok");
+  const all = origin.connections.map(({ received }) => received).join("|");
+  assert.ok(/\r\n1\r\nx\r\n(0\r\n\r\n|\|)GET/.test(all), JSON.stringify(all));
+});
+
 for (const [length, written] of [
   [3, "1234"],
   [5, "1234"],

@@ -456,6 +456,8 @@ export class UpstreamConnection implements Deadlined, BodyConsumer, TurnReader, 
   #complete(isMore: boolean): void {
     const attempt = this.#attempt!;
     const trailers = this.#answerTrailers;
+    // The end of a chunked body may wait for the end of the turn: without it the next head would be read as a part of that body.
+    if (this.#isRequestComplete) this.#flush();
     attempt.connection = null;
     this.#attempt = null;
     if (this.#isRequestSent && this.#parser.keepAlive && !isMore && !this.#isBlocked) {
