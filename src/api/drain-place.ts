@@ -1,8 +1,7 @@
 /** The node that a request wants to be taken out, as both APIs read it; a refusal is a status and a message. */
 
-import type { Discoveries } from "../control/discovery/discoveries.ts";
 import type { Drains } from "../control/health/drains.ts";
-import type { ConfigurationState } from "../control/state.ts";
+import { lists, type UpstreamOf } from "../control/upstreams-in-service.ts";
 import type { PublishedUpstream } from "../model/published.ts";
 
 const DEFAULT_TIMEOUT_S = 30;
@@ -21,19 +20,6 @@ export interface Refusal {
   message: string;
 }
 
-/** Upstreams as workers have them, by their ids; null: there is none in service. */
-export type UpstreamOf = (id: string) => PublishedUpstream | null;
-
-/** `discoveries`: fills in the nodes of upstreams that name a service; absent: nobody does. */
-export function upstreamsOf(state: Pick<ConfigurationState, "get">, discoveries?: Discoveries): UpstreamOf {
-  return (id) => {
-    const published = state.get("upstreams", id)?.published ?? null;
-    if (published === null) return null;
-    const item = { kind: "upstream", id, value: published } as const;
-    return JSON.parse((discoveries?.filled(item) ?? item).value!) as PublishedUpstream;
-  };
-}
-
 export function readPlace(upstreamOf: UpstreamOf, id: string, node: string): Place | Refusal {
   const split = splitNode(node);
   if (split === null) return { status: 400, message: `node: given "${node}", expected host:port` };
@@ -45,10 +31,6 @@ export function readPlace(upstreamOf: UpstreamOf, id: string, node: string): Pla
 
 export function isRefusal(value: object): value is Refusal {
   return "message" in value;
-}
-
-export function lists({ nodes }: PublishedUpstream, { host, port }: { host: string; port: number }): boolean {
-  return nodes.some((node) => node.host === host && node.port === port);
 }
 
 /** Null: another node serves still. */

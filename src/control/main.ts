@@ -10,7 +10,7 @@ import type { RequestListener, Server } from "node:http";
 import { http } from "../lib/node-http.ts";
 import { parentPort, workerData } from "node:worker_threads";
 import { readOrMakeAdminKey } from "../api/admin/key-file.ts";
-import { OwnListeners } from "../api/admin/own-listeners.ts";
+import { OwnListeners } from "./own-listeners.ts";
 import { createAdminServer } from "../api/admin/server.ts";
 import { createControlServer } from "../api/control/server.ts";
 import { MetricsPage } from "../api/metrics/page.ts";

@@ -1,7 +1,7 @@
 /** What only control knows of the metrics page: store, revisions, quarantine. */
 
 import { hostname } from "node:os";
-import type { FactFamily, FactSample, MetricsFacts } from "../api/metrics/exposition.ts";
+import type { FactFamily, FactSample, MetricsFacts } from "./fact-families.ts";
 import { VERSION } from "../lib/version.ts";
 import { FileStore } from "../store/file/store.ts";
 import { CertificateExpiry } from "./certificates/expiry.ts";

@@ -1,6 +1,6 @@
 /**
  * Resources in the form in which control publishes them to workers: validated, defaults filled in, one
- * spelling for everything that clients may spell in several ways. `normalize.ts` makes them.
+ * spelling for everything that clients may spell in several ways. Each resource type makes its own (`normalize`).
  *
  * Keys stay snake_case where a field is the user's own; nothing here is ever shown to a user.
  */

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import type { NodeHealth } from "../../src/api/control/health.ts";
+import type { NodeHealth } from "../../src/control/health/report.ts";
 import { HostCheck } from "../../src/api/host-check.ts";
 import { createControlServer } from "../../src/api/control/server.ts";
 import { PluginCatalog } from "../../src/plugins/catalog.ts";

@@ -13,7 +13,7 @@ import { silent } from "../../src/lib/silent-log.ts";
 import { createAdminServer } from "../../src/api/admin/server.ts";
 import { createControlServer } from "../../src/api/control/server.ts";
 import { HostCheck } from "../../src/api/host-check.ts";
-import type { HealthReport } from "../../src/api/control/health.ts";
+import type { HealthReport } from "../../src/control/health/report.ts";
 import type { AdminConfig, AdminKey } from "../../src/config/static-config.ts";
 import type { HostResolver } from "../../src/control/addresses.ts";
 import { Drains } from "../../src/control/health/drains.ts";

@@ -4,7 +4,8 @@ import type { ConfigurationState } from "../../control/state.ts";
 import type { AdminKeyScope } from "../../config/static-config.ts";
 import { drainId } from "../../model/drain.ts";
 import { upstreamType } from "../../model/upstream.ts";
-import { ClusterDrains, type DrainCall, type TakeDown } from "./drain.ts";
+import type { TakeDown } from "../../control/gateways/open.ts";
+import { ClusterDrains, type DrainCall } from "./drain.ts";
 import { KeyScope } from "./scope.ts";
 import type { ResourceWriter } from "./writing.ts";
 

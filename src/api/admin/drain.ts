@@ -11,29 +11,19 @@
 
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
-import type { Discoveries } from "../../control/discovery/discoveries.ts";
+import type { TakeDown } from "../../control/gateways/open.ts";
 import { type GatewayReport, readReport } from "../../control/gateways/report.ts";
-import type { Drains, DrainState } from "../../control/health/drains.ts";
+import type { DrainState } from "../../control/health/drains.ts";
 import type { ConfigurationState } from "../../control/state.ts";
+import { upstreamsOf } from "../../control/upstreams-in-service.ts";
 import { drainId, drainType } from "../../model/drain.ts";
 import type { JsonObject } from "../../model/resource-type.ts";
-import { type NodeReports, StoreUnavailableError } from "../../store/contract.ts";
-import { isRefusal, readPlace, readTimeout, refusalOfLast, splitNode, upstreamsOf } from "../drain-place.ts";
+import { StoreUnavailableError } from "../../store/contract.ts";
+import { isRefusal, readPlace, readTimeout, refusalOfLast, splitNode } from "../drain-place.ts";
 import { type Answer, AnswerError, KEY_NOT_FOUND, refuse, refuseScope } from "./answer.ts";
 import { lastOf, type Query } from "./query.ts";
 import type { KeyScope } from "./scope.ts";
 import type { ResourceWriter, WriteRequest } from "./writing.ts";
-
-/** What takes nodes out on this gateway and hears of the others. */
-export interface TakeDown {
-  drains: Drains;
-  /** Absent: no nodes are discovered. */
-  discoveries?: Discoveries;
-  /** Null: the store is that of this gateway alone. */
-  reports: NodeReports | null;
-  /** Of this gateway among them. */
-  gatewayId: string;
-}
 
 export interface DrainCall {
   method: string;

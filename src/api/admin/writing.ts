@@ -25,7 +25,7 @@ import { validateResource } from "../../model/validate.ts";
 import { type Store, StoreConflictError, type StoreWrite } from "../../store/contract.ts";
 import { type Answer, AnswerError, KEY_NOT_FOUND, refuse, refuseField, refuseScope } from "./answer.ts";
 import { KEY_PREFIX, withoutHidden } from "./reading.ts";
-import type { OwnListeners } from "./own-listeners.ts";
+import type { OwnListeners } from "../../control/own-listeners.ts";
 import type { KeyScope } from "./scope.ts";
 import type { Target } from "./target.ts";
 import { WriteOrder } from "./write-order.ts";

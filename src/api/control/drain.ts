@@ -11,16 +11,8 @@ import type { FastifyInstance, FastifyReply } from "fastify";
 import type { Discoveries } from "../../control/discovery/discoveries.ts";
 import type { Drains, DrainState } from "../../control/health/drains.ts";
 import type { ConfigurationState } from "../../control/state.ts";
-import {
-  isRefusal,
-  type Place,
-  readPlace,
-  readTimeout,
-  refusalOfLast,
-  splitNode,
-  type UpstreamOf,
-  upstreamsOf,
-} from "../drain-place.ts";
+import { type UpstreamOf, upstreamsOf } from "../../control/upstreams-in-service.ts";
+import { isRefusal, type Place, readPlace, readTimeout, refusalOfLast, splitNode } from "../drain-place.ts";
 
 interface DrainRequest {
   Params: { id: string; node: string };

@@ -3,24 +3,9 @@
  * the nodes of each resource that has `checks`, as JSON, or as a table for browsers (`Accept: text/html`).
  */
 
+import type { HealthReport, NodeHealth } from "../../control/health/report.ts";
 import type { ConfigurationState, StateEntry } from "../../control/state.ts";
 import { isObject } from "../../model/resource-type.ts";
-
-export interface NodeHealth {
-  ip: string;
-  port: number;
-  hostname?: string;
-  status: "healthy" | "mostly_healthy" | "mostly_unhealthy" | "unhealthy";
-  counter: { success: number; http_failure: number; tcp_failure: number; timeout_failure: number };
-}
-
-/** The health checker, as this API needs it. */
-export interface HealthReport {
-  /** Before store keys in the names that are shown; "/apisix" by default. */
-  prefix?: string;
-  /** Of the upstream in the resource with this store key ("/routes/1"). */
-  nodesOf(key: string): NodeHealth[];
-}
 
 export interface CheckerInfo {
   /** "/apisix/routes/1"; "/routes/1" where resources come from a file. */

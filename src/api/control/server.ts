@@ -4,6 +4,7 @@
  */
 
 import { fastify, type FastifyInstance, type FastifyRequest, type preHandlerAsyncHookHandler } from "fastify";
+import type { HealthReport } from "../../control/health/report.ts";
 import type { Discoveries } from "../../control/discovery/discoveries.ts";
 import type { Drains } from "../../control/health/drains.ts";
 import { Explanations } from "../../control/explanations.ts";
@@ -20,7 +21,7 @@ import type { HostCheck } from "../host-check.ts";
 import { addDiscovery } from "./discovery.ts";
 import { addDrain } from "./drain.ts";
 import { addExplain } from "./explain.ts";
-import { checker, checkers, healthPage, type HealthReport } from "./health.ts";
+import { checker, checkers, healthPage } from "./health.ts";
 import { heldText } from "./held.ts";
 import { addRollouts } from "./rollouts.ts";
 

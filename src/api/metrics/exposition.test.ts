@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ACTIVE, REQUESTS } from "../../shared/gauge-lanes.ts";
 import { createSharedMemory, openSharedMemory, type SharedMemory } from "../../shared/shared-memory.ts";
-import { metricsFormat, metricsText, type MetricsFacts } from "./exposition.ts";
+import type { MetricsFacts } from "../../control/fact-families.ts";
+import { metricsFormat, metricsText } from "./exposition.ts";
 
 const FACTS: MetricsFacts = { prefix: "apisix_", hostname: 'h"1', version: "0.1.0" };
 

@@ -11,6 +11,7 @@
  * specification.
  */
 
+import type { FactFamily, FactSample, MetricsFacts } from "../../control/fact-families.ts";
 import {
   ACCEPTED,
   ACTIVE,
@@ -32,31 +33,6 @@ import { numberText, PageWriter } from "./page-writer.ts";
 import { Pace, type Turns } from "./pace.ts";
 
 export type MetricsFormat = "prometheus" | "openmetrics";
-
-/** What only control knows. */
-export interface MetricsFacts {
-  /** Before every name, as "apisix_". */
-  prefix: string;
-  hostname: string;
-  version: string;
-  /** Labels of every sample. */
-  labels?: Readonly<Record<string, string>>;
-  /** Upstream status, store state, quarantined resources, ... */
-  families?: readonly FactFamily[];
-}
-
-export interface FactFamily {
-  /** Without the prefix. A family of the workers with the same name is not shown. */
-  name: string;
-  type: "counter" | "gauge";
-  help: string;
-  samples: readonly FactSample[];
-}
-
-export interface FactSample {
-  labels?: Readonly<Record<string, string>>;
-  value: number;
-}
 
 /** Samples between two looks at the clock. */
 const SAMPLES_PER_LOOK = 64;

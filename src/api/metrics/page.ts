@@ -6,7 +6,8 @@
  */
 
 import type { SharedMemory } from "../../shared/shared-memory.ts";
-import { type MetricsFacts, metricsContentType, metricsFormat, renderMetrics } from "./exposition.ts";
+import type { MetricsFacts } from "../../control/fact-families.ts";
+import { metricsContentType, metricsFormat, renderMetrics } from "./exposition.ts";
 import { Turns } from "./pace.ts";
 
 export interface RenderedPage {

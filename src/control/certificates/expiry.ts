@@ -6,7 +6,7 @@
  */
 
 import { X509Certificate } from "node:crypto";
-import type { FactFamily, FactSample } from "../../api/metrics/exposition.ts";
+import type { FactFamily, FactSample } from "../fact-families.ts";
 import type { PublishedSsl } from "../../model/published.ts";
 import type { ConfigurationState } from "../state.ts";
 

@@ -9,7 +9,7 @@
  */
 
 import { createHash } from "node:crypto";
-import type { FactFamily, FactSample } from "../../api/metrics/exposition.ts";
+import type { FactFamily, FactSample } from "../fact-families.ts";
 import { readAuthorities } from "../../lib/authorities.ts";
 import { resolveReference } from "../../lib/environment-reference.ts";
 import type { Log } from "../../lib/log.ts";

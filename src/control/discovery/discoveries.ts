@@ -7,7 +7,7 @@
 
 import { isIP } from "node:net";
 import { join } from "node:path";
-import type { FactFamily, FactSample } from "../../api/metrics/exposition.ts";
+import type { FactFamily, FactSample } from "../fact-families.ts";
 import type { DefaultNode, DiscoveryConfig, DumpConfig } from "../../config/discovery.ts";
 import type { Log } from "../../lib/log.ts";
 import type { ConfigurationItem } from "../../shared/configuration-bytes.ts";

@@ -1,6 +1,6 @@
 /** The discoveries that the static file sets up. */
 
-import { OwnListeners } from "../../api/admin/own-listeners.ts";
+import { OwnListeners } from "../own-listeners.ts";
 import type { ConsulDiscoveryConfig, DiscoveryConfig } from "../../config/discovery.ts";
 import type { StaticConfig } from "../../config/static-config.ts";
 import type { Log } from "../../lib/log.ts";

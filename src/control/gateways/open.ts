@@ -1,14 +1,25 @@
 /** This gateway among those that share its store: what it tells them, and what the Admin API needs to take nodes out on all. */
 
-import type { TakeDown } from "../../api/admin/drain.ts";
-import { lists, upstreamsOf } from "../../api/drain-place.ts";
 import type { Log } from "../../lib/log.ts";
+import type { NodeReports } from "../../store/contract.ts";
 import type { Control } from "../control.ts";
 import type { Discoveries } from "../discovery/discoveries.ts";
 import type { Drains } from "../health/drains.ts";
+import { lists, upstreamsOf } from "../upstreams-in-service.ts";
 import { ForgottenDrains } from "./forgotten-drains.ts";
 import { gatewayId } from "./gateway-id.ts";
 import { GatewayReporter } from "./reporter.ts";
+
+/** What takes nodes out on this gateway and hears of the others. */
+export interface TakeDown {
+  drains: Drains;
+  /** Absent: no nodes are discovered. */
+  discoveries?: Discoveries;
+  /** Null: the store is that of this gateway alone. */
+  reports: NodeReports | null;
+  /** Of this gateway among them. */
+  gatewayId: string;
+}
 
 export interface Gateways {
   takeDown: TakeDown;

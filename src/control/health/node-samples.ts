@@ -3,7 +3,7 @@
  * address, each with a health of its own. A series must not stand twice on a page, so the worse one is shown.
  */
 
-import type { FactSample } from "../../api/metrics/exposition.ts";
+import type { FactSample } from "../fact-families.ts";
 
 export interface NodeSample {
   name: string;

@@ -1,8 +1,7 @@
 /** The health checker of the control thread and the drains beside it, with what the APIs show of it. */
 
 import { join } from "node:path";
-import type { HealthReport } from "../../api/control/health.ts";
-import type { FactFamily } from "../../api/metrics/exposition.ts";
+import type { FactFamily } from "../fact-families.ts";
 import type { StaticConfig } from "../../config/static-config.ts";
 import type { Log } from "../../lib/log.ts";
 import type { ConfigurationItem } from "../../shared/configuration-bytes.ts";
@@ -13,7 +12,7 @@ import { HealthChecker } from "./checker.ts";
 import { Drains } from "./drains.ts";
 import { HeldUpstreams } from "./held-upstreams.ts";
 import { OutlierSlots } from "./outliers.ts";
-import { healthReport, tableFullness, upstreamStatus } from "./report.ts";
+import { type HealthReport, healthReport, tableFullness, upstreamStatus } from "./report.ts";
 import { SavedStates } from "./saved-states.ts";
 
 export interface Health {

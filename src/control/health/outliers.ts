@@ -4,7 +4,7 @@
  */
 
 import { isIP } from "node:net";
-import type { FactFamily } from "../../api/metrics/exposition.ts";
+import type { FactFamily } from "../fact-families.ts";
 import type { Log } from "../../lib/log.ts";
 import type { PublishedAddress, PublishedUpstream } from "../../model/published.ts";
 import type { ConfigurationItem } from "../../shared/configuration-bytes.ts";

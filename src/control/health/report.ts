@@ -1,7 +1,6 @@
 /** What the health checker knows, for the Control API and the metrics page. */
 
-import type { FactFamily } from "../../api/metrics/exposition.ts";
-import type { HealthReport, NodeHealth } from "../../api/control/health.ts";
+import type { FactFamily } from "../fact-families.ts";
 import {
   countOf,
   HTTP_FAILURE,
@@ -16,6 +15,22 @@ import type { HealthRegistry } from "../../shared/health-registry.ts";
 import { HEALTH_SLOTS, type HealthTable } from "../../shared/health-table.ts";
 import type { CheckedTarget, HealthChecker } from "./checker.ts";
 import { type NodeSample, nodeSamples } from "./node-samples.ts";
+
+export interface NodeHealth {
+  ip: string;
+  port: number;
+  hostname?: string;
+  status: "healthy" | "mostly_healthy" | "mostly_unhealthy" | "unhealthy";
+  counter: { success: number; http_failure: number; tcp_failure: number; timeout_failure: number };
+}
+
+/** The health checker, as the Control API needs it. */
+export interface HealthReport {
+  /** Before store keys in the names that are shown; "/apisix" by default. */
+  prefix?: string;
+  /** Of the upstream in the resource with this store key ("/routes/1"). */
+  nodesOf(key: string): NodeHealth[];
+}
 
 /** `prefix`: before the store keys of resources, in what is shown. */
 export function healthReport(checker: HealthChecker, table: HealthTable, prefix: string): HealthReport {

@@ -1,6 +1,6 @@
 /** What is told of rollouts: by the Control API and on the metrics page. */
 
-import type { FactFamily, FactSample } from "../../api/metrics/exposition.ts";
+import type { FactFamily, FactSample } from "../fact-families.ts";
 import type { PublishedRollout } from "../../model/rollout.ts";
 import type { Observed, RolloutDriver } from "./driver.ts";
 import type { RolloutItems } from "./items.ts";

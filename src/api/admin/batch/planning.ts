@@ -11,7 +11,7 @@ import { isObject, type JsonObject } from "../../../model/resource-type.ts";
 import { RESOURCE_TYPES } from "../../../model/resources.ts";
 import type { Store, StoreWrite } from "../../../store/contract.ts";
 import { type Answer, AnswerError, refuse, refuseScope } from "../answer.ts";
-import type { OwnListeners } from "../own-listeners.ts";
+import type { OwnListeners } from "../../../control/own-listeners.ts";
 import { KEY_PREFIX } from "../reading.ts";
 import type { KeyScope } from "../scope.ts";
 import { ResourceWriter } from "../writing.ts";

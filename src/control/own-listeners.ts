@@ -8,8 +8,8 @@
  */
 
 import { hostname, networkInterfaces } from "node:os";
-import type { ListenerConfig } from "../../config/static-config.ts";
-import { AddressSet, isAddress } from "../../lib/address.ts";
+import type { ListenerConfig } from "../config/static-config.ts";
+import { AddressSet, isAddress } from "../lib/address.ts";
 
 const LOOPBACK = new AddressSet(["127.0.0.0/8", "::1", "0.0.0.0", "::", "::ffff:127.0.0.0/104"]);
 /** Fields that are text for people, wherever they stand. */
