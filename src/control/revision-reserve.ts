@@ -6,6 +6,7 @@
 
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { flushFolder } from "../lib/owner-file.ts";
 
 /** Revisions that one run of a node may publish; a hundred changes a second last 115 days. */
 const RANGE = 1_000_000_000;
@@ -21,6 +22,7 @@ export function reserveRevisions(dataFolder: string, now: () => number = Date.no
   fsyncSync(descriptor);
   closeSync(descriptor);
   renameSync(aside, file);
+  flushFolder(dataFolder);
   return start;
 }
 

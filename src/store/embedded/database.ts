@@ -9,19 +9,10 @@
  */
 
 import { randomUUID } from "node:crypto";
-import {
-  chmodSync,
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from "node:fs";
+import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { flushFolder } from "../../lib/owner-file.ts";
 
 /** "CDEA": tells our file from any other SQLite database. */
 const APPLICATION_ID = 0x43_44_45_41;
@@ -115,9 +106,7 @@ function createFile(file: string): void {
   // The log beside it gets the same permissions. Configurations hold secrets.
   chmodSync(aside, 0o600);
   renameSync(aside, file);
-  const folder = openSync(dirname(file), "r");
-  fsyncSync(folder);
-  closeSync(folder);
+  flushFolder(dirname(file));
 }
 
 function check(file: string, database: DatabaseSync): void {
