@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { parseStaticConfig } from "../../src/config/load.ts";
@@ -111,10 +111,4 @@ test("P12: a viewer reads and writes nothing", async (t) => {
   assert.equal((await call("DELETE", "/routes/1")).status, 401);
   const list = await (await call("GET", "/routes")).json();
   assert.equal((list as { total: number }).total, 0);
-});
-
-test("P12: keys are compared by digests of one length, in constant time, without an early end", () => {
-  const source = readFileSync(join(ROOT, "src/api/admin/access.ts"), "utf8");
-  assert.match(source, /timingSafeEqual\(candidate\.digest, digest\)/);
-  assert.doesNotMatch(source, /key\s*===?\s*given|given\s*===?\s*\w*[kK]ey/);
 });
