@@ -268,7 +268,10 @@ test("the published revision grows over restarts of the node, also with a damage
   const folder = mkdtempSync(join(tmpdir(), "cardea-reserve-"));
   const first = reserveRevisions(folder);
   const second = reserveRevisions(folder);
-  assert.ok(second > first);
+  assert.ok(
+    second - first >= 1_000_000_000,
+    "each run has a range of its own, larger than what it can publish",
+  );
   writeFileSync(join(folder, "published-revision"), "garbage");
   assert.ok(reserveRevisions(folder) > 0);
   rmSync(folder, { recursive: true });

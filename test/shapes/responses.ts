@@ -178,6 +178,12 @@ row("a broken chunk size", `${OK}Transfer-Encoding: chunked\r\n\r\n2 \r\nhi\r\n0
 row("a chunk longer than announced", `${OK}Transfer-Encoding: chunked\r\n\r\n1\r\nhi\r\n0\r\n\r\n`, {
   error: "chunk-end",
 });
+row("a chunk with another byte for its CR", `${OK}Transfer-Encoding: chunked\r\n\r\n2\r\nhiX\n0\r\n\r\n`, {
+  error: "chunk-end",
+});
+row("a chunk with another byte for its LF", `${OK}Transfer-Encoding: chunked\r\n\r\n2\r\nhi\rX0\r\n\r\n`, {
+  error: "chunk-end",
+});
 row("a body shorter than announced", `${OK}Content-Length: 5\r\n\r\nhi`, { error: "truncated" });
 row("a body longer than announced", `${OK}Content-Length: 2\r\n\r\nhiHTTP/1.1 200 OK`, {
   status: 200,

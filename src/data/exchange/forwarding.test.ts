@@ -72,6 +72,22 @@ test("of an untrusted peer nothing is believed once a boundary is configured", a
   });
 });
 
+test("whoever a client claims to be, the upstream gets one X-Real-IP, and that is the address it came from", async () => {
+  for (const config of ["", "apisix: { trusted_addresses: [127.0.0.0/8] }"]) {
+    let told: string[] = [];
+    const gateway = testGateway({
+      config,
+      routes: [{ uri: "/*", upstream: { nodes: { "a:80": 1 } } }],
+      upstream: ({ headers }) => {
+        told = headers.getAll("x-real-ip");
+        return {};
+      },
+    });
+    await gateway.request({ headers: { "X-Real-IP": "9.9.9.9" } });
+    assert.deepEqual(told, ["127.0.0.1"], config);
+  }
+});
+
 test("what a plugin sets goes upstream, and what it empties is left out", async () => {
   const { upstream } = await forwarded("", (set) => {
     set("X-Forwarded-Proto", "wss");

@@ -145,6 +145,18 @@ describe("hop-by-hop fields", () => {
       "",
     ],
     [
+      "what belongs to one connection goes, whether Connection names it or not",
+      [
+        ["Upgrade", "h2c"],
+        ["HTTP2-Settings", "AAM"],
+        ["Keep-Alive", "timeout=5"],
+        ["Proxy-Connection", "x"],
+        ["Transfer-Encoding", "chunked"],
+        ["A", "1"],
+      ],
+      "A: 1\r\n",
+    ],
+    [
       "what Connection names goes",
       [
         ["X-Hop", "1"],

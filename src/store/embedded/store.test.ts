@@ -7,7 +7,7 @@ import { DatabaseSync } from "node:sqlite";
 import { describe, test } from "node:test";
 import { testStoreContract, WatchRecorder } from "../testkit.ts";
 import { StoreConflictError } from "../contract.ts";
-import { StoreFileError } from "./database.ts";
+import { openDatabase, StoreFileError } from "./database.ts";
 import { EmbeddedStore } from "./store.ts";
 
 const bounds = { historyRevisions: 10_000, historyDays: 30 };
@@ -39,6 +39,17 @@ testStoreContract("embedded store", async () => {
 });
 
 describe("embedded store", () => {
+  test("P2: has the disk flush its log at every commit", () => {
+    const { file, remove } = newFolder();
+    const database = openDatabase(file);
+    // A kill of the process does not show it: only a loss of power takes what was not flushed.
+    const FULL = 2;
+    assert.equal(database.prepare("PRAGMA synchronous").get()!.synchronous, FULL);
+    assert.equal(database.prepare("PRAGMA journal_mode").get()!.journal_mode, "wal");
+    database.close();
+    remove();
+  });
+
   test("fills a large write in slices; nobody sees a part of it", async () => {
     const { file, remove } = newFolder();
     const store = new EmbeddedStore({ file, ...bounds });
@@ -64,7 +75,10 @@ describe("embedded store", () => {
     while (turns < 3) await nextTurn();
     assert.equal(isWriting, true);
     assert.equal(recorder.changes.length, 0);
+    const late = new WatchRecorder(store, first);
     const [{ items }, read] = [await store.load(), store.get("/r/0")];
+    assert.equal(isWriting, true);
+    assert.equal(late.changes.length, 0, "who begins to watch meanwhile sees none of it, either");
     assert.deepEqual(
       items.map(({ value }) => value),
       ["old"],
@@ -73,9 +87,38 @@ describe("embedded store", () => {
     assert.equal((await read)!.value, "new");
     assert.equal(await large, first + 1);
     assert.equal(recorder.changes[0].events.length, batch.length);
+    await late.until(({ changes }) => changes.length === 1);
+    assert.equal(late.changes[0].events.length, batch.length);
+    late.stop();
     const stale = store.write([...batch, { type: "delete", key: "/none" }], { expect: { "/r/9": first } });
     await assert.rejects(stale, StoreConflictError);
     assert.equal(await store.write([{ type: "put", key: "/r/0", value: "newest" }]), first + 2);
+    recorder.stop();
+    await store.close();
+    remove();
+  });
+
+  test("P2: writes that share a transaction which fails are refused, leave nothing, and cost no later one", async () => {
+    const { file, remove } = newFolder();
+    const store = new EmbeddedStore({ file, ...bounds });
+    const first = await store.write([{ type: "put", key: "/a", value: "1" }]);
+    const recorder = new WatchRecorder(store, first);
+    // What SQLite cannot bind fails in the midst of the transaction, as a full disk does.
+    const broken = { type: "put", key: "/b", value: {} as string } as const;
+    const results = await Promise.allSettled([
+      store.write([{ type: "put", key: "/a", value: "2" }]),
+      store.write([broken]),
+      store.write([{ type: "delete", key: "/a" }]),
+    ]);
+    assert.deepEqual(
+      results.map(({ status }) => status),
+      ["rejected", "rejected", "rejected"],
+    );
+    assert.equal((await store.get("/a"))!.value, "1");
+    assert.equal((await store.load()).revision, first);
+    assert.equal(await store.write([{ type: "put", key: "/a", value: "3" }]), first + 1);
+    await recorder.until(({ changes }) => changes.length === 1);
+    assert.deepEqual(recorder.revisions, [first + 1]);
     recorder.stop();
     await store.close();
     remove();

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import files from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { after, mock, test } from "node:test";
 import { openSecret, SealedFile, SealedFileError } from "./sealed-file.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "cardea-sealed-"));
@@ -38,6 +40,35 @@ test("many small texts and one large one come back as they were", async () => {
   const texts = [...Array.from({ length: 20_000 }, (_, i) => `${i} €\n`), "𝄞".repeat(900_000)];
   await file.write(texts, AT_MS);
   assert.equal(await readAll(file), texts.join(""));
+});
+
+test("a file is on the disk before it takes the place of the one before, and its name then, too", async (t) => {
+  const file = await written("flushed");
+  const seen: string[] = [];
+  const { rename } = files;
+  const handle = await files.open(file.path);
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the prototype of a handle is one as far as is asked
+  const handles = Object.getPrototypeOf(handle) as typeof handle;
+  await handle.close();
+  const { sync } = handles;
+  const watched = [
+    mock.method(handles, "sync", async function (this: typeof handle) {
+      seen.push(`flush ${(await this.stat()).ino}`);
+      await sync.call(this);
+    }),
+    mock.method(files, "rename", async (from: string, to: string) => {
+      seen.push(`rename ${statSync(from).ino}`);
+      await rename(from, to);
+    }),
+  ];
+  syncBuiltinESMExports();
+  t.after(() => {
+    for (const each of watched) each.mock.restore();
+    syncBuiltinESMExports();
+  });
+  await file.write([TEXT], AT_MS);
+  const [inode, folderInode] = [statSync(file.path).ino, statSync(folder).ino];
+  assert.deepEqual(seen, [`flush ${inode}`, `rename ${inode}`, `flush ${folderInode}`]);
 });
 
 test("where there is no file, nothing is read", async () => {
