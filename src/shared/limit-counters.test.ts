@@ -162,6 +162,17 @@ test("a full table takes new keys as soon as old ones have expired", () => {
   }
 });
 
+test("a full table makes room of what has expired, and of nothing that has a moment left", () => {
+  const counters = open(64);
+  counters.increment("short", 1, 1, 500, 5000);
+  for (let i = 0; i < 63; i++) counters.increment(`long ${i}`, 1, 1, 1000, 5000);
+  counters.increment("first", 1, 1, 1000, 5999);
+  assert.equal(counters.full, false);
+  counters.increment("second", 1, 1, 1000, 5999);
+  assert.equal(counters.full, true);
+  for (let i = 0; i < 63; i++) assert.equal(counters.increment(`long ${i}`, 1, 1, 1000, 5999), false);
+});
+
 test("a table full of units takes new keys once they are released", () => {
   const counters = open(64);
   for (let i = 0; i < 64; i++) counters.hold(`k${i}`, 1, 5000);
