@@ -5,6 +5,8 @@ import { once } from "node:events";
 import { test, type TestContext } from "node:test";
 import { Type } from "@sinclair/typebox";
 import { definePlugin, type PluginHandlers } from "../plugin/definition.ts";
+import { HealthRegistry } from "../shared/health-registry.ts";
+import { drainKey } from "../shared/health-table.ts";
 import { Origin, type OriginConnection } from "./http1/upstream-test-kit.ts";
 import { eventually, wired, type Wired } from "./wire-test-kit.ts";
 
@@ -165,6 +167,40 @@ test("new addresses between the choice of a node and the attempt on it do not fa
   change = () => gateway.addresses.set("a.test", ["127.0.0.1", "127.0.0.2"]);
   const client = await gateway.connect();
   assert.match(await client.write(GET).until((text) => text.endsWith("ok")), /^HTTP\/1\.1 200 /);
+  await isEven(gateway);
+});
+
+test("a node that is taken out while a plugin waits, after it was chosen, gets nothing", async (t) => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const [first, second] = [await originOf(t, OK), await originOf(t, OK)];
+  const chosen: (string | undefined)[] = [];
+  const gateway = await wired(t, {
+    plugins: [
+      pluginOf({
+        beforeProxy(ctx) {
+          chosen.push(ctx.variable("balancer_port"));
+          return promise;
+        },
+      }),
+    ],
+    routes: [],
+  });
+  const node = (origin: Origin, priority: number) => ({
+    host: "127.0.0.1",
+    port: origin.port,
+    weight: 1,
+    priority,
+  });
+  gateway.put("upstream", "u", { nodes: [node(first, 1), node(second, 0)] });
+  gateway.put("route", "1", { uri: "/*", plugins: { own: {} }, upstream_id: "u" });
+  const client = await gateway.connect();
+  client.write(GET);
+  await eventually(() => chosen.length === 1);
+  new HealthRegistry(gateway.shared.health).claimDrain(drainKey("/upstreams/u", "127.0.0.1", first.port));
+  resolve();
+  assert.match(await client.until((text) => text.endsWith("ok")), /^HTTP\/1\.1 200 /);
+  assert.equal(first.connections.length, 0);
+  assert.equal(second.connections.length, 1);
   await isEven(gateway);
 });
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer, request, type RequestListener, type Server, type ServerResponse } from "node:http";
 import { createServer as createHttps } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -34,11 +34,16 @@ interface Bench {
   put(nodes: object[], active?: object, rest?: object): void;
 }
 
-function bench(t: TestContext, shared = new SharedArrayBuffer(HealthTable.bytes()), file?: string): Bench {
+function bench(
+  t: TestContext,
+  shared = new SharedArrayBuffer(HealthTable.bytes()),
+  file?: string,
+  time: { now?: () => number; random?: () => number } = {},
+): Bench {
   const table = new HealthTable(shared);
   const registry = new HealthRegistry(table);
   const saved = file === undefined ? null : new SavedStates(file, table, silent);
-  const checker = new HealthChecker({ registry, saved, log: silent });
+  const checker = new HealthChecker({ registry, saved, log: silent, ...time });
   t.after(() => checker.close());
   const put: Bench["put"] = (nodes, active = {}, rest = {}) => {
     const checks = { active: { timeout: 30, ...active } };
@@ -229,39 +234,66 @@ test("nodes that are probed at one port are one target", (t) => {
   );
 });
 
-test("no more probes of an upstream run at a time than it says", async (t) => {
-  const b = bench(t);
-  let running = 0;
-  let most = 0;
-  let answered = 0;
-  const all = Promise.withResolvers<void>();
-  const server = createServer((_request, response) => {
-    most = Math.max(most, ++running);
-    setImmediate(() => {
-      running--;
+test("no more probes of an upstream run at a time than it says, and all have their turn", async (t) => {
+  // All of them are due at once.
+  const b = bench(t, undefined, undefined, { random: () => 0 });
+  const held: ServerResponse[] = [];
+  const asked = new Set<string>();
+  const server = createServer((probe, response) => {
+    server.emit("asked");
+    if (probe.url === "/fence") {
       response.end();
-      if (++answered === 12) all.resolve();
-    });
+      return;
+    }
+    asked.add(probe.headers.host!);
+    held.push(response);
   });
   server.listen(await freePort(), "127.0.0.1");
   await once(server, "listening");
-  t.after(() => server.close());
+  t.after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
   const { port } = server.address() as AddressInfo;
-  const nodes = Array.from({ length: 12 }, (_, i) => ({
-    host: "",
-    port,
-    weight: 1,
-    priority: i,
-  }));
   // One target each: the host tells them apart.
-  for (const [i, node] of nodes.entries()) node.host = `n${i}.test`;
-  b.put(nodes, { concurrency: 2 });
+  const nodes = Array.from({ length: 6 }, (_, i) => ({ host: `n${i}.test`, port, weight: 1, priority: i }));
+  b.put(nodes, { concurrency: 2, healthy: { interval: 600 } });
   for (const { host } of nodes) {
     b.checker.take({ kind: "address", id: host, value: JSON.stringify({ host, addresses: ["127.0.0.1"] }) });
   }
   b.checker.start();
-  await all.promise;
-  assert.ok(most <= 2, `${most} at a time`);
+  for (let left = nodes.length; left > 0; left--) {
+    while (held.length < Math.min(2, left)) await once(server, "asked");
+    // Whoever was on the way when this began has come by its end.
+    for (let i = 0; i < 3; i++) await once(request({ port, path: "/fence", agent: false }).end(), "response");
+    assert.equal(held.length, Math.min(2, left), `${left} are left`);
+    held.shift()!.end();
+  }
+  assert.equal(asked.size, nodes.length);
+});
+
+test("a node that left its upstream is probed no more", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let nowMs = 0;
+  const b = bench(t, undefined, undefined, { now: () => nowMs, random: () => 0.5 });
+  const [stays, goes] = [await new Origin(t).start(), await new Origin(t).start()];
+  /** Time passes until the node that stays was asked so often. */
+  const until = async (times: number): Promise<void> => {
+    while (stays.requests < times) {
+      nowMs += 1000;
+      t.mock.timers.tick(1000);
+      await new Promise(setImmediate);
+    }
+  };
+  b.put([stays.node, goes.node], { healthy: { interval: 1 } });
+  b.checker.start();
+  await until(3);
+  assert.ok(goes.requests > 0);
+  b.put([stays.node], { healthy: { interval: 1 } });
+  const { requests } = goes;
+  await until(stays.requests + 5);
+  // One may have been on its way.
+  assert.ok(goes.requests <= requests + 1, `${goes.requests - requests} probes more`);
 });
 
 test("a node that requests found down is probed at the interval of unhealthy nodes", async (t) => {
