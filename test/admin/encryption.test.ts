@@ -131,3 +131,25 @@ test("what is in quarantine is told without its secrets", async () => {
   assert.equal(body.total, 1, text);
   assert.ok(!text.includes("canary"), text);
 });
+
+test("a reason that quotes what it refuses does not, where the resource has secrets", async () => {
+  const redis = { policy: "redis", redis_host: "127.0.0.1", redis_password: "canary-of-redis" };
+  const plugins = {
+    "limit-count": { count: 1, time_window: 1, ...redis },
+    "ip-restriction": { whitelist: ["canary-in-a-list"] },
+  };
+  const upstream = { nodes: { "127.0.0.1:1": 1 } };
+  const put = async (id: string, value: object) =>
+    await node.control.store.write([{ type: "put", key: `/routes/${id}`, value: JSON.stringify(value) }]);
+  const reasonOf = async (id: string): Promise<string> => {
+    const { text, body } = await node.callControl("GET", "/v1/quarantine");
+    const list = body.list as { key: string; reason: string }[];
+    const found = list.find(({ key }) => key.endsWith(`/routes/${id}`));
+    assert.ok(found !== undefined, text);
+    return found.reason;
+  };
+  await put("open", { uri: "/open", plugins: { "ip-restriction": plugins["ip-restriction"] }, upstream });
+  assert.match(await reasonOf("open"), /invalid ip address: canary-in-a-list/);
+  await put("secret", { uri: "/secret", plugins, upstream });
+  assert.match(await reasonOf("secret"), /invalid ip address: \.\.\.$/);
+});

@@ -115,6 +115,29 @@ test("a credential that is deleted is good no longer, although its consumer is i
   assert.deepEqual(node.workers[0].items.get("consumer/bob"), { username: "bob" });
 });
 
+test("a credential that is in quarantine opens nothing, and the one beside it goes on", async () => {
+  const credential = (key: string, more: object = {}) =>
+    JSON.stringify({ plugins: { "key-auth": { key } }, ...more });
+  const keysOf = (): unknown[] => {
+    const consumer = node.workers[0].items.get("consumer/eve") as {
+      credentials?: { plugins: { "key-auth": { key: string } } }[];
+    };
+    return (consumer.credentials ?? []).map(({ plugins }) => plugins["key-auth"].key);
+  };
+  await node.call("PUT", "/consumers/eve", { username: "eve" });
+  await store("/consumers/eve/credentials/good", credential("key-good"));
+  // Its plugin could be used, and the rest is wrong: so nobody knows what was meant.
+  await store("/consumers/eve/credentials/bad", credential("key-bad", { labels: 5 }));
+  await node.settle();
+  assert.deepEqual(keysOf(), ["key-good"]);
+  await store("/consumers/eve/credentials/good", credential("key-good", { unknown: 1 }));
+  await node.settle();
+  assert.deepEqual(keysOf(), []);
+  await store("/consumers/eve/credentials/bad", credential("key-mended"));
+  await node.settle();
+  assert.deepEqual(keysOf(), ["key-mended"]);
+});
+
 test("no web page makes the Control API act", async () => {
   const reply = await node.callControl("POST", "/v1/counters/reset", { origin: "http://evil.example" });
   assert.equal(reply.status, 403);

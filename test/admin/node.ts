@@ -193,7 +193,7 @@ export class TestNode {
       publisher,
       plugins,
       hosts,
-      log: silent,
+      log: this.log,
       audit,
     };
     this.#admin = createAdminServer(parts);

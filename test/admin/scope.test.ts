@@ -5,7 +5,8 @@ import { after, before, test } from "node:test";
 import type { AdminKey, AdminKeyScope } from "../../src/config/static-config.ts";
 import { RESOURCE_NAMES } from "../../src/model/resource-names.ts";
 import { RESOURCE_TYPES } from "../../src/model/resources.ts";
-import { CONTROL_PORT, TestNode } from "./node.ts";
+import type { Log } from "../../src/lib/log.ts";
+import { CONTROL_PORT, KEY, silent, TestNode } from "./node.ts";
 
 function scoped(name: string, limits: Partial<AdminKeyScope>): AdminKey {
   const none = { resources: null, labels: null, hosts: null, uriPrefixes: null };
@@ -138,6 +139,27 @@ test("refused keys are audited without a name, and no line holds a key or a body
   );
   assert.ok(!JSON.stringify(node.audited).includes("canary"));
   assert.equal(typeof node.audited[2]["revision"], "number");
+});
+
+test("what fails within is logged by its path, without the key that its query may hold", async (t) => {
+  const said: unknown[] = [];
+  const log: Log = { ...silent, error: (message, fields) => void said.push({ message, ...fields }) };
+  const other = new TestNode();
+  other.log = log;
+  await other.start();
+  t.after(() => other.dispose());
+  t.mock.method(other.control.store, "write", () => Promise.reject(new Error("on purpose")));
+  const reply = await other.call("PUT", `/routes/1?api_key=${KEY}`, route, { "x-api-key": "" });
+  assert.equal(reply.status, 500, reply.text);
+  assert.deepEqual(said, [
+    {
+      message: "the Admin API failed",
+      method: "PUT",
+      path: "/apisix/admin/routes/1",
+      error: "Error: on purpose",
+    },
+  ]);
+  assert.ok(!reply.text.includes("on purpose"));
 });
 
 test("refused bodies are audited by the place of the fault, without what stands there", async () => {
