@@ -126,6 +126,27 @@ describe("stream routes and TLS", options, () => {
     }
   });
 
+  test("who stands below more authorities than the certificate allows comes to no node", async (t) => {
+    const [authority, root] = [Authority.make(t), Authority.make(t, "Clients")];
+    const middle = root.intermediate(t, "middle");
+    const kit = await streamKit(t, { listener: { tls: true } });
+    kit.route({ upstream: upstream(await node(t, (socket) => socket.end("in"))) });
+    const issued = middle.issue({ names: ["me"] });
+    const below = { ...issued, cert: issued.cert + middle.pair.cert };
+    const pair = authority.issue({ names: ["a.com"] });
+    for (const [depth, more, expected] of [
+      [1, {}, "in"],
+      [0, {}, ""],
+      [0, { skip_mtls_uri_regex: [".*"] }, ""],
+    ] as const) {
+      const client = { ca: root.pair.cert, depth, ...more };
+      kit.wire.put("ssl", "a", { snis: ["a.com"], ...pair, client });
+      const socket = await secure(t, kit, { servername: "a.com", ...below });
+      assert.equal(String(await everything(socket)), expected, `depth ${depth} ${JSON.stringify(more)}`);
+      socket.end();
+    }
+  });
+
   test("when a node breaks off, a client over TLS can tell that from its end", async (t) => {
     const kit = await streamKit(t, { listener: { tls: true } });
     kit.wire.put("ssl", "a", { snis: ["a.com"], ...Authority.make(t).issue({ names: ["a.com"] }) });

@@ -4,9 +4,15 @@ import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { connect as connectTcp, type AddressInfo } from "node:net";
+import {
+  connect as connectTcp,
+  createServer as createTcpServer,
+  type AddressInfo,
+  type Socket,
+} from "node:net";
 import { describe, test, type TestContext } from "node:test";
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
+import { Deadlines } from "../../src/data/deadlines.ts";
 import { wired, type Wired } from "../../src/data/wire-test-kit.ts";
 import { Authority, hasOpenssl, type Pair } from "./certificate-authority.ts";
 
@@ -63,6 +69,21 @@ async function ask(socket: TLSSocket, path = "/", host = "a.com"): Promise<{ sta
   await done;
   socket.removeAllListeners("data");
   return { status: Number(text.slice(9, 12)), body: text.slice(text.indexOf("\r\n\r\n") + 4) };
+}
+
+/** What a client says first. */
+async function helloOf(t: TestContext): Promise<Buffer> {
+  const server = createTcpServer().listen(0, "127.0.0.1");
+  t.after(() => server.close());
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const client = connect({ host: "127.0.0.1", port, servername: "a.com" });
+  client.on("error", () => undefined);
+  const [socket] = (await once(server, "connection")) as [Socket];
+  const [hello] = (await once(socket, "data")) as [Buffer];
+  client.destroy();
+  socket.destroy();
+  return hello;
 }
 
 const ssl = (names: string[], pair: Pair, more: object = {}) => ({ snis: names, ...pair, ...more });
@@ -269,6 +290,42 @@ describe("a TLS listener, besides,", options, () => {
     }
   });
 
+  test("gives a handshake its time and no more, whatever has come of it", async (t) => {
+    let nowMs = 0;
+    const deadlines = new Deadlines(() => nowMs, { sweeping: false });
+    const gate = await wired(t, { deadlines, routes: [] });
+    gate.put("ssl", "1", ssl(["a.com"], Authority.make(t).issue({ names: ["a.com"] })));
+    const hello = await helloOf(t);
+    for (const begin of ["", hello.subarray(0, 20), hello]) {
+      const socket = connectTcp(gate.tlsPort, "127.0.0.1");
+      t.after(() => socket.destroy());
+      socket.on("error", () => undefined);
+      socket.write(begin);
+      // The server's part of the handshake shows that the whole hello was taken.
+      if (begin === hello) await once(socket, "data");
+      while (gate.active() < 1) await new Promise((resolve) => setImmediate(resolve));
+      socket.resume();
+      nowMs += gate.config.http.headerTimeoutMs - 1;
+      deadlines.sweep();
+      assert.equal(gate.active(), 1);
+      nowMs += 1;
+      deadlines.sweep();
+      while (gate.active() > 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+  });
+
+  test("does not begin anew within a connection", async (t) => {
+    const gate = await gateway(t);
+    gate.put("ssl", "1", ssl(["a.com"], Authority.make(t).issue({ names: ["a.com"] })));
+    const { socket } = await shake(t, gate.tlsPort, { servername: "a.com", maxVersion: "TLSv1.2" });
+    const refused = new Promise<boolean>((resolve) => {
+      socket.once("error", () => resolve(true));
+      socket.once("close", () => resolve(true));
+      socket.renegotiate({ rejectUnauthorized: false }, (error) => resolve(error !== null));
+    });
+    assert.equal(await refused, true);
+  });
+
   test("lets a client go at once that leaves before its last message", async (t) => {
     const ca = Authority.make(t);
     const gate = await gateway(t, "cardea: { http: { header_timeout: 300 } }");
@@ -357,8 +414,11 @@ describe("client certificates", options, () => {
       gate.put("ssl", "1", ssl(["a.com"], pair, { client: { ca: root.pair.cert, depth } }));
       for (const maxVersion of ["TLSv1.2", "TLSv1.3"] as const) {
         for (const [i, expected] of served.entries()) {
+          const before = gate.ended.length;
           const { socket } = await shake(t, gate.tlsPort, { servername: "a.com", maxVersion, ...clients[i] });
           assert.equal((await ask(socket)).status === 200, expected, `depth ${depth}, client ${i}`);
+          // Not its request is refused, but the connection.
+          assert.equal(gate.ended.length - before, expected ? 1 : 0);
         }
       }
     }
