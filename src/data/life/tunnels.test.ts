@@ -228,6 +228,38 @@ test("a worker that ends tells its WebSockets before, in the time that it has", 
   assert.equal(closedFor(b.gateway, "drain"), 1);
 });
 
+for (const deaf of ["client", "upstream"] as const) {
+  test(`the ${deaf} that does not read holds the other side back, and gets the rest when it reads`, async (t) => {
+    const b = await bench(t);
+    b.gateway.put("route", "1", route(b));
+    const client = await open(b);
+    const socket = server(b);
+    const [reader, sender] = deaf === "client" ? [client.socket, socket] : [socket, client.socket];
+    reader.pause();
+    const huge = Buffer.alloc(64 * 1024 * 1024);
+    huge.writeUInt8(0x82, 0);
+    huge.writeUInt8(127, 1);
+    huge.writeBigUInt64BE(BigInt(huge.length), 2);
+    sender.write(huge);
+    await comesToRest(sender);
+    assert.ok(sender.writableLength > huge.length / 2, `${sender.writableLength} bytes wait at the sender`);
+    // Nobody need gather it.
+    reader.removeAllListeners("data").resume();
+    await eventually(() => sender.writableLength === 0);
+  });
+}
+
+/** Nothing more of what it wrote leaves, for many turns of the loop. */
+async function comesToRest(socket: Socket): Promise<void> {
+  let waiting = -1;
+  let turnsAtRest = 0;
+  await eventually(() => {
+    turnsAtRest = socket.writableLength === waiting ? turnsAtRest + 1 : 0;
+    waiting = socket.writableLength;
+    return turnsAtRest === 500;
+  });
+}
+
 test("a client that does not read holds its upstream back, also while it is told goodbye", async (t) => {
   const b = await bench(t);
   b.gateway.put("route", "1", route(b));
@@ -242,13 +274,7 @@ test("a client that does not read holds its upstream back, also while it is told
   socket.write(huge);
   await eventually(() => client.socket.readableLength > 0);
   b.gateway.put("route", "1", null);
-  let waiting = -1;
-  let turnsAtRest = 0;
-  await eventually(() => {
-    turnsAtRest = socket.writableLength === waiting ? turnsAtRest + 1 : 0;
-    waiting = socket.writableLength;
-    return turnsAtRest === 500;
-  });
+  await comesToRest(socket);
   assert.ok(socket.writableLength > huge.length / 2, `${socket.writableLength} bytes wait at the upstream`);
   b.pass(5_000);
   await eventually(() => socket.destroyed && b.gateway.inFlight() === 0);
