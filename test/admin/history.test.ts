@@ -2,13 +2,20 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { TestNode } from "./node.ts";
+import type { AdminKey } from "../../src/config/static-config.ts";
+import { TestNode, VIEWER_KEY } from "./node.ts";
 
 const upstream = { nodes: { "127.0.0.1:1": 1 } };
+const team: AdminKey = {
+  name: "team",
+  key: "key-of-a-team-0123456789",
+  role: "admin",
+  scope: { resources: null, labels: { team: "a" }, hosts: null, uriPrefixes: null },
+};
 let node: TestNode;
 
 before(async () => {
-  node = await new TestNode().start();
+  node = await new TestNode({ keys: [team] }).start();
   await node.call("PUT", "/routes/1", { uri: "/one", upstream });
   await node.call("PUT", "/routes/1", { uri: "/two", name: "two", upstream });
   await node.call("PATCH", "/routes/1", { upstream: { nodes: { "127.0.0.1:2": 1 } } });
@@ -111,6 +118,84 @@ test("a version that was to live for a time does so again, or as long as is aske
   assert.equal(await newest(), 600);
   assert.equal((await node.call("POST", `${path}&ttl=60`)).status, 200);
   assert.equal(await newest(), 60);
+});
+
+test("a version that was to live for a time and was deleted comes back for that time", async () => {
+  await node.call("PUT", "/routes/5?ttl=600", { uri: "/five", upstream });
+  await node.call("DELETE", "/routes/5");
+  const [, made] = await revisions("/routes/5");
+  assert.equal((await node.call("POST", `/history/rollback?key=/routes/5&revision=${made}`)).status, 201);
+  assert.equal((await node.call("GET", "/history?key=/routes/5")).body.list[0].ttl, 600);
+});
+
+test("what cannot be written by hand is not restored, and what cannot be deleted is not rolled away", async () => {
+  const { store, feed } = node.control;
+  const put = async (key: string, value: object) => {
+    await feed.whenTaken(await store.write([{ type: "put", key, value: JSON.stringify(value) }]));
+  };
+  const remove = async (key: string) => await feed.whenTaken(await store.write([{ type: "delete", key }]));
+  const drain = { upstream_id: "1", host: "127.0.0.1", port: 1, mark: "m" };
+  const progress = { run: "r", phase: "running", step: 0, elapsed: 0, requests: 0, holder: "h", since: 0 };
+  for (const [key, value, removal] of [
+    ["/drains/d", { id: "d", ...drain }, 200],
+    ["/rollouts/r/progress/p", { id: "p", ...progress }, 405],
+  ] as const) {
+    await put(key, value);
+    await remove(key);
+    await put(key, value);
+    const [, gone, made] = await revisions(key);
+    const before = await store.get(key);
+    const restored = await node.call("POST", `/history/rollback?key=${key}&revision=${made}`);
+    assert.equal(restored.status, 405, restored.text);
+    assert.match(restored.body.error_msg, /^not supported `PUT` method for /);
+    assert.deepEqual(await store.get(key), before);
+    assert.equal(node.audited.at(-1)?.["status"], 405);
+    const removed = await node.call("POST", `/history/rollback?key=${key}&revision=${gone}`);
+    assert.equal(removed.status, removal, removed.text);
+    assert.equal((await store.get(key)) === null, removal === 200);
+  }
+});
+
+test("viewers roll nothing back, and limited keys nothing that they may not write", async () => {
+  const own = { uri: "/own", upstream, labels: { team: "a" } };
+  await node.call("PUT", "/routes/6", own);
+  await node.call("PUT", "/routes/6", { ...own, labels: { team: "b" } });
+  await node.call("PUT", "/routes/7", { ...own, labels: { team: "b" } });
+  await node.call("PUT", "/routes/7", own);
+  const [toForeign, fromForeign] = await Promise.all(["/routes/7", "/routes/6"].map(revisions));
+  const asTeam = { "x-api-key": team.key };
+  for (const [key, revision, headers, status] of [
+    ["/routes/7", toForeign[1], { "x-api-key": VIEWER_KEY }, 401],
+    ["/routes/7", toForeign[1], asTeam, 403],
+    ["/routes/7", toForeign[0], asTeam, 200],
+    ["/routes/6", fromForeign[1], asTeam, 403],
+    ["/routes/1", 1, asTeam, 403],
+  ] as const) {
+    const before = await node.control.store.get(key);
+    const path = `/history/rollback?key=${key}&revision=${revision}`;
+    const reply = await node.call("POST", path, undefined, headers);
+    assert.equal(reply.status, status, `${key} ${revision}: ${reply.text}`);
+    if (status !== 200) assert.deepEqual(await node.control.store.get(key), before);
+  }
+});
+
+test("without streams nothing is told of stream routes, and none is restored", async () => {
+  const plain = await new TestNode({ streamRoutes: false }).start();
+  try {
+    const value = JSON.stringify({ id: "1", upstream });
+    const revision = await plain.control.store.write([{ type: "put", key: "/stream_routes/1", value }]);
+    const query = `key=/stream_routes/1&revision=${revision}`;
+    for (const [method, path] of [
+      ["GET", "/history?key=/stream_routes/1"],
+      ["POST", `/history/rollback?${query}`],
+    ]) {
+      const reply = await plain.call(method, path);
+      assert.equal(reply.status, 400);
+      assert.match(reply.body.error_msg, /^stream mode is disabled/);
+    }
+  } finally {
+    await plain.dispose();
+  }
 });
 
 test("the audit log names what was rolled back, and to which revision", async () => {

@@ -482,8 +482,13 @@ test("a whole configuration is validated without being written", async () => {
 
 test("what another node comes to refer to while it is deleted is there again, and the delete is refused", async (t) => {
   const upstream = { type: "roundrobin", nodes: { "127.0.0.1:1": 1 } };
-  await node.call("PUT", "/upstreams/raced", upstream);
+  await node.call("PUT", "/upstreams/raced?ttl=600", upstream);
   const { store } = node.control;
+  const history = store.history.bind(store);
+  // A hundred seconds later.
+  t.mock.method(store, "history", async (...args: Parameters<typeof history>) =>
+    (await history(...args)).map((entry) => Object.assign(entry, { time: entry.time - 100_000 })),
+  );
   const write = store.write.bind(store);
   const raced = t.mock.method(store, "write", async (...args: Parameters<typeof write>) => {
     raced.mock.restore();
@@ -497,6 +502,8 @@ test("what another node comes to refer to while it is deleted is there again, an
     [400, { error_msg: "can not delete this upstream, route [racing] is still using it now" }],
   );
   assert.deepEqual((await node.call("GET", "/upstreams/raced")).body.value.nodes, upstream.nodes);
+  const [{ ttl }] = (await node.call("GET", "/history?key=/upstreams/raced")).body.list;
+  assert.ok(ttl > 0 && ttl <= 500, `it has the rest of its time: ${ttl}`);
   await node.call("DELETE", "/routes/racing");
   assert.equal((await node.call("DELETE", "/upstreams/raced")).status, 200);
 });

@@ -115,6 +115,7 @@ export interface RestoredVersion {
   ttl: number | undefined;
 }
 
+/** Throws `AnswerError` for what is not there, and what must not be restored. */
 export async function versionToRestore(
   target: Target,
   { store, state }: HistoryParts,
@@ -125,6 +126,11 @@ export async function versionToRestore(
   const entry = entries[versionOf(entries, revision)!];
   const reason = refusalOf(target, entry, state, scope);
   if (reason !== null) throw new AnswerError(refuseScope(reason));
+  // What nobody may write by hand (drains, the progress of rollouts) nobody may restore.
+  const method = entry.value === null ? "DELETE" : "PUT";
+  if (!target.type.methods.includes(method)) {
+    throw new AnswerError(refuse(405, `not supported \`${method}\` method for ${target.type.title}`));
+  }
   if (entry.value === null) return { body: null, ttl: undefined };
   const body = state.plainText(target.type, entry.value);
   if (body !== undefined) return { body, ttl: target.type.expiryField === undefined ? entry.ttl : undefined };

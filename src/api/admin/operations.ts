@@ -16,7 +16,7 @@ import type { Log } from "../../lib/log.ts";
 import { DocumentStore } from "../../store/api/store.ts";
 import { type Store, StoreUnavailableError } from "../../store/contract.ts";
 import type { Identity } from "./access.ts";
-import { type Answer, plainText, refuse, refuseScope, ROUTE_NOT_FOUND } from "./answer.ts";
+import { type Answer, AnswerError, plainText, refuse, refuseScope, ROUTE_NOT_FOUND } from "./answer.ts";
 import type { AuditSubject } from "./audit.ts";
 import { readBatch } from "./batch/request.ts";
 import { BatchWriter } from "./batch/writing.ts";
@@ -115,10 +115,8 @@ export class AdminOperations {
     const answer = this.#aboutTypes(request, steps, query);
     if (answer !== null) return { answer: await answer };
     const target = targetOf(steps, this.#parts.state.types);
-    if (target?.type.plural === "stream_routes" && this.#parts.config.streamRoutes === false) {
-      return { answer: refuse(400, "stream mode is disabled, can not add stream routes") };
-    }
     if (target === null) return { answer: refuse(404, `Unsupported resource type: ${steps[0]}`) };
+    this.#assertHasStreams(target);
     this.#assertLoaded();
     return this.#onResource(call, target);
   }
@@ -129,6 +127,11 @@ export class AdminOperations {
     throw new StoreUnavailableError(
       "the configuration is not loaded yet: the node has just started, or the store does not answer",
     );
+  }
+
+  #assertHasStreams({ type }: Target): void {
+    if (type.plural !== "stream_routes" || this.#parts.config.streamRoutes !== false) return;
+    throw new AnswerError(refuse(400, "stream mode is disabled, can not add stream routes"));
   }
 
   /** What is said about types and plugins, and checks that write nothing; null: the path is about a resource. */
@@ -214,6 +217,7 @@ export class AdminOperations {
     const isRollback = verb === "rollback" && request.method === "POST";
     if (!isRollback && request.method !== "GET") return { answer: refuse(404, "not found") };
     const target = historyTarget(verb === "diff" || isRollback ? [] : steps, query, state);
+    this.#assertHasStreams(target);
     const outside = scope?.refusalOfType(target.type) ?? null;
     if (outside !== null) return { answer: refuseScope(outside), isWrite: isRollback };
     if (verb === "diff") return { answer: await diffAnswer(target, parts, query, scope) };

@@ -55,6 +55,8 @@ export interface WriteOutcome {
   resources?: readonly string[];
 }
 
+type StorePut = Extract<StoreWrite, { type: "put" }>;
+
 /** What decisions look at; a batch shows it as it will be. */
 export type WriteState = Pick<
   ConfigurationState,
@@ -65,7 +67,7 @@ export type WriteState = Pick<
 export interface Plan {
   batch: StoreWrite[];
   /** Puts there what a deletion took. */
-  undo?: StoreWrite[];
+  undo?: StorePut[];
   expect: Record<string, number>;
   answer(revision: number): Answer;
 }
@@ -80,6 +82,10 @@ const DISTINCT_AMONG_THEMSELVES: ReadonlySet<string> = new Set([
   "rollouts",
 ]);
 const POST_ID_DIGITS = 20;
+/** The deletion and what it deleted; more where others wrote between. */
+const VERSIONS_AROUND_DELETION = 4;
+/** Of what would have ended by now: etcd counts in whole seconds. */
+const SHORTEST_LIFE_SECONDS = 1;
 const SERVER_SET = ["create_time", "update_time"];
 
 export class ResourceWriter {
@@ -248,7 +254,7 @@ export class ResourceWriter {
       batch.push({ type: "delete", key: child.key });
     }
     const body = { deleted: "1", key: KEY_PREFIX + previous.key };
-    const undo = [previous, ...this.#state.childrenOf(type.plural, id)].map(({ key, text }): StoreWrite => ({
+    const undo = [previous, ...this.#state.childrenOf(type.plural, id)].map(({ key, text }): StorePut => ({
       type: "put",
       key,
       value: text,
@@ -404,7 +410,10 @@ export class ResourceWriter {
     return user !== null && user.entry.modRevision < revision ? user : null;
   }
 
-  /** The answer that there would have been, had the other write been known. */
+  /**
+   * The answer that there would have been, had the other write been known. What was to live for a time has the rest of
+   * it, as the history knows it: a store that keeps none gives back for good.
+   */
   async #takeBack(
     { target, author }: WriteRequest,
     { undo }: Plan,
@@ -413,13 +422,24 @@ export class ResourceWriter {
   ): Promise<Answer> {
     const expect = Object.fromEntries(undo!.map(({ key }) => [key, 0]));
     try {
-      await this.#feed.whenTaken(await this.#store.write(undo!, { expect, author }));
+      const batch = await Promise.all(undo!.map((put) => this.#withRestOfLife(put)));
+      await this.#feed.whenTaken(await this.#store.write(batch, { expect, author }));
     } catch (error) {
       // Somebody made it anew: the reference leads somewhere, and what they wrote is newer.
       if (!(error instanceof StoreConflictError)) throw error;
       await this.#feed.whenTaken(Math.max(error.actual, revision));
     }
     return usedBy(target, user);
+  }
+
+  /** `put`: as it was until a moment ago. */
+  async #withRestOfLife(put: StorePut): Promise<StorePut> {
+    // It has to be there again, whatever else is not known of it.
+    const versions = await this.#store.history(put.key, VERSIONS_AROUND_DELETION).catch(() => []);
+    const last = versions.find(({ value }) => value !== null);
+    if (last?.ttl === undefined) return put;
+    const rest = last.ttl - (this.#now() - last.time) / 1000;
+    return { ...put, ttl: Math.max(rest, SHORTEST_LIFE_SECONDS) };
   }
 }
 
