@@ -47,6 +47,7 @@ export interface PluginHost<Metadata = unknown> {
   monotonicNow(): number;
   /** The node's metrics page, made by control. Never rejects. */
   metricsPage(accept: string | undefined): Promise<HostPage>;
+  /** The node's own. Of each plugin some lines a second are written, and how many were left out; of level debug all. */
   log: PluginLog;
 }
 

@@ -17,6 +17,7 @@ import type { PluginHost, PluginLog } from "../../plugin/host.ts";
 import { compileExpression, type Expression } from "../../lib/expression.ts";
 import { PluginChain, type ChainLink } from "./chain.ts";
 import { ownerKind, ownerReader } from "./owner.ts";
+import { BoundedPluginLog } from "./plugin-log.ts";
 
 export interface Catalog {
   get(name: string): PluginDefinition | undefined;
@@ -77,6 +78,8 @@ export class PluginCompiler {
   readonly #configurations = new Map<string, Interned>();
   readonly #chains = new Map<string, HeldChain>();
   readonly #hosts = new Map<string, PluginHost>();
+  /** By plugin. */
+  readonly #logs = new Map<string, PluginLog>();
   /** By method and path; made when one is first asked for. */
   #apis: Map<string, PluginApi> | null = null;
 
@@ -171,6 +174,7 @@ export class PluginCompiler {
         ...services,
         ownerOf: perOwner === true ? ownerReader(owner) : NO_OWNER,
         attributes: attributesOf(name),
+        log: this.#logOf(name),
         metadata: () => this.#metadata(name),
         hostOf: (other) => this.#hostOf(other, owner),
         publicApi: (method, path) => (this.#apis ??= this.#gatherApis()).get(`${method} ${path}`) ?? null,
@@ -178,6 +182,15 @@ export class PluginCompiler {
       this.#hosts.set(key, host);
     }
     return host;
+  }
+
+  #logOf(plugin: string): PluginLog {
+    let log = this.#logs.get(plugin);
+    if (log === undefined) {
+      log = new BoundedPluginLog(plugin, this.#services.log, this.#services.now);
+      this.#logs.set(plugin, log);
+    }
+    return log;
   }
 
   #gatherApis(): Map<string, PluginApi> {

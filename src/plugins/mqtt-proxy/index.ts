@@ -7,7 +7,6 @@
  */
 
 import { definePlugin, Type, type Answer, type StreamExchange } from "../../plugin/index.ts";
-import { LimitedLog } from "../../lib/limited-log.ts";
 import { readConnect } from "./connect.ts";
 
 /** Of what a client sent, in the log. */
@@ -29,7 +28,6 @@ export default definePlugin({
     }),
   }),
   compile({ protocol_name: name, protocol_level: level }, host) {
-    const log = new LimitedLog(host.log);
     return {
       async preread(ctx: StreamExchange): Promise<void | Answer> {
         let bytes: Buffer | null = await ctx.stream.peek(1);
@@ -50,7 +48,7 @@ export default definePlugin({
           if (packet.clientId !== "") ctx.setVariable("mqtt_client_id", packet.clientId);
           return undefined;
         }
-        log.warn("a client is refused", { plugin: "mqtt-proxy", client: ctx.client.address, reason });
+        host.log.warn("a client is refused", { plugin: "mqtt-proxy", client: ctx.client.address, reason });
         return ctx.answer(503);
       },
     };
