@@ -18,7 +18,7 @@ import type { ProtocolError } from "../http1/errors.ts";
 import { Handshake, type HandshakeFailure, type HandshakeHost, type TlsServices } from "../tls/handshake.ts";
 import type { TlsConnection } from "../tls/tls-connection.ts";
 import type { ProxyAnnouncement } from "./proxy-protocol.ts";
-import { ProxyReader } from "./proxy-reader.ts";
+import { type ProxyHeaderHost, ProxyReader } from "./proxy-reader.ts";
 
 export type ListenTarget =
   /** A socket that is bound already, such as `ListenerHandle.fd`. */
@@ -57,7 +57,7 @@ export interface ListenerOptions {
 
 const BACKLOG = 4096;
 
-export class Listener implements ConnectionHost, HandshakeHost {
+export class Listener implements ConnectionHost, HandshakeHost, ProxyHeaderHost {
   readonly http: HttpConfig;
   readonly deadlines: Deadlines;
   readonly onRequest: RequestListener;
@@ -66,10 +66,11 @@ export class Listener implements ConnectionHost, HandshakeHost {
   readonly #count: ConnectionCount;
   readonly #proxyProtocol: boolean;
   readonly #tls: TlsServices | null;
+  /** Connections whose PROXY header is not there yet. */
+  readonly #unannounced = new Set<ProxyReader>();
   readonly #handshakes = new Set<Handshake>();
   readonly #server: Server;
   readonly #connections = new Set<OpenConnection>();
-  #waiting = 0;
   #drained: (() => void) | null = null;
 
   constructor(options: ListenerOptions) {
@@ -86,7 +87,7 @@ export class Listener implements ConnectionHost, HandshakeHost {
 
   /** Connections that are open now. */
   get active(): number {
-    return this.#connections.size + this.#handshakes.size + this.#waiting;
+    return this.#connections.size + this.#handshakes.size + this.#unannounced.size;
   }
 
   /** Resolves with the port once the socket listens; rejects with the system's error. */
@@ -107,6 +108,7 @@ export class Listener implements ConnectionHost, HandshakeHost {
   drain(): Promise<void> {
     if (this.#server.listening) this.#server.close();
     for (const connection of this.#connections) connection.drain();
+    for (const reader of this.#unannounced) reader.drain();
     for (const handshake of this.#handshakes) handshake.drain();
     if (this.active === 0) return Promise.resolve();
     return new Promise((resolve) => {
@@ -122,6 +124,11 @@ export class Listener implements ConnectionHost, HandshakeHost {
   close(): void {
     if (this.#server.listening) this.#server.close();
     for (const connection of this.#connections) connection.destroy();
+    for (const reader of this.#unannounced) {
+      reader.destroy();
+      this.#unannounced.delete(reader);
+      this.#ended();
+    }
     for (const handshake of this.#handshakes) {
       handshake.destroy();
       this.#handshakes.delete(handshake);
@@ -141,27 +148,19 @@ export class Listener implements ConnectionHost, HandshakeHost {
       this.#start(socket, null, null);
       return;
     }
-    this.#waiting++;
-    // eslint-disable-next-line no-new -- it lives by its listeners on the socket
-    new ProxyReader(
-      socket,
-      this.deadlines,
-      this.http.headerTimeoutMs,
-      this.#onProxyHeader,
-      this.#onProxyFailed,
-    );
+    this.#unannounced.add(new ProxyReader(socket, this.deadlines, this.http.headerTimeoutMs, this));
   };
 
-  readonly #onProxyHeader = (socket: Socket, announcement: ProxyAnnouncement, rest: Buffer): void => {
-    this.#waiting--;
+  onProxyHeader(reader: ProxyReader, socket: Socket, announcement: ProxyAnnouncement, rest: Buffer): void {
+    this.#unannounced.delete(reader);
     this.#start(socket, announcement, rest);
-  };
+  }
 
-  readonly #onProxyFailed = (): void => {
-    this.#waiting--;
+  onProxyFailed(reader: ProxyReader): void {
+    this.#unannounced.delete(reader);
     this.#meters.proxyHeaderRefused();
     this.#ended();
-  };
+  }
 
   #start(socket: Socket, announcement: ProxyAnnouncement | null, rest: Buffer | null): void {
     const proxyProtocolAddress = announcement?.source?.address ?? null;
@@ -174,6 +173,7 @@ export class Listener implements ConnectionHost, HandshakeHost {
     const handshake = new Handshake(socket, peer, this.#tls, this);
     this.#handshakes.add(handshake);
     handshake.start(rest);
+    if (!this.#server.listening) handshake.drain();
   }
 
   onSecure(handshake: Handshake, socket: Socket, tls: TlsConnection): void {

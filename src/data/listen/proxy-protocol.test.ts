@@ -138,4 +138,40 @@ describe("a listener that requires the PROXY protocol", () => {
     echo.listener.close();
     deadlines.close();
   });
+
+  test("ends what still waits for its header when it is closed, and counts it out", async () => {
+    const deadlines = new Deadlines(() => 0, { sweeping: false });
+    const echo = await echoListener({ proxyProtocol: true, deadlines, onRequest: answerAddress });
+    const silent = await WireClient.open(echo.port);
+    const begun = await WireClient.open(echo.port);
+    begun.send("PROXY TC");
+    while (echo.count.active < 2) await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(echo.listener.active, 2);
+    const drained = echo.listener.drain();
+    echo.listener.close();
+    await drained;
+    assert.deepEqual([await silent.rest(), await begun.rest()], ["", ""]);
+    assert.deepEqual([echo.listener.active, echo.count.active, deadlines.size], [0, 0, 0]);
+    assert.deepEqual(echo.refused, []);
+    deadlines.close();
+  });
+
+  test("while it drains, waits no longer for a header than a moment, and serves who sends one", async () => {
+    let nowMs = 0;
+    const deadlines = new Deadlines(() => nowMs, { sweeping: false });
+    const echo = await echoListener({ proxyProtocol: true, deadlines, onRequest: answerAddress });
+    const silent = await WireClient.open(echo.port);
+    const served = await WireClient.open(echo.port);
+    while (echo.count.active < 2) await new Promise((resolve) => setImmediate(resolve));
+    const drained = echo.listener.drain();
+    served.send("PROXY TCP4 1.2.3.4 5.6.7.8 1000 80\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert.equal((await served.answer())?.body, "1.2.3.4 127.0.0.1");
+    nowMs += 1001;
+    deadlines.sweep();
+    assert.equal(await silent.rest(), "");
+    served.close();
+    await drained;
+    assert.equal(echo.count.active, 0);
+    deadlines.close();
+  });
 });

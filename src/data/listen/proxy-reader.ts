@@ -4,29 +4,27 @@ import type { Socket } from "node:net";
 import { type Deadlined, type Deadlines, NEVER } from "../deadlines.ts";
 import { MAX_PROXY_HEADER_BYTES, parseProxyHeader, type ProxyAnnouncement } from "./proxy-protocol.ts";
 
-/** `rest`: what came behind the header, not yet looked at. */
-export type ProxyHeaderListener = (socket: Socket, announcement: ProxyAnnouncement, rest: Buffer) => void;
+export interface ProxyHeaderHost {
+  /** `rest`: what came behind the header, not yet looked at. */
+  onProxyHeader(reader: ProxyReader, socket: Socket, announcement: ProxyAnnouncement, rest: Buffer): void;
+  /** Malformed, late or missing; the socket is destroyed. */
+  onProxyFailed(reader: ProxyReader): void;
+}
+
+/** While draining: how long a balancer still has for a header, which it sends as soon as it is connected. */
+const DRAIN_MS = 1000;
 
 export class ProxyReader implements Deadlined {
   deadline: number;
   readonly #socket: Socket;
   readonly #deadlines: Deadlines;
-  readonly #onHeader: ProxyHeaderListener;
-  readonly #onFailed: () => void;
+  readonly #host: ProxyHeaderHost;
   #bytes: Buffer = Buffer.alloc(0);
 
-  /** A malformed, late or missing header destroys the socket and calls `onFailed`. */
-  constructor(
-    socket: Socket,
-    deadlines: Deadlines,
-    timeoutMs: number,
-    onHeader: ProxyHeaderListener,
-    onFailed: () => void,
-  ) {
+  constructor(socket: Socket, deadlines: Deadlines, timeoutMs: number, host: ProxyHeaderHost) {
     this.#socket = socket;
     this.#deadlines = deadlines;
-    this.#onHeader = onHeader;
-    this.#onFailed = onFailed;
+    this.#host = host;
     this.deadline = deadlines.now() + timeoutMs;
     deadlines.add(this);
     socket.on("data", this.#onData);
@@ -39,6 +37,19 @@ export class ProxyReader implements Deadlined {
     this.#fail();
   }
 
+  /** The listener wants to end. */
+  drain(): void {
+    this.deadline = Math.min(this.deadline, this.#deadlines.now() + DRAIN_MS);
+  }
+
+  /** Ends it without a word to anybody. */
+  destroy(): void {
+    this.#detach();
+    // A late error of a socket that is being destroyed must not end the process.
+    this.#socket.on("error", () => undefined);
+    this.#socket.destroy();
+  }
+
   readonly #onData = (chunk: Buffer): void => {
     this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
     const result = parseProxyHeader(this.#bytes);
@@ -46,7 +57,7 @@ export class ProxyReader implements Deadlined {
       this.#fail();
     } else if (result !== "need-more") {
       this.#detach();
-      this.#onHeader(this.#socket, result, this.#bytes.subarray(result.end));
+      this.#host.onProxyHeader(this, this.#socket, result, this.#bytes.subarray(result.end));
     }
   };
 
@@ -54,11 +65,8 @@ export class ProxyReader implements Deadlined {
 
   #fail(): void {
     if (this.deadline === NEVER) return;
-    this.#detach();
-    // A late error of a socket that is being destroyed must not end the process.
-    this.#socket.on("error", () => undefined);
-    this.#socket.destroy();
-    this.#onFailed();
+    this.destroy();
+    this.#host.onProxyFailed(this);
   }
 
   #detach(): void {

@@ -37,6 +37,16 @@ test("whom nobody trusts may announce what it likes: it stays the client itself"
   assert.equal(kit.ended[0].variable("proxy_protocol_addr"), "192.0.2.7");
 });
 
+test("who has not sent a header when the port is closed is counted out and closed, too", async (t) => {
+  const kit = await streamKit(t, { listener: { proxyProtocol: true } });
+  const client = await kit.client();
+  client.write("PROXY TC");
+  await eventually(() => kit.active() === 1);
+  kit.listeners.close();
+  assert.equal(kit.active(), 0, "at once, not when its time is over");
+  assert.equal((await everything(client)).length, 0);
+});
+
 test("without a header, where one is required, the connection is closed", async (t) => {
   const kit = await streamKit(t, { listener: { proxyProtocol: true } });
   kit.route({ upstream: upstream(await node(t, echo)) });

@@ -11,7 +11,7 @@ import type { HttpConfig } from "../../config/static-config.ts";
 import type { AddressSet } from "../../lib/address.ts";
 import type { ConnectionCount, ListenerMeters, ListenTarget } from "../listen/listener.ts";
 import type { ProxyAnnouncement } from "../listen/proxy-protocol.ts";
-import { ProxyReader } from "../listen/proxy-reader.ts";
+import { type ProxyHeaderHost, ProxyReader } from "../listen/proxy-reader.ts";
 import {
   Handshake,
   type HandshakeFailure,
@@ -51,13 +51,14 @@ interface StreamPeer extends PeerFacts {
 
 const BACKLOG = 4096;
 
-export class StreamListener implements HandshakeHost, SessionHost {
+export class StreamListener implements HandshakeHost, ProxyHeaderHost, SessionHost {
   readonly proxyProtocolToUpstream: boolean;
   readonly #options: StreamListenerOptions;
   readonly #server: Server;
+  /** Connections whose PROXY header is not there yet. */
+  readonly #unannounced = new Set<ProxyReader>();
   readonly #handshakes = new Set<Handshake>();
   readonly #sessions = new Set<StreamSession>();
-  #waiting = 0;
   #drained: (() => void) | null = null;
 
   constructor(options: StreamListenerOptions) {
@@ -68,7 +69,7 @@ export class StreamListener implements HandshakeHost, SessionHost {
 
   /** Connections that are open now. */
   get active(): number {
-    return this.#sessions.size + this.#handshakes.size + this.#waiting;
+    return this.#sessions.size + this.#handshakes.size + this.#unannounced.size;
   }
 
   /** Resolves with the port once the socket listens; rejects with the system's error. */
@@ -93,6 +94,7 @@ export class StreamListener implements HandshakeHost, SessionHost {
 
   drain(): Promise<void> {
     if (this.#server.listening) this.#server.close();
+    for (const reader of this.#unannounced) reader.drain();
     for (const handshake of this.#handshakes) handshake.drain();
     if (this.active === 0) return Promise.resolve();
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -108,6 +110,11 @@ export class StreamListener implements HandshakeHost, SessionHost {
   close(): void {
     if (this.#server.listening) this.#server.close();
     for (const session of this.#sessions) session.destroy();
+    for (const reader of this.#unannounced) {
+      reader.destroy();
+      this.#unannounced.delete(reader);
+      this.#ended();
+    }
     for (const handshake of this.#handshakes) {
       handshake.destroy();
       this.#handshakes.delete(handshake);
@@ -125,27 +132,19 @@ export class StreamListener implements HandshakeHost, SessionHost {
     count.active++;
     meters.accepted();
     if (!proxyProtocol) return this.#start(socket, null, null);
-    this.#waiting++;
-    // eslint-disable-next-line no-new -- it lives by its listeners on the socket
-    new ProxyReader(
-      socket,
-      services.deadlines,
-      http.headerTimeoutMs,
-      this.#onProxyHeader,
-      this.#onProxyFailed,
-    );
+    this.#unannounced.add(new ProxyReader(socket, services.deadlines, http.headerTimeoutMs, this));
   };
 
-  readonly #onProxyHeader = (socket: Socket, announcement: ProxyAnnouncement, rest: Buffer): void => {
-    this.#waiting--;
+  onProxyHeader(reader: ProxyReader, socket: Socket, announcement: ProxyAnnouncement, rest: Buffer): void {
+    this.#unannounced.delete(reader);
     this.#start(socket, announcement, rest);
-  };
+  }
 
-  readonly #onProxyFailed = (): void => {
-    this.#waiting--;
+  onProxyFailed(reader: ProxyReader): void {
+    this.#unannounced.delete(reader);
     this.#options.meters.proxyHeaderRefused();
     this.#ended();
-  };
+  }
 
   #start(socket: Socket, announcement: ProxyAnnouncement | null, rest: Buffer | null): void {
     const announced = announcement?.source ?? null;
@@ -160,6 +159,7 @@ export class StreamListener implements HandshakeHost, SessionHost {
     const handshake = new Handshake(socket, peer, tls, this);
     this.#handshakes.add(handshake);
     handshake.start(rest);
+    if (!this.#server.listening) handshake.drain();
   }
 
   onSecure(handshake: Handshake, socket: Socket, tls: TlsConnection): void {
