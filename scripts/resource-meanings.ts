@@ -262,7 +262,8 @@ const BY_TYPE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "rollback.error_percent": "More of its answers than that are errors (statuses from 500 on)",
     "rollback.latency": "Seconds; `percentile` per cent of its answers take longer",
     "rollback.percentile": "For `latency`",
-    "rollback.min_requests": "With fewer requests of the canary in the window nothing is judged",
+    "rollback.min_requests":
+      "A node with fewer requests of the canary in the window judges nothing; each counts its own",
     "rollback.window": "Seconds that are looked back on",
     action:
       "`pause` keeps the share; `promote` gives the canary all requests, `abort` none, both at once and for good",
