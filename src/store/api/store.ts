@@ -24,6 +24,7 @@ import {
   type StoreState,
   StoreUnavailableError,
 } from "../contract.ts";
+import { PresentWatches } from "../present-watches.ts";
 import { type SealedFile, SealedFileError } from "../snapshot/sealed-file.ts";
 import { type ConfigsDocument, type DocumentItem, itemsOf } from "./document.ts";
 
@@ -49,16 +50,11 @@ interface Kept {
   held: StoredItem[];
 }
 
-interface Watch {
-  listener: StoreListener;
-  signal: AbortSignal;
-}
-
 export class DocumentStore implements Store {
   readonly #file: SealedFile;
   readonly #log: DocumentStoreOptions["log"];
   readonly #now: () => number;
-  readonly #watches = new Set<Watch>();
+  readonly #watches = new PresentWatches();
   #identity: string = randomUUID();
   #revision = 0;
   #document: ConfigsDocument | null = null;
@@ -110,15 +106,7 @@ export class DocumentStore implements Store {
 
   watch(from: number, listener: StoreListener, signal: AbortSignal): void {
     this.#assertOpen();
-    if (from !== this.#revision) {
-      setImmediate(() => {
-        if (!signal.aborted) listener.onResync();
-      });
-      return;
-    }
-    const watch = { listener, signal };
-    this.#watches.add(watch);
-    signal.addEventListener("abort", () => this.#watches.delete(watch), { once: true });
+    this.#watches.add(from, this.#revision, listener, signal);
   }
 
   async get(key: string): Promise<StoredItem | null> {
@@ -158,7 +146,7 @@ export class DocumentStore implements Store {
     this.#document = document;
     this.#revision = revision;
     this.#items = items;
-    for (const { listener } of this.#watches) listener.onChange({ revision, events });
+    this.#watches.tell({ revision, events });
     return revision;
   }
 
