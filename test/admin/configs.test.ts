@@ -45,6 +45,12 @@ const refusals: [name: string, body: string | undefined, type: string, message: 
   ["no body", undefined, "application/json", /^invalid request body: empty request body$/],
   ["broken JSON", "{", "application/json", /^invalid request body: /],
   ["broken YAML", "a: [", "application/yaml", /^invalid request body: /],
+  [
+    "broken YAML that is long",
+    `${Array.from({ length: 3000 }, (_, i) => `k${i}: secret-canary\n`).join("")}a: [`,
+    "application/yaml",
+    /^invalid request body: (?!.*canary)/s,
+  ],
   ["a list", "[1]", "application/json", /^invalid request body: expected an object$/],
 ];
 for (const [name, body, type, message] of refusals) {

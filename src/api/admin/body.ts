@@ -6,14 +6,14 @@
  */
 
 import type { FastifyRequest } from "fastify";
+import { parseYaml } from "../../config/yaml-thread.ts";
 import { parseInSlices } from "../../lib/json-in-slices.ts";
-import { yaml } from "../../lib/yaml.ts";
 import { AnswerError, refuse } from "./answer.ts";
 
 /** Of an unreadable body, what the answer repeats. */
 const ECHO_CHARACTERS = 64 * 1024;
 const YAML_ALIASES = 100;
-/** The parser of YAML holds the thread for some 0.7 s per MiB: more would cost heartbeats. JSON is a hundred times as fast. */
+/** The parser of YAML takes some 0.7 s per MiB, and up to 200 times its memory. JSON is a hundred times as fast. */
 const LONGEST_YAML_CHARACTERS = 4 * 1024 * 1024;
 
 /** Undefined when there is no body; throws `AnswerError` when it cannot be read. */
@@ -28,7 +28,7 @@ export function readBody(request: FastifyRequest): unknown {
   }
 }
 
-/** The same of a whole configuration, which may be YAML: in slices, and not repeated in answers. */
+/** The same of a whole configuration, which may be YAML: beside other work, and not repeated in answers. */
 export async function readLargeBody(request: FastifyRequest): Promise<unknown> {
   const text = request.body;
   if (typeof text !== "string" || text === "") return undefined;
@@ -38,7 +38,7 @@ export async function readLargeBody(request: FastifyRequest): Promise<unknown> {
     throw new AnswerError(refuse(400, `invalid request body: ${message}`));
   }
   try {
-    if (isYaml) return yaml().parse(text, { maxAliasCount: YAML_ALIASES }) as unknown;
+    if (isYaml) return await parseYaml(text, YAML_ALIASES);
     return await parseInSlices(text);
   } catch (error) {
     const lenient = isYaml ? null : escapeControls(text);

@@ -9,7 +9,10 @@
 
 import { ConfigError, type ConfigProblem } from "../../config/config-error.ts";
 import { nearest } from "../../config/nearest.ts";
-import { type ConfigSource, readSource, type SourceRules } from "../../config/source.ts";
+import { readSource, type SourceRules } from "../../config/source.ts";
+import { openSource, type Place, type WantedPlace } from "../../config/yaml-thread.ts";
+import { parseInSlices } from "../../lib/json-in-slices.ts";
+import { slices } from "../../lib/slices.ts";
 import { RESOURCE_NAMES } from "../../model/resource-names.ts";
 import { isObject, type JsonObject, type ValidationError } from "../../model/resource-type.ts";
 
@@ -46,7 +49,7 @@ export interface FileDocument {
   warnings: string[];
 }
 
-/** The parser holds the thread for some 0.7 s per MiB: a greater file would cost heartbeats. */
+/** The parser takes some 0.7 s per MiB, and its memory is up to 200 times the text. */
 const LONGEST_FILE_BYTES = 4 * 1024 * 1024;
 const MAX_ALIASES = 10_000;
 /** Of text at the end in which the mark is looked for. */
@@ -60,20 +63,45 @@ const VERSION_SUFFIX = "_conf_version";
 
 /** Throws `ConfigError` with every problem of the file as a whole. */
 export function readDocument(input: DocumentInput): FileDocument {
-  const { name, text, format, env, check } = input;
+  const { name, text, format, env } = input;
   if (format === "yaml") requireEndMark(name, text);
-  const rules: SourceRules = {
-    maxBytes: LONGEST_FILE_BYTES,
-    maxAliases: MAX_ALIASES,
-    // JSON has no text without quotes.
-    quotesKeepText: format === "yaml",
-  };
-  const source = readSource(name, text, env, rules);
-  if (format === "json") requireJson(name, text);
-  const reading = new Reading(source, format, check);
-  const document = reading.read();
-  if (reading.problems.length > 0) throw new ConfigError(name, reading.problems);
-  return document;
+  const source = readSource(name, text, env, rulesOf(format));
+  if (format === "json") {
+    try {
+      JSON.parse(text);
+    } catch {
+      refuseNoJson(name, text);
+    }
+  }
+  const reading = new Reading(source.data, input);
+  for (const _ of reading.steps()) continue;
+  return reading.document(reading.wanted.map(({ path, ofKey }) => source.place(path, ofKey)));
+}
+
+/**
+ * The same beside other work: in slices, and a large text is read by a thread of its own. Throws the reason of `signal`
+ * when that ends it.
+ */
+export async function readDocumentAside(input: DocumentInput, signal: AbortSignal): Promise<FileDocument> {
+  const { name, text, format, env } = input;
+  if (format === "yaml") requireEndMark(name, text);
+  const source = await openSource(name, text, env, rulesOf(format), signal);
+  try {
+    if (format === "json") await parseInSlices(text).catch(() => refuseNoJson(name, text));
+    const reading = new Reading(source.data, input);
+    const breathe = slices();
+    for (const _ of reading.steps()) await breathe();
+    signal.throwIfAborted();
+    return reading.document(await source.places(reading.wanted));
+  } finally {
+    await source.end();
+  }
+}
+
+function rulesOf(format: FileFormat): SourceRules {
+  // JSON has no text without quotes.
+  const quotesKeepText = format === "yaml";
+  return { maxBytes: LONGEST_FILE_BYTES, maxAliases: MAX_ALIASES, quotesKeepText };
 }
 
 /** A file that is being written must not pass for a shorter one. */
@@ -83,13 +111,9 @@ function requireEndMark(name: string, text: string): void {
 }
 
 /** The other reader knows the places of mistakes, and takes YAML and an empty file as well. */
-function requireJson(name: string, text: string): void {
-  try {
-    JSON.parse(text);
-  } catch {
-    // The engine's message quotes the file, which may hold secrets.
-    refuse(name, text.trim() === "" ? "the file is empty" : "the file is YAML, expected JSON");
-  }
+function refuseNoJson(name: string, text: string): never {
+  // The engine's message quotes the file, which may hold secrets.
+  refuse(name, text.trim() === "" ? "the file is empty" : "the file is YAML, expected JSON");
 }
 
 function refuse(name: string, message: string): never {
@@ -103,38 +127,57 @@ interface FoundItem {
   index: number;
 }
 
-class Reading {
-  readonly problems: ConfigProblem[] = [];
-  readonly #source: ConfigSource;
-  readonly #format: FileFormat;
-  readonly #check: ItemCheck;
-  readonly #found = new Map<string, FoundItem>();
-  readonly #document: FileDocument = { items: [], faults: new Map(), warnings: [] };
+/** A mistake, which stands where `wanted` says at the same index. */
+interface Mistake {
+  key: string;
+  message: string;
+}
 
-  constructor(source: ConfigSource, format: FileFormat, check: ItemCheck) {
-    this.#source = source;
-    this.#format = format;
-    this.#check = check;
+class Reading {
+  /** Places of all mistakes. */
+  readonly wanted: WantedPlace[] = [];
+  readonly #input: DocumentInput;
+  readonly #data: Record<string, unknown>;
+  readonly #mistakes: Mistake[] = [];
+  readonly #found = new Map<string, FoundItem>();
+  readonly #items: FileItem[] = [];
+  readonly #warnings: string[] = [];
+  /** No mistake is one of the file as a whole; where there is one, resources are not checked. */
+  #isUsable = false;
+
+  constructor(data: Record<string, unknown>, input: DocumentInput) {
+    this.#data = data;
+    this.#input = input;
   }
 
-  read(): FileDocument {
-    for (const [name, list] of Object.entries(this.#source.data)) {
-      if (LISTS.has(name)) this.#readList(name, list);
+  /** All of the work, with a pause after each resource. */
+  *steps(): Generator<undefined, void, void> {
+    for (const [name, list] of Object.entries(this.#data)) {
+      if (LISTS.has(name)) yield* this.#readList(name, list);
       else if (WITHOUT_EFFECT.has(name)) {
-        this.#document.warnings.push(`${name} has no effect: the plugins of a node stand in its config.yaml`);
+        this.#warnings.push(`${name} has no effect: the plugins of a node stand in its config.yaml`);
       } else if (!isVersion(name)) this.#refuseName(name);
     }
-    if (this.problems.length === 0) this.#checkItems();
-    return this.#document;
+    this.#isUsable = this.#mistakes.length === 0;
+    if (this.#isUsable) yield* this.#checkItems();
   }
 
-  #readList(plural: string, list: unknown): void {
+  /** `places`: those that are wanted. Throws `ConfigError` when the file as a whole cannot be used. */
+  document(places: readonly Place[]): FileDocument {
+    const problems = this.#mistakes.map((mistake, i): ConfigProblem => ({ ...places[i], ...mistake }));
+    if (!this.#isUsable) throw new ConfigError(this.#input.name, problems);
+    const faults = new Map(problems.map((problem) => [problem.key, problem]));
+    return { items: this.#items, faults, warnings: this.#warnings };
+  }
+
+  *#readList(plural: string, list: unknown): Generator<undefined, void, void> {
     if (list === null) return;
     if (!Array.isArray(list)) {
       this.#add([plural], plural, "expected a list of resources");
       return;
     }
     for (const [index, item] of list.entries()) {
+      yield;
       if (isObject(item)) this.#readItem(plural, index, item);
       else this.#add([plural, index], `${plural}[${index}]`, "expected a map, the resource");
     }
@@ -142,7 +185,8 @@ class Reading {
 
   #readItem(plural: string, index: number, item: JsonObject): void {
     const { modifiedIndex: _ofAnotherMode, ...value } = item;
-    if (this.#format === "yaml" && isObject(value["plugins"])) value["plugins"] = filled(value["plugins"]);
+    if (this.#input.format === "yaml" && isObject(value["plugins"]))
+      value["plugins"] = filled(value["plugins"]);
     const key = keyOf(plural, index, value);
     if (this.#found.has(key)) {
       this.#add([plural, index], key, "the resource is given twice, expected an id of its own");
@@ -152,15 +196,13 @@ class Reading {
   }
 
   /** When all are known, since they refer to each other in any order. */
-  #checkItems(): void {
+  *#checkItems(): Generator<undefined, void, void> {
     const get = (key: string) => this.#found.get(key)?.value;
     for (const [key, { value, plural, index }] of this.#found) {
-      const fault = this.#check(key, value, get);
-      if (fault !== null) {
-        const place = this.#source.place([plural, index, ...stepsOf(fault.pointer)]);
-        this.#document.faults.set(key, { ...place, key, message: fault.message });
-      }
-      this.#document.items.push({ key, value: JSON.stringify(value), position: index + 1 });
+      yield;
+      const fault = this.#input.check(key, value, get);
+      if (fault !== null) this.#add([plural, index, ...stepsOf(fault.pointer)], key, fault.message);
+      this.#items.push({ key, value: JSON.stringify(value), position: index + 1 });
     }
   }
 
@@ -172,7 +214,8 @@ class Reading {
   }
 
   #add(path: readonly (string | number)[], key: string, message: string, ofKey = false): void {
-    this.problems.push({ ...this.#source.place(path, ofKey), key, message });
+    this.wanted.push({ path, ofKey });
+    this.#mistakes.push({ key, message });
   }
 }
 

@@ -173,6 +173,25 @@ test("loading waits for the first usable file", async (t) => {
   assert.equal((await loaded).items.length, 1);
 });
 
+test("a long file is taken like a short one, and told with its lines when it is broken", async (t) => {
+  const routes = Array.from({ length: 1000 }, (_, i) => `  - { id: ${i}, uri: /${i} }\n`).join("");
+  const subject = new Subject(t, `routes:\n${routes}`);
+  assert.equal((await subject.keys()).length, 1000);
+  await subject.change(`routes:\n${routes}  - { id: last, bad: true }`);
+  assert.match(subject.errors.join(), /apisix\.yaml:1002:22 \/routes\/last: it is bad/);
+  assert.equal((await subject.keys()).length, 1000);
+  await subject.change(`routes:\n${routes}  - { id: last }`);
+  assert.equal((await subject.keys()).length, 1001);
+});
+
+test("a store that is closed while it reads a long file ends, and says nothing", async (t) => {
+  const routes = Array.from({ length: 1000 }, (_, i) => `  - { id: ${i}, bad: true }\n`).join("");
+  const { store, errors } = new Subject(t, `routes:\n${routes}`);
+  await store.close();
+  await store.look();
+  assert.deepEqual(errors, []);
+});
+
 test("nothing can be written", async (t) => {
   const { store } = new Subject(t, ONE);
   await assert.rejects(store.write(), StoreUnavailableError);

@@ -19,7 +19,6 @@ import type { Log } from "../../lib/log.ts";
 import {
   type HistoryEntry,
   type Store,
-  type StoreChange,
   type StoreContact,
   type StoreEvent,
   type StoredItem,
@@ -27,7 +26,8 @@ import {
   type StoreState,
   StoreUnavailableError,
 } from "../contract.ts";
-import { type FileDocument, type FileFormat, type ItemCheck, readDocument } from "./document.ts";
+import { PresentWatches } from "../present-watches.ts";
+import { type FileDocument, type FileFormat, type ItemCheck, readDocumentAside } from "./document.ts";
 
 export interface FileStoreOptions {
   file: string;
@@ -41,11 +41,6 @@ const LOOK_EVERY_MS = 1000;
 /** Faults of one version that are told. */
 const FAULTS_TOLD = 100;
 
-interface Watch {
-  listener: StoreListener;
-  signal: AbortSignal;
-}
-
 export class FileStore implements Store {
   readonly identity = randomUUID();
   readonly #options: FileStoreOptions;
@@ -58,11 +53,11 @@ export class FileStore implements Store {
   /** Of the file as it was read last; "": never. */
   #stamp = "";
   #looking: Promise<void> | null = null;
-  #watches = new Set<Watch>();
+  readonly #watches = new PresentWatches();
   #isRefusing = false;
   #isReadable = false;
   #lastAt: number | null = null;
-  #isClosed = false;
+  readonly #end = new AbortController();
 
   constructor(options: FileStoreOptions) {
     this.#options = options;
@@ -77,7 +72,7 @@ export class FileStore implements Store {
 
   /** Reachable: the file can be read. The configuration grows old while the file is one that is refused. */
   contact(): StoreContact {
-    return { isReachable: this.#isReadable && !this.#isClosed, lastAt: this.#lastAt };
+    return { isReachable: this.#isReadable && !this.#end.signal.aborted, lastAt: this.#lastAt };
   }
 
   /** Takes the file over if it has changed. Never rejects. */
@@ -97,15 +92,7 @@ export class FileStore implements Store {
 
   watch(from: number, listener: StoreListener, signal: AbortSignal): void {
     this.#assertOpen();
-    if (from !== this.#revision) {
-      setImmediate(() => {
-        if (!signal.aborted) listener.onResync();
-      });
-      return;
-    }
-    const watch = { listener, signal };
-    this.#watches.add(watch);
-    signal.addEventListener("abort", () => this.#watches.delete(watch), { once: true });
+    this.#watches.add(from, this.#revision, listener, signal);
   }
 
   async get(key: string): Promise<StoredItem | null> {
@@ -122,7 +109,7 @@ export class FileStore implements Store {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
+    this.#end.abort();
     clearInterval(this.#timer);
     this.#watches.clear();
     await this.#looking;
@@ -148,20 +135,24 @@ export class FileStore implements Store {
       this.#stamp = reason;
       return;
     }
-    if (!this.#isClosed) this.#consider(text, log);
+    if (!this.#end.signal.aborted) await this.#consider(text, log);
   }
 
-  #consider(text: string, log: FileStoreOptions["log"]): void {
+  async #consider(text: string, log: FileStoreOptions["log"]): Promise<void> {
     const { file, format, env, check } = this.#options;
+    const { signal } = this.#end;
     let document: FileDocument;
     try {
-      document = readDocument({ name: file, text: text.replace(/^\uFEFF/, ""), format, env, check });
+      const input = { name: file, text: text.replace(/^\uFEFF/, ""), format, env, check };
+      document = await readDocumentAside(input, signal);
     } catch (error) {
+      if (signal.aborted) return;
       const lines =
         error instanceof ConfigError ? error.message.split("\n") : [`internal error: ${String(error)}`];
       this.#refuse(lines);
       return;
     }
+    if (signal.aborted) return;
     const { faults, warnings } = document;
     const lines = [...faults.values()].map((fault) => problemText(file, fault));
     for (const warning of warnings) log.warn(`${file}: ${warning}`);
@@ -205,11 +196,10 @@ export class FileStore implements Store {
     this.#revision = revision;
     this.#options.log.info("the configuration file is taken over", { resources: items.size, revision });
     this.#loaded.resolve();
-    const change: StoreChange = { revision, events };
-    for (const { listener } of this.#watches) listener.onChange(change);
+    this.#watches.tell({ revision, events });
   }
 
   #assertOpen(): void {
-    if (this.#isClosed) throw new StoreUnavailableError("the store is closed");
+    if (this.#end.signal.aborted) throw new StoreUnavailableError("the store is closed");
   }
 }
