@@ -136,6 +136,22 @@ for (const [version, send] of [
       assert.equal(gate.ended[0].variable("upstream_scheme"), "h2c");
     });
 
+    test("may have blanks around values, as its clients may: they go, and the fields stay", async (t) => {
+      let got: IncomingHttp2Headers = {};
+      const { port } = await plain(t, (stream, headers) => {
+        got = headers;
+        stream.respond({ trailer: "x-sum", "x-own": " yes\t" }, { waitForTrailers: true });
+        stream.on("wantTrailers", () => stream.sendTrailers({ "x-sum": " good " }));
+        stream.end("hello");
+      });
+      const gate = await gateway(t, port);
+      const headers = { "x-asked": " a b ", te: "trailers" };
+      const answer = await send(t, gate.port, { headers });
+      assert.equal(got["x-asked"], "a b");
+      assert.equal(answer.headers["x-own"], "yes");
+      assert.equal(answer.trailers["x-sum"], "good");
+    });
+
     test("gets bodies of any size and sends them back, with what it has to say behind them", async (t) => {
       const { port } = await plain(t, (stream, headers) => {
         stream.respond(

@@ -8,6 +8,7 @@
 import type { HeaderList } from "../../lib/headers.ts";
 import { isAll, TOKEN, VALUE } from "../http1/characters.ts";
 import { InvalidFieldError } from "../http1/errors.ts";
+import { withoutBlanks } from "./field-blanks.ts";
 import { isConnectionField } from "./head.ts";
 
 /** The longest head that may be asked for (`cardea.upstream.max_header_size`): a longer one would end all that runs beside it. */
@@ -39,11 +40,12 @@ export function append(fields: string[], { names, values, isChecked }: HeaderLis
   for (let i = 0; i < names.length; i++) {
     const name = names[i];
     if (name === "content-length" || name === "te" || name === "host" || isConnectionField(name)) continue;
-    const value = values[i];
+    let value = values[i];
     if (!isChecked) {
       // A leading colon is no token: nobody makes a pseudo-header.
       if (name === "" || !isAll(name, TOKEN)) throw new InvalidFieldError(name, "name", name);
       if (!isAll(value, VALUE)) throw new InvalidFieldError(name, "value", value);
+      value = withoutBlanks(value);
     }
     fields.push(name, value);
   }

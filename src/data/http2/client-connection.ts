@@ -19,6 +19,7 @@ import type { TlsConnection } from "../tls/tls-connection.ts";
 import type { RequestHead } from "../transport.ts";
 import { Http2ClientTransport, type StreamOwner } from "./client-transport.ts";
 import { MAX_HEAD_BYTES } from "./answer-fields.ts";
+import { WITH_BLANKS } from "./field-blanks.ts";
 import { FrameBudget } from "./frame-budget.ts";
 import { isProtocolError, readHead } from "./head.ts";
 import { queuedBytes } from "./queued-bytes.ts";
@@ -116,6 +117,7 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
       streamResetRate: BREAKS_PER_SECOND,
       // What upstreams repeat is passed on as it is.
       strictSingleValueFields: false,
+      ...WITH_BLANKS,
     });
     this.#session = session;
     session.on("error", ignore);

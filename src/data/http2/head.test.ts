@@ -34,6 +34,37 @@ describe("the head of a request over HTTP/2", () => {
     assert.ok(head.headers.isChecked);
   });
 
+  test("has values without blanks at their ends, as over HTTP/1.1", () => {
+    const sent = [
+      "x-a",
+      " v w\t",
+      "x-b",
+      "\t",
+      "x-c",
+      "",
+      "te",
+      "trailers ",
+      "cookie",
+      " a=1",
+      "cookie",
+      "b=2 ",
+    ];
+    const head = read(GET, sent);
+    assert.ok(!isProtocolError(head));
+    assert.deepEqual(
+      [...head.headers].filter(([name]) => name !== "host"),
+      [
+        ["x-a", "v w"],
+        ["x-b", ""],
+        ["x-c", ""],
+        ["te", "trailers"],
+        ["cookie", "a=1; b=2"],
+      ],
+    );
+    assert.equal(verdict(GET, ["content-length", " 5 "], false), "taken");
+    assert.equal(verdict({ ...GET, ":authority": " a.com" }), "host");
+  });
+
   test("has one cookie of all its crumbs", () => {
     const head = read(GET, ["cookie", "a=1", "x", "y", "cookie", "b=2", "cookie", "c=3"]);
     assert.ok(!isProtocolError(head));
@@ -137,6 +168,7 @@ describe("trailers over HTTP/2", () => {
     const trailers = readTrailers([...dropped, "x-a", "1"], HTTP_CONFIG);
     assert.ok(trailers !== null && !isProtocolError(trailers));
     assert.deepEqual([...trailers], [["x-a", "1"]]);
+    assert.deepEqual([...(readTrailers(["x-a", " 1 "], HTTP_CONFIG) as HeaderList)], [["x-a", "1"]]);
     assert.equal(readTrailers([], HTTP_CONFIG), null);
     for (const fields of [
       ["content-length", "1"],
@@ -174,6 +206,10 @@ describe("the sections of an answer over HTTP/2", () => {
       "9",
     ]);
     assert.deepEqual(trailerFields(HeaderList.from({ "Grpc-Status": "0" })), ["grpc-status", "0"]);
+  });
+
+  test("have no blanks at the ends of values, whatever plugins put into them", () => {
+    assert.deepEqual(trailerFields(HeaderList.from({ "x-a": " b c\t" })), ["x-a", "b c"]);
   });
 
   test("cannot be split by what plugins put into them", () => {

@@ -23,6 +23,7 @@ import { authorityOf } from "../http1/request-target.ts";
 import { isForbiddenTrailer } from "../http1/trailer-parser.ts";
 import { applyUnderscorePolicy } from "../http1/underscores.ts";
 import { type RequestHead, UNKNOWN_LENGTH } from "../transport.ts";
+import { withoutBlanks } from "./field-blanks.ts";
 
 /** What a field costs beside its name and value in HTTP/1.1: so `headBytes` and the limit mean the same in both. */
 const FIELD_BYTES = 4;
@@ -48,7 +49,7 @@ export function readHead(
   let headBytes = 0;
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = fields[i];
-    const value = fields[i + 1];
+    let value = fields[i + 1];
     headBytes += name.length + value.length + FIELD_BYTES;
     if (name.charCodeAt(0) === COLON) {
       if (name === ":method") method = value;
@@ -60,6 +61,7 @@ export function readHead(
     }
     if (!isLowerToken(name)) return ERRORS.fieldName;
     if (!isAll(value, VALUE)) return ERRORS.fieldValue;
+    value = withoutBlanks(value);
     switch (name) {
       case "host":
         if (host !== null) return ERRORS.hostRepeated;
@@ -133,7 +135,7 @@ export function readTrailers(
     if (name === "content-length" || isConnectionField(name)) return ERRORS.trailerFraming;
     if (isForbiddenTrailer(name)) continue;
     if (trailers.length === limits.maxHeaders) return ERRORS.trailersTooLarge;
-    trailers.push(name, name, value);
+    trailers.push(name, name, withoutBlanks(value));
   }
   return trailers.length === 0 ? null : trailers;
 }

@@ -52,6 +52,8 @@ type Verdict = "served" | "refused" | "closed" | `connection ${number}` | `strea
 interface Case {
   name: string;
   sent: Buffer | Buffer[];
+  /** Once a request on stream 1 has its whole answer. */
+  answered?: true;
   /** One of these. */
   wanted: readonly Verdict[];
 }
@@ -183,6 +185,41 @@ const SECTIONS: readonly [string, readonly Case[]][] = [
     ],
   ],
   [
+    // Here the RFC wants STREAM_CLOSED for DATA and HEADERS: nghttp2 takes them for frames that were under way.
+    "5.1 streams whose answer is complete, too",
+    [
+      {
+        name: "DATA",
+        answered: true,
+        sent: frame(DATA, END_STREAM, 1, Buffer.from("x")),
+        wanted: served,
+      },
+      { name: "HEADERS", answered: true, sent: get(1), wanted: served },
+      {
+        name: "CONTINUATION",
+        answered: true,
+        sent: frame(CONTINUATION, END_HEADERS, 1, block([["a", "b"]])),
+        wanted: connection(PROTOCOL, STREAM_CLOSED),
+      },
+      {
+        name: "PRIORITY, WINDOW_UPDATE and RST_STREAM",
+        answered: true,
+        sent: [
+          frame(PRIORITY, 0, 1, Buffer.alloc(5)),
+          frame(WINDOW_UPDATE, 0, 1, word(1)),
+          frame(RST_STREAM, 0, 1, word(8)),
+        ],
+        wanted: served,
+      },
+      {
+        name: "more DATA than a connection has a window for, which it gets back",
+        answered: true,
+        sent: Array.from({ length: 128 }, () => frame(DATA, 0, 1, Buffer.alloc(16_384))),
+        wanted: served,
+      },
+    ],
+  ],
+  [
     "5.1.1 stream identifiers",
     [
       { name: "an even one", sent: get(2), wanted: connection(PROTOCOL) },
@@ -247,6 +284,11 @@ const SECTIONS: readonly [string, readonly Case[]][] = [
     [
       // The RFC wants PROTOCOL_ERROR: priorities are out of date, and nghttp2 does not look at them.
       { name: "on stream 0", sent: frame(PRIORITY, 0, 0, Buffer.alloc(5)), wanted: served },
+      {
+        name: "of a stream that depends on itself",
+        sent: frame(PRIORITY, 0, 3, Buffer.concat([word(3), Buffer.alloc(1)])),
+        wanted: served,
+      },
       {
         name: "of another length",
         sent: [post(1), frame(PRIORITY, 0, 1, Buffer.alloc(4))],
@@ -563,9 +605,14 @@ async function opened(t: TestContext): Promise<{ echo: EchoListener; raw: FrameC
 
 for (const [section, cases] of SECTIONS)
   describe(`HTTP/2, ${section}:`, () => {
-    for (const { name, sent, wanted } of cases)
+    for (const { name, sent, answered, wanted } of cases)
       test(`${name}: ${wanted.join(" or ")}`, async (t) => {
         const { echo, raw } = await opened(t);
+        if (answered) {
+          raw.send(get(1));
+          await raw.until(({ stream: id, flags }) => id === 1 && (flags & END_STREAM) !== 0);
+          raw.frames.length = 0;
+        }
         raw.send(...[sent].flat());
         const goesOn = wanted === served;
         if (goesOn) raw.send(get(LAST));
@@ -575,6 +622,7 @@ for (const [section, cases] of SECTIONS)
         const verdict = verdictOf(found);
         assert.ok(wanted.includes(verdict), `${verdict}, ${wanted.join(" or ")} was expected`);
         if (goesOn) assert.equal(found!.payload[0], STATUS_200);
+        if (answered) assert.equal(echo.seen.length, goesOn ? 2 : 1);
         // Nothing of a malformed request reaches an exchange whole.
         else if (wanted === malformed) assert.deepEqual(echo.seen, []);
         assert.deepEqual(

@@ -9,6 +9,7 @@ import { isAll, METHOD, RELAXED_TARGET, TOKEN, VALUE } from "../http1/characters
 import { InvalidFieldError } from "../http1/errors.ts";
 import { type ResponseHead, UNKNOWN_LENGTH } from "../transport.ts";
 import { append } from "./answer-fields.ts";
+import { withoutBlanks } from "./field-blanks.ts";
 
 const MAX_LENGTH = /^\d{1,15}$/;
 
@@ -43,7 +44,7 @@ export function readAnswer(
   let hasTrailers = false;
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = fields[i];
-    const value = fields[i + 1];
+    const value = withoutBlanks(fields[i + 1]);
     if (name === ":status") {
       status = Number(value);
       continue;

@@ -22,6 +22,7 @@ import {
 } from "../transport.ts";
 import { handshakeFault } from "../upstream/secure/faults.ts";
 import { asObject, trailerFields } from "./answer-fields.ts";
+import { withoutBlanks } from "./field-blanks.ts";
 import { readAnswer, requestFields } from "./request-fields.ts";
 import type { UpstreamSession } from "./upstream-session.ts";
 
@@ -246,7 +247,7 @@ export class Http2UpstreamAttempt implements UpstreamTransport, Deadlined {
     if (this.#isOver) return;
     const trailers = new HeaderList();
     // Checked again on their way out.
-    for (let i = 0; i + 1 < fields.length; i += 2) trailers.add(fields[i], fields[i + 1]);
+    for (let i = 0; i + 1 < fields.length; i += 2) trailers.add(fields[i], withoutBlanks(fields[i + 1]));
     this.#trailers = trailers;
   }
 

@@ -14,6 +14,7 @@ import type { KeepAlive } from "../http1/upstream-connection.ts";
 import type { UpstreamHandler, UpstreamTransport } from "../transport.ts";
 import { handshakeFault } from "../upstream/secure/faults.ts";
 import { MAX_HEAD_BYTES } from "./answer-fields.ts";
+import { WITH_BLANKS } from "./field-blanks.ts";
 import { Http2UpstreamAttempt } from "./upstream-attempt.ts";
 
 /** Requests at the same time on one connection, whatever the peer permits; and until it has said so. */
@@ -85,6 +86,7 @@ export class UpstreamSession implements Deadlined {
       maxSendHeaderBlockLength: MAX_HEAD_BYTES,
       // What clients repeat is passed on as it is: a throw in the middle of a stream would end the worker.
       strictSingleValueFields: false,
+      ...WITH_BLANKS,
     };
     const session = connect(
       `${this.scheme}://${isIPv6(address) ? `[${address}]` : address}:${port}`,
