@@ -6,7 +6,8 @@ import type { AdminKey, AdminKeyScope } from "../../src/config/static-config.ts"
 import { RESOURCE_NAMES } from "../../src/model/resource-names.ts";
 import { RESOURCE_TYPES } from "../../src/model/resources.ts";
 import type { Log } from "../../src/lib/log.ts";
-import { CONTROL_PORT, KEY, silent, TestNode } from "./node.ts";
+import { silent } from "../../src/lib/silent-log.ts";
+import { CONTROL_PORT, KEY, TestNode } from "./node.ts";
 
 function scoped(name: string, limits: Partial<AdminKeyScope>): AdminKey {
   const none = { resources: null, labels: null, hosts: null, uriPrefixes: null };
