@@ -28,7 +28,10 @@ export function lowerName(name: string): string {
  * pointers. What is cut or decoded from bytes is not, whatever its contents; names of properties are.
  */
 export function internalized(text: string): string {
-  return Object.keys({ [text]: null })[0];
+  // Without a prototype an object is a dictionary: a literal would leave V8 a shape for each name, of those that a client makes up, too.
+  const holder = Object.create(null) as Record<string, null>;
+  holder[text] = null;
+  return Object.keys(holder)[0];
 }
 
 export class HeaderList {
