@@ -5,6 +5,7 @@ import { test, type TestContext } from "node:test";
 import * as fc from "fast-check";
 import { Output } from "./output.ts";
 import { SocketWriter } from "./socket-writer.ts";
+import { Stage } from "./stage.ts";
 
 interface Line {
   near: Socket;
@@ -107,6 +108,33 @@ test("what the kernel does not take stays as it was, while others go on writing"
   other.near.end();
   assert.equal(await readAll(slow.far), `${expected}the end`);
   assert.equal(await otherReceived, otherExpected);
+});
+
+test("a client that reads slowly takes a stage from the others once, not with each write", async (t) => {
+  const { near, far, output, drained } = await line(t);
+  const stages = [Stage.current];
+  let expected = "";
+  let received = "";
+  far.on("data", (chunk) => (received += chunk.toString("latin1")));
+  for (let round = 0; round < 3; round++) {
+    far.pause();
+    for (let i = 0; !output.isBlocked; i++) {
+      const piece = body(`${round}-${i}`, 15_000);
+      expected += piece.toString("latin1");
+      output.chunk(piece);
+      output.flush();
+    }
+    stages.push(Stage.current);
+    far.resume();
+    await drained();
+  }
+  near.end();
+  await once(far, "end");
+  assert.equal(received === expected, true);
+  assert.deepEqual(
+    stages.map((stage) => stage === stages[1]),
+    [false, true, true, true],
+  );
 });
 
 test("what nobody flushed goes out when the turn ends, in one write for head and body", async (t) => {

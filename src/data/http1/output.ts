@@ -29,6 +29,8 @@ export class Output implements TurnEnding {
   #isScheduled = false;
   /** More will follow before this tick's work is done (pipelined requests): `flush` waits for `release`. */
   #isHeld = false;
+  /** Has kept a stage to itself once: a client that reads slowly would cost a new one with each write. */
+  #isSlow = false;
 
   constructor(writer: SocketWriter) {
     this.#writer = writer;
@@ -94,7 +96,7 @@ export class Output implements TurnEnding {
 
   /** False: there is no room for it, or it would not go straight to the kernel. */
   #stageChunk(chunk: Buffer): boolean {
-    if (!this.#writer.isFree) return false;
+    if (this.#isSlow || !this.#writer.isFree) return false;
     const bytes = this.#text.length + chunk.length;
     // Somebody has put something behind ours.
     if (this.#stage !== null && (this.#stage.end !== this.#stagedTo || !this.#stage.hasRoom(bytes)))
@@ -133,6 +135,8 @@ export class Output implements TurnEnding {
 
   #writeStaged(stage: Stage): void {
     this.#stage = null;
-    stage.finish(this.#writer.lent(stage.piece(this.#stagedFrom, this.#stagedTo)));
+    const isWhole = this.#writer.lent(stage.piece(this.#stagedFrom, this.#stagedTo));
+    if (!isWhole) this.#isSlow = true;
+    stage.finish(isWhole);
   }
 }
