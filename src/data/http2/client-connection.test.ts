@@ -640,6 +640,29 @@ describe("floods over HTTP/2 end their connection and nothing else:", () => {
     assert.ok(begun < 2000, `${begun} requests reached the exchange`);
   });
 
+  test("but not requests that are taken back beside others that are answered", async (t) => {
+    const echo = await listening(t, {
+      onRequest: (transport, { target }) => {
+        if (target === "/answered") transport.writeAnswer(403, "", new HeaderList(), "no");
+        return SILENT;
+      },
+    });
+    const raw = await FrameClient.open(echo.port);
+    t.after(() => raw.socket.destroy());
+    raw.socket.setNoDelay(true);
+    let id = 1;
+    for (let round = 0; round < 450; round++, id += 4) {
+      // Who has its answer says that no more of the request follows, and that is a reset, too.
+      raw.send(frame(HEADERS, END_HEADERS, id, block(pseudo("POST", "/answered"))), get(id + 2, "/waits"));
+      await raw.until(({ stream, flags }) => stream === id && (flags & END_STREAM) !== 0);
+      raw.send(frame(RST_STREAM, 0, id, word(0)), frame(RST_STREAM, 0, id + 2, word(8)));
+      raw.frames.length = 0;
+    }
+    raw.send(get(id, "/answered"));
+    const last = await raw.until(({ type, stream }) => type === GOAWAY || stream === id);
+    assert.equal(last?.type, HEADERS);
+  });
+
   test("pings", async (t) => {
     const { code } = await flood(t, 20_000, () => frame(PING, 0, 0, Buffer.alloc(8)));
     assert.equal(code, CALM);

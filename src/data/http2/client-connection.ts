@@ -34,6 +34,14 @@ const END_STREAM = 1;
 /** Requests that a client may break off: a browser drops a page full of pictures at once, but not for ever. */
 const BREAK_BURST = 200;
 const BREAKS_PER_SECOND = 33;
+/** Many calls on one connection, some of which are cancelled, are no flood: each answer permits one more. */
+const MAX_EARNED_BREAKS = 1000;
+/**
+ * nghttp2 counts every RST_STREAM, also of who has its answer and says that it sends no more of its request, as clients of gRPC do:
+ * it is left to bound frames that reach nobody here.
+ */
+const RESET_BURST = 10_000;
+const RESETS_PER_SECOND = 10_000;
 /** PING and SETTINGS, each of which is answered. */
 const CONTROL_BURST = 100;
 const CONTROLS_PER_SECOND = 10;
@@ -73,6 +81,7 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
   readonly #session: ServerHttp2Session;
   readonly #breaks: FrameBudget;
   readonly #controls: FrameBudget;
+  #earnedBreaks = 0;
   #earnedControls = 0;
   #queuedBytes = 0;
   #movedAtMs = 0;
@@ -113,8 +122,8 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
       maxHeaderListPairs: http.maxHeaders * PAIRS_PER_FIELD + PSEUDO_FIELDS,
       maxSessionRejectedStreams: limits.maxConcurrentStreams,
       maxSessionInvalidFrames: CONTROL_BURST,
-      streamResetBurst: BREAK_BURST,
-      streamResetRate: BREAKS_PER_SECOND,
+      streamResetBurst: RESET_BURST,
+      streamResetRate: RESETS_PER_SECOND,
       // What upstreams repeat is passed on as it is.
       strictSingleValueFields: false,
       ...WITH_BLANKS,
@@ -154,8 +163,11 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
     fields?: readonly string[],
   ): void => {
     stream.on("error", ignore);
-    // Reset before it was looked at: nghttp2 counts these.
-    if (stream.destroyed || stream.closed) return;
+    // Reset before it was looked at.
+    if (stream.destroyed || stream.closed) {
+      this.requestBroken();
+      return;
+    }
     this.#streams++;
     this.deadline = NEVER;
     const hasEnded = (flags & END_STREAM) !== 0;
@@ -195,7 +207,12 @@ export class Http2ClientConnection implements StreamOwner, OpenConnection, Deadl
   }
 
   requestBroken(): void {
-    if (!this.#breaks.take(this.deadlines.now())) this.#calm();
+    if (this.#earnedBreaks > 0) this.#earnedBreaks--;
+    else if (!this.#breaks.take(this.deadlines.now())) this.#calm();
+  }
+
+  requestAnswered(): void {
+    if (this.#earnedBreaks < MAX_EARNED_BREAKS) this.#earnedBreaks++;
   }
 
   isMoving(sinceMs: number): boolean {

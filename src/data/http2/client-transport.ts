@@ -46,6 +46,8 @@ export interface StreamOwner extends ClientConnection {
   onFault(fault: unknown): void;
   /** The client, or its faults, ended a request that was under way. */
   requestBroken(): void;
+  /** A whole answer is written. */
+  requestAnswered(): void;
   /** Bytes wait in the socket, and some have left it since then: who waits behind them is not stuck. */
   isMoving(sinceMs: number): boolean;
   /** A part of an answer's body is on its way. */
@@ -307,6 +309,7 @@ export class Http2ClientTransport implements ClientTransport, Deadlined {
 
   #finish(): void {
     this.isOpen = false;
+    this.connection.requestAnswered();
     this.#stream.end();
     this.#letGo();
   }
