@@ -100,7 +100,7 @@ export const httpSection = section(
       default: "64m",
       minimum: 1024,
       maximum: GIBIBYTE,
-      description: "Body that a plugin may ask to have in one piece.",
+      description: "Request body that is held in one piece, whatever a plugin asks for.",
     }),
     shed_event_loop_delay: duration({
       default: "500ms",

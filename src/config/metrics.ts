@@ -6,7 +6,6 @@ import type { ResolveInput } from "./resolve.ts";
 import type { MetricsConfig } from "./static-config.ts";
 
 const DEFAULT_METRICS_PORT = 9091;
-const DEFAULT_BUCKETS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000];
 
 export const prometheusAttributes = Type.Object(
   {
@@ -49,11 +48,11 @@ export const prometheusAttributes = Type.Object(
 
 export function metrics(input: ResolveInput): MetricsConfig {
   const { plugin_attr: attributes, cardea } = input.filled;
+  checkBuckets(input);
   return {
     enabled: attributes.prometheus?.enable_export_server ?? true,
     uri: attributes.prometheus?.export_uri ?? "/apisix/prometheus/metrics",
     prefix: attributes.prometheus?.metric_prefix ?? "apisix_",
-    bucketsMs: buckets(input),
     maxSeriesPerWorker: cardea.metrics.max_series_per_worker,
   };
 }
@@ -65,14 +64,13 @@ export function metricsListener({ filled }: ResolveInput): { ip: string; port: n
   return { ip: given?.ip ?? "127.0.0.1", port: given?.port ?? DEFAULT_METRICS_PORT };
 }
 
-function buckets({ filled, addProblem }: ResolveInput): number[] {
-  const given = filled.plugin_attr.prometheus?.default_buckets;
-  if (given === undefined) return DEFAULT_BUCKETS_MS;
+/** The plugin reads them itself. */
+function checkBuckets({ filled, addProblem }: ResolveInput): void {
+  const given = filled.plugin_attr.prometheus?.default_buckets ?? [];
   if (given.some((bound, i) => i > 0 && bound <= given[i - 1])) {
     addProblem(
       ["plugin_attr", "prometheus", "default_buckets"],
       "expected each bound to be greater than the one before",
     );
   }
-  return given;
 }

@@ -108,6 +108,7 @@ export interface HttpConfig {
   refuseUnusualBodies: boolean;
   serverTokens: boolean;
   showUpstreamStatus: boolean;
+  /** Request body that is held in one piece, whatever a plugin asks for. */
   maxBufferedBodyBytes: number;
   /** Body that is read for `post_arg` and `graphql` variables; a longer one has none. At most `maxBufferedBodyBytes`. */
   maxBodyVariableBytes: number;
@@ -288,7 +289,6 @@ export interface MetricsConfig {
   enabled: boolean;
   uri: string;
   prefix: string;
-  bucketsMs: number[];
   maxSeriesPerWorker: number;
 }
 

@@ -66,7 +66,10 @@ export interface Exchange {
   answer(status: number, body?: AnswerBody, headers?: Record<string, string>): Answer;
   /** Attaches the consumer that an authentication plugin found. */
   setConsumer(consumer: ConsumerFacts): void;
-  /** Whole request body, up to `limitBytes`: null when it is longer. Waits; the body stays to be forwarded. */
+  /**
+   * Whole request body, up to `limitBytes` and to `cardea.http.max_buffered_body_size`: null when it is longer. Waits; the
+   * body stays to be forwarded.
+   */
   readBody(limitBytes: number): Promise<Buffer | null>;
   /** This body goes upstream in the place of the request's, which should have been read. Not after the access phase. */
   replaceBody(body: Buffer): void;

@@ -159,7 +159,9 @@ export class HttpExchange implements Exchange {
   }
 
   readBody(limitBytes: number): Promise<Buffer | null> {
-    return this.body === null ? Promise.resolve(Buffer.alloc(0)) : this.body.readWhole(limitBytes);
+    if (this.body === null) return Promise.resolve(Buffer.alloc(0));
+    // A body is there when the life has begun.
+    return this.body.readWhole(Math.min(limitBytes, this.life!.maxWholeBytes));
   }
 
   replaceBody(body: Buffer): void {

@@ -25,6 +25,11 @@ export class Answering {
     this.#ending = ending;
   }
 
+  /** Of a request's body, what may be held in one piece, whoever asks for more. */
+  get maxWholeBytes(): number {
+    return this.#services.http.maxBufferedBodyBytes;
+  }
+
   /** Answers in the gateway's own name. The header and body phases run for this answer as for any other. */
   respond(x: HttpExchange, answer: Answer): void {
     if (x.ended || x.answering) return;

@@ -232,6 +232,26 @@ test("the whole body can be read before the upstream is asked, and still goes th
   assert.equal((await gateway.request()).text, "=");
 });
 
+test("a body that is longer than the operator allows is held for no plugin, and goes on", async () => {
+  const held: (number | null)[] = [];
+  const reader = only("reader", {
+    access: async (ctx) => {
+      held.push((await ctx.readBody(1_000_000))?.length ?? null);
+    },
+  });
+  const gateway = testGateway({
+    config: "cardea: { http: { max_buffered_body_size: 1k } }",
+    plugins: [reader],
+    routes: [{ uri: "/*", plugins: { reader: {} }, upstream }],
+    upstream: ({ body }) => ({ body: String(body.length) }),
+  });
+  for (const length of [1024, 1025]) {
+    const answer = await gateway.request({ method: "POST", target: "/", body: "x".repeat(length) });
+    assert.equal(answer.text, String(length));
+  }
+  assert.deepEqual(held, [1024, null]);
+});
+
 test("header phases may change the answer, of the upstream and of the gateway", async () => {
   const gateway = gatewayWith({
     plugins: [

@@ -83,8 +83,7 @@ class Transcoding {
       return ctx.answer(503, { error_msg: `grpc-transcode: ${reason}` });
     }
     const body = readsBody(ctx.request) ? await ctx.readBody(MAX_REQUEST_BYTES) : NOTHING;
-    if (body === null)
-      return ctx.answer(413, { error_msg: `the body is longer than ${MAX_REQUEST_BYTES} bytes` });
+    if (body === null) return ctx.answer(413, { error_msg: "the body is too long" });
     if (ctx.ended) return undefined;
     try {
       this.#send(ctx, method, method.request(readArguments(ctx.request, body)));
