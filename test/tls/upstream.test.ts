@@ -96,7 +96,7 @@ async function ask(gateway: Wired, host = "a.com", method = "GET"): Promise<stri
   return text.slice(9, 12);
 }
 
-function trusting(t: TestContext, authority: Authority): string {
+function trusting(authority: Authority): string {
   const path = join(authority.folder, "trusted.pem");
   writeFileSync(path, authority.pair.cert);
   return `apisix: { ssl: { ssl_trusted_certificate: "${path}" } }`;
@@ -137,7 +137,7 @@ describe("TLS to upstreams", options, () => {
   test("without verify any certificate will do; with it, only a fitting one of a known authority", async (t) => {
     const known = Authority.make(t);
     const unknown = Authority.make(t, "Unknown");
-    const config = trusting(t, known);
+    const config = trusting(known);
     for (const [what, pair, ok, reason] of [
       ["fitting", known.issue({ names: ["a.com"] }), true, /^$/],
       ["other name", known.issue({ names: ["b.com"] }), false, /ERR_TLS_CERT_ALTNAME_INVALID/],
