@@ -610,3 +610,33 @@ describe("answers", () => {
       },
     ));
 });
+
+for (const [framing, field, frame] of [
+  ["a length", (body: string) => `Content-Length: ${body.length}`, (body: string) => body],
+  [
+    "chunks",
+    () => "Transfer-Encoding: chunked",
+    (body: string) => `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`,
+  ],
+] as const) {
+  test(`a body with ${framing}, wanted and answered before the listener returns, is no request`, async () => {
+    await withBench(
+      async (bench, client) => {
+        const body = GET.replace("/", "/within");
+        client.send(`POST / HTTP/1.1\r\nHost: a\r\n${field(body)}\r\n\r\n${frame(body)}`);
+        client.send(GET.replace("/", "/next"));
+        assert.equal((await client.answer())?.status, 200);
+        assert.equal((await client.answer())?.status, 200);
+        assert.deepEqual(
+          bench.exchanges.map(({ head }) => head.target),
+          ["/", "/next"],
+        );
+      },
+      {},
+      (exchange) => {
+        exchange.transport.readBody();
+        exchange.answer("early");
+      },
+    );
+  });
+}

@@ -304,8 +304,10 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
     if (transport !== this.#current) return;
     this.#current = null;
     this.output.flushSoon();
+    // Wanted by a listener that has not returned yet, it has not begun: the decoder still tells of the body before it.
+    const isBodyBegun = transport.isBodyWanted && transport.handler !== null;
     const isBodyComplete =
-      this.#parser.framing === "none" || (transport.isBodyWanted && this.#decoder.state === "complete");
+      this.#parser.framing === "none" || (isBodyBegun && this.#decoder.state === "complete");
     if (!transport.keepsAlive) {
       this.#decoder.abandon();
       const isClientClosing = !this.#parser.keepAlive || this.#hasInputEnded;
@@ -313,7 +315,7 @@ export class Http1ClientConnection implements TransportOwner, ByteReader, InputO
       else this.#linger();
     } else if (isBodyComplete) {
       this.#nextRequest();
-    } else this.#drainBody(transport.isBodyWanted);
+    } else this.#drainBody(isBodyBegun);
   }
 
   /** The answer came before the whole body: what is left of it must be read before the next request can be. */
