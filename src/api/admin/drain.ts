@@ -23,7 +23,8 @@ import { isRefusal, readPlace, readTimeout, refusalOfLast, splitNode } from "../
 import { type Answer, AnswerError, KEY_NOT_FOUND, refuse, refuseScope } from "./answer.ts";
 import { lastOf, type Query } from "./query.ts";
 import type { KeyScope } from "./scope.ts";
-import type { ResourceWriter, WriteRequest } from "./writing.ts";
+import type { WriteRequest } from "./write-plan.ts";
+import type { ResourceWriter } from "./writing.ts";
 
 export interface DrainCall {
   method: string;

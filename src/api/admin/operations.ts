@@ -31,7 +31,8 @@ import { readTarget } from "./reading.ts";
 import { pluginNames, pluginsAnswer, schemaOf, validateAgainstSchema } from "./schemas.ts";
 import { stepsOf, type Target, targetOf } from "./target.ts";
 import { validateConfigs } from "./validate-configs.ts";
-import { ResourceWriter, type WriteOutcome, type WriteRequest } from "./writing.ts";
+import type { WriteRequest } from "./write-plan.ts";
+import { ResourceWriter, type WriteOutcome } from "./writing.ts";
 
 export interface OperationParts {
   config: Pick<AdminConfig, "streamRoutes">;

@@ -14,7 +14,7 @@ import {
   type ModelContext,
   type ResourceType,
 } from "../../../model/resource-type.ts";
-import type { WriteState } from "../writing.ts";
+import type { WriteState } from "../write-plan.ts";
 import type { BatchWrite } from "./request.ts";
 
 export class BatchOverlay implements WriteState {

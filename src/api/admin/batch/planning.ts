@@ -14,7 +14,7 @@ import { type Answer, AnswerError, refuse, refuseScope } from "../answer.ts";
 import type { OwnListeners } from "../../../control/own-listeners.ts";
 import { KEY_PREFIX } from "../reading.ts";
 import type { KeyScope } from "../scope.ts";
-import { ResourceWriter } from "../writing.ts";
+import { WritePlanner } from "../write-plan.ts";
 import { changeOf, isSame, type PlannedChange } from "./changes.ts";
 import { BatchOverlay } from "./overlay.ts";
 import type { BatchRequest, BatchWrite, Prune } from "./request.ts";
@@ -57,7 +57,7 @@ export async function planBatch(
   const { state } = parts;
   const writes = inOrder([...request.writes, ...(await pruned(request, state, scope))]);
   const overlay = await BatchOverlay.of(state, writes);
-  const planner = new ResourceWriter(overlay, parts.store, parts.feed, parts.own, parts.now);
+  const planner = new WritePlanner(overlay, parts.feed, parts.own, parts.now);
   const plan: BatchPlan = { batch: [], expect: {}, changes: [], decided: [], unchanged: 0 };
   const refusals: { key: string; answer: Answer }[] = [];
   const breathe = slices();
@@ -78,7 +78,7 @@ export async function planBatch(
 function decide(
   write: BatchWrite,
   plan: BatchPlan,
-  planner: ResourceWriter,
+  planner: WritePlanner,
   { state, hasStreams }: BatchParts,
   author: string,
   scope: KeyScope | null,
