@@ -7,6 +7,7 @@
  * had before (`fallback`), and goes over to what the store has by its differences, whenever that answers.
  */
 
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { giveWay } from "../lib/give-way.ts";
 import type { Log } from "../lib/log.ts";
 import { slices } from "../lib/slices.ts";
@@ -197,7 +198,7 @@ export class StoreFeed {
       giveWay();
       if (performance.now() < end) continue;
       this.#hooks.onSlice();
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       end = performance.now() + SLICE_MS;
     }
     for (const key of gone) this.#state.delete(key);

@@ -12,6 +12,7 @@
  */
 
 import type { MessagePort } from "node:worker_threads";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { giveWay } from "../lib/give-way.ts";
 import type { Log } from "../lib/log.ts";
 import { type ConfigurationItem, encodeConfiguration, encodeInSteps } from "../shared/configuration-bytes.ts";
@@ -317,8 +318,4 @@ export class Publisher {
   #send(peer: Peer, message: ControlToWorker): void {
     peer.port.postMessage(message);
   }
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

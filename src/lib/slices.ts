@@ -8,6 +8,8 @@
  *     }
  */
 
+import { setImmediate as nextTurn } from "node:timers/promises";
+
 /** Work in one turn of the event loop. */
 const SLICE_MS = 8;
 
@@ -18,8 +20,4 @@ export function slices(sliceMs = SLICE_MS): () => Promise<void> | undefined {
     end = performance.now() + sliceMs;
   };
   return () => (performance.now() < end ? undefined : nextTurn().then(begin));
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

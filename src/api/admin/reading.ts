@@ -5,6 +5,7 @@
  * written in slices.
  */
 
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { ConfigurationState, StateEntry } from "../../control/state.ts";
 import { compilePattern, type Pattern, PatternError } from "../../lib/pattern.ts";
 import { isObject, type JsonObject } from "../../model/resource-type.ts";
@@ -174,8 +175,4 @@ function parse(text: string): JsonObject | undefined {
   } catch {
     return undefined;
   }
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

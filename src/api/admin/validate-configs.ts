@@ -3,6 +3,7 @@
  * for double ids, without a look at references. Nothing is written.
  */
 
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { ConfigurationState } from "../../control/state.ts";
 import { isObject, type JsonObject } from "../../model/resource-type.ts";
 import { validateResource } from "../../model/validate.ts";
@@ -91,7 +92,7 @@ async function* checkItems(
     if (key !== null) keys.add(key);
     ids.add(id);
     if (performance.now() < end) continue;
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     end = performance.now() + SLICE_MS;
   }
 }

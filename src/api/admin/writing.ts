@@ -7,6 +7,7 @@
  * reference is left dangling and no key is given twice by two writes at the same moment on this node.
  */
 
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { StoreFeed } from "../../control/feed.ts";
 import type { OwnListeners } from "../../control/own-listeners.ts";
 import { giveWay } from "../../lib/give-way.ts";
@@ -95,7 +96,7 @@ export class ResourceWriter {
       } catch (error) {
         if (!(error instanceof StoreConflictError)) throw error;
         await this.#feed.whenTaken(error.actual);
-        await new Promise((resolve) => setImmediate(resolve));
+        await nextTurn();
       }
     }
     return { answer: refuse(503, "value changed before overwritten") };

@@ -3,6 +3,7 @@
  * fields that are encrypted in the store are encrypted here too, and pages in browsers can neither write nor read.
  */
 
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { fastify, type FastifyInstance, type FastifyRequest, type preHandlerAsyncHookHandler } from "fastify";
 import type { HealthReport } from "../../control/health/report.ts";
 import type { Discoveries } from "../../control/discovery/discoveries.ts";
@@ -173,7 +174,7 @@ async function listText(state: ConfigurationState, plural: string, plugins: Plug
   const parts: string[] = [];
   for (const entry of state.list(plural)) {
     parts.push(heldText(entry, plugins, state));
-    if (parts.length % SLICE_ENTRIES === 0) await new Promise((resolve) => setImmediate(resolve));
+    if (parts.length % SLICE_ENTRIES === 0) await nextTurn();
   }
   return `[${parts.join(",")}]\n`;
 }

@@ -11,6 +11,7 @@
  */
 
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Log } from "../../lib/log.ts";
 import type { PublishedDrain, PublishedUpstream } from "../../model/published.ts";
 import type { ConfigurationItem } from "../../shared/configuration-bytes.ts";
@@ -267,9 +268,7 @@ export class Drains {
     const left = { upstream, slot };
     this.#leaving.set(name, left);
     this.#log.info("a drain of a node is over", { upstream, host, port });
-    await new Promise((resolve) => {
-      setImmediate(resolve);
-    });
+    await nextTurn();
     const line = this.#line;
     if (line !== null) await line.whenApplied(line.flush(), LEAVE_WITHIN_MS);
     if (this.#leaving.get(name) === left) this.#left(name);

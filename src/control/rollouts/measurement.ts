@@ -3,6 +3,7 @@
  * they changed within a window of time.
  */
 
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { RollbackRule } from "../../model/rollout.ts";
 import { BUCKETS_MS, LATENCY, REQUESTS } from "../../plugins/rollout/counts.ts";
 import type { MergedFamily, MetricReader } from "../../shared/metric-reader.ts";
@@ -40,7 +41,7 @@ export async function readTotals(reader: MetricReader): Promise<AllTotals> {
   let end = performance.now() + SLICE_MS;
   for (const _ of reader.refresh()) {
     if (performance.now() < end) continue;
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     end = performance.now() + SLICE_MS;
   }
   const totals = new Map<string, RolloutTotals>();

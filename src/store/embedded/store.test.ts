@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { describe, test } from "node:test";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { testStoreContract, WatchRecorder } from "../testkit.ts";
 import { StoreConflictError } from "../contract.ts";
 import { openDatabase, StoreFileError } from "./database.ts";
@@ -15,10 +16,6 @@ const bounds = { historyRevisions: 10_000, historyDays: 30 };
 function newFolder(): { file: string; remove: () => void } {
   const folder = mkdtempSync(join(tmpdir(), "cardea-store-"));
   return { file: join(folder, "store.db"), remove: () => rmSync(folder, { recursive: true }) };
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 testStoreContract("embedded store", async () => {
@@ -154,8 +151,7 @@ describe("embedded store", () => {
     for (let i = 0; i < 500; i++) writes.push(store.write([{ type: "put", key: "/k", value: String(i) }]));
     await Promise.all(writes);
     // The compaction works in later turns; each round of a write gives it the chance to.
-    while ((await store.history("/k", 1000)).length > 200)
-      await new Promise((resolve) => setImmediate(resolve));
+    while ((await store.history("/k", 1000)).length > 200) await nextTurn();
     assert.equal((await store.history("/kept", 10)).length, 1, "the newest version of what exists stays");
     const late = new WatchRecorder(store, 1);
     await late.until((seen) => seen.resyncs === 1);
@@ -178,8 +174,7 @@ describe("embedded store", () => {
     await first.close();
     now += 8 * day;
     const second = new EmbeddedStore({ file, historyRevisions: 1_000_000, historyDays: 7, now: clock });
-    while ((await second.history("/k", 1000)).length > 1)
-      await new Promise((resolve) => setImmediate(resolve));
+    while ((await second.history("/k", 1000)).length > 1) await nextTurn();
     assert.equal((await second.get("/k"))!.value, "299");
     await second.close();
     remove();

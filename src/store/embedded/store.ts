@@ -15,6 +15,7 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { slices } from "../../lib/slices.ts";
 import {
   type HistoryEntry,
@@ -416,8 +417,4 @@ function checkBatch(batch: readonly StoreWrite[]): void {
 
 function unavailable(error: unknown): StoreUnavailableError {
   return new StoreUnavailableError(`the configuration store failed: ${messageOf(error)}`, { cause: error });
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

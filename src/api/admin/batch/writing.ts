@@ -6,6 +6,7 @@
  * write came between.
  */
 
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { type StoreWrite, StoreConflictError } from "../../../store/contract.ts";
 import { AnswerError, refuse } from "../answer.ts";
 import { KEY_PREFIX } from "../reading.ts";
@@ -73,7 +74,7 @@ export class BatchWriter {
       } catch (error) {
         if (!(error instanceof StoreConflictError)) throw error;
         await feed.whenTaken(error.actual);
-        await new Promise((resolve) => setImmediate(resolve));
+        await nextTurn();
       }
     }
     return { answer: refuse(503, "value changed before overwritten") };
