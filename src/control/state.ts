@@ -401,7 +401,9 @@ export class ConfigurationState {
     const consumer = entry === undefined ? null : this.#consumerOf(entry);
     if (entry === undefined || consumer === null) return;
     const credentials: unknown[] = [];
-    for (const credential of this.list(CREDENTIALS, username)) {
+    // As a cold start finds them: workers must not get another consumer because control is another one.
+    const children = [...this.list(CREDENTIALS, username)].sort((a, b) => (a.id < b.id ? -1 : 1));
+    for (const credential of children) {
       if (credential.fault !== null || credential.type.normalize === null) continue;
       const inner = this.plain(credential)!;
       const normal = this.#attempt(credential, () =>

@@ -341,6 +341,23 @@ test("the admin key is made once and readable by its owner only", () => {
   rmSync(folder, { recursive: true });
 });
 
+test("P2: the order in which credentials are made is none that a cold start forgets", async () => {
+  await withNode(async (node) => {
+    await node.call("PUT", "/consumers/jack", { username: "jack" });
+    for (const key of ["c", "a", "b"]) {
+      await node.call("PUT", `/consumers/jack/credentials/${key}`, { plugins: { "key-auth": { key } } });
+    }
+    await node.settle();
+    const lived = contentOf(node);
+    const seen = node.workers[0].messages.length;
+    await node.stopControl();
+    await node.start();
+    await node.settle();
+    assert.ok(node.workers[0].messages.length > seen);
+    assert.deepEqual(contentOf(node), lived);
+  });
+});
+
 const id = fc.constantFrom("1", "2", "3");
 const operation = fc.oneof(
   {
