@@ -3,7 +3,7 @@
  *
  * Heads gather in one Latin-1 string, which Node hands to the kernel without a copy of our own. Chunks of moderate size
  * go behind it onto the stage (`stage.ts`), and out in one write; larger ones are written beside it under a cork, as one
- * `writev`. What nobody flushed goes out with what others write, when the turn of the event loop ends.
+ * `writev`, when the tick ends. What else nobody flushed goes out with what others write, when the turn of the event loop ends.
  */
 
 import type { SocketWriter } from "./socket-writer.ts";
@@ -27,6 +27,7 @@ export class Output implements TurnEnding {
   #stagedTo = 0;
   #isCorked = false;
   #isScheduled = false;
+  #isDue = false;
   /** More will follow before this tick's work is done (pipelined requests): `flush` waits for `release`. */
   #isHeld = false;
   /** Has kept a stage to itself once: a client that reads slowly would cost a new one with each write. */
@@ -60,7 +61,7 @@ export class Output implements TurnEnding {
     }
     this.#writeOut();
     // The kernel may take it later than the lender keeps it.
-    this.#writer.chunk(Buffer.from(chunk));
+    this.#writer.copyOf(chunk);
   }
 
   hold(): void {
@@ -82,11 +83,27 @@ export class Output implements TurnEnding {
     }
   }
 
-  /** Everything goes to the kernel when this turn of the event loop ends at the latest. */
+  /**
+   * Everything goes to the kernel when this turn of the event loop ends at the latest. Large chunks when this tick ends: the processor
+   * still has them in its caches, and their buffers are wanted for the next one (64 answers of 100 KiB: 70 µs each, 99 at the end of the turn).
+   */
   flushSoon(): void {
-    if (this.#isScheduled || this.#isHeld) return;
+    if (this.#isHeld) return;
+    if (this.#isCorked) {
+      if (this.#isDue) return;
+      this.#isDue = true;
+      process.nextTick(flushNow, this);
+      return;
+    }
+    if (this.#isScheduled) return;
     this.#isScheduled = true;
     atTurnEnd(this);
+  }
+
+  /** At the end of the tick. */
+  onTickEnd(): void {
+    this.#isDue = false;
+    this.flush();
   }
 
   onTurnEnd(): void {
@@ -139,4 +156,8 @@ export class Output implements TurnEnding {
     if (!isWhole) this.#isSlow = true;
     stage.finish(isWhole);
   }
+}
+
+function flushNow(output: Output): void {
+  output.onTickEnd();
 }

@@ -49,6 +49,39 @@ test("what is written arrives in order, direct or not, and is complete at the en
   assert.equal(await received, `${expected}the end`);
 });
 
+test("copies of lent bytes arrive as they were, whatever becomes of the lender's buffer and however slow the reader is", async (t) => {
+  const pairs = await Promise.all([pair(t), pair(t), pair(t)]);
+  const writers = pairs.map(({ near }) => new SocketWriter(near, () => undefined));
+  const expected = pairs.map(() => "");
+  const lender = Buffer.alloc(100_000);
+  const sizes = [1, 3000, 4096, 4097, 16_000, 40_000, 65_536, 70_000];
+  const write = (i: number): void => {
+    const at = i % pairs.length;
+    const size = sizes[i % sizes.length];
+    lender.fill(String.fromCharCode(97 + (i % 26)));
+    if (i % 5 === 0) writers[at].cork();
+    writers[at].copyOf(lender.subarray(0, size));
+    if (i % 5 === 0) writers[at].uncork();
+    expected[at] += lender.toString("latin1", 0, size);
+  };
+  for (let i = 0; !writers.every(({ unsentBytes }) => unsentBytes > 500_000); i++) write(i);
+  // From here on buffers of the one are used again for the others while these still wait.
+  const received = pairs.map(({ far }) => readAll(far));
+  for (let i = 0; i < 300; i++) {
+    write(i);
+    if (i % 10 === 0) await new Promise(setImmediate);
+  }
+  for (const { near } of pairs) near.end();
+  for (const [i, text] of (await Promise.all(received)).entries()) assert.ok(text === expected[i], `${i}`);
+});
+
+test("a copy for a socket that is gone is dropped", async (t) => {
+  const { near } = await pair(t);
+  const writer = new SocketWriter(near, () => undefined);
+  near.destroy();
+  assert.equal(writer.copyOf(Buffer.from("late")), true);
+});
+
 test("an end behind text that the kernel has not taken comes after it", async (t) => {
   const { near, far } = await pair(t);
   const writer = new SocketWriter(near, () => undefined);

@@ -11,6 +11,7 @@
 
 import { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
+import { borrow, giveBack, LARGEST_LENT_BYTES } from "./lent-buffers.ts";
 
 export class SocketWriter {
   readonly #socket: Socket;
@@ -19,6 +20,8 @@ export class SocketWriter {
   /** Of a direct write that the kernel has not taken whole; 0 when there is none. */
   #waitingBytes = 0;
   #isWriting = false;
+  /** Behind copies that are not with the kernel yet, in the order of their writes. */
+  #lent: Buffer[] | null = null;
 
   /** `onDrain`: after a write that answered false, once everything is with the kernel. */
   constructor(socket: Socket, onDrain: () => void) {
@@ -80,6 +83,17 @@ export class SocketWriter {
     return this.#socket.write(chunk) && this.#waitingBytes === 0;
   }
 
+  /** A chunk that is the caller's again afterwards. */
+  copyOf(chunk: Buffer): boolean {
+    if (chunk.length > LARGEST_LENT_BYTES) return this.chunk(Buffer.from(chunk));
+    if (!this.#socket.writable) return true;
+    const buffer = borrow(chunk.length);
+    chunk.copy(buffer);
+    (this.#lent ??= []).push(buffer);
+    const goesOn = this.#socket.write(buffer.subarray(0, chunk.length), this.#copyTaken);
+    return goesOn && this.#waitingBytes === 0;
+  }
+
   cork(): void {
     this.#socket.cork();
   }
@@ -97,6 +111,12 @@ export class SocketWriter {
     this.#waitingBytes = 0;
     if (error) this.#socket.destroy(error);
     else if (!this.#isWriting) this.#drained();
+  };
+
+  readonly #copyTaken = (error?: Error | null): void => {
+    // Who knows what the kernel still reads of a socket that failed.
+    if (error || this.#socket.destroyed) this.#lent = null;
+    else if (this.#lent !== null) giveBack(this.#lent.shift()!);
   };
 
   readonly #drained = (): void => {

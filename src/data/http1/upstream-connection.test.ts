@@ -8,7 +8,7 @@ import { Deadlines } from "../deadlines.ts";
 import { UNKNOWN_LENGTH } from "../transport.ts";
 import { plain } from "../upstream/connectors.ts";
 import { ConnectionPools } from "../upstream/pool.ts";
-import { BYTES_PER_TURN } from "./read-turns.ts";
+import { BYTES_PER_TURN, FREE_BYTES } from "./read-turns.ts";
 import type { UpstreamAttempt } from "./upstream-attempt.ts";
 import { NO_HEADERS, Origin, RecordingHandler, type OriginConnection } from "./upstream-test-kit.ts";
 
@@ -30,7 +30,7 @@ async function bench(onData?: (connection: OriginConnection) => void): Promise<B
   const clock = { now: 1_000 };
   const deadlines = new Deadlines(() => clock.now, { sweeping: false });
   const pools = new ConnectionPools(deadlines, {
-    maxConnectionsPerNode: 8,
+    maxConnectionsPerNode: 32,
     maxHeaderBytes: 16_384,
     maxHeaders: 100,
   });
@@ -320,37 +320,78 @@ test("a slow consumer stops the reading, and gets every byte in order", async ()
   assert.ok(chunks > 1);
 });
 
-test("an answer that comes as fast as it can leaves others their turn, and comes whole", async () => {
-  const length = 24 * 1024 ** 2;
-  const big = Buffer.alloc(length, "x");
-  const { start, origin } = await bench((connection) => {
-    connection.socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${length}\r\n\r\n`);
-    connection.socket.write(big);
+for (const answers of [1, 2, 16]) {
+  for (const goesOn of [true, false]) {
+    const consumer = goesOn ? "" : ", though each chunk is one too many for a moment";
+    test(`${answers} answers that come as fast as they can leave others their turn, and come whole${consumer}`, async () => {
+      const each = (48 * 1024 ** 2) / answers;
+      const { start, origin } = await bench((connection) => {
+        connection.socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${each}\r\n\r\n`);
+        connection.socket.write(Buffer.alloc(each, "x"));
+      });
+      const bytes = new Array<number>(answers).fill(0);
+      let ofTurn = 0;
+      let most = 0;
+      let isOver = false;
+      const look = (): void => {
+        // Before that they are as free as any other answer.
+        if (Math.min(...bytes) > 2 * FREE_BYTES) most = Math.max(most, ofTurn);
+        ofTurn = 0;
+        if (!isOver) setImmediate(look);
+      };
+      setImmediate(look);
+      const handlers = bytes.map((_, i) => {
+        const handler = new RecordingHandler();
+        const attempt = start(handler);
+        handler.onBody = (chunk) => {
+          bytes[i] += chunk.length;
+          ofTurn += chunk.length;
+          // As a client does whose socket is corked until the end of the tick.
+          if (!goesOn) process.nextTick(() => attempt.resumeBody());
+          return goesOn;
+        };
+        attempt.writeHead("GET", "/", NO_HEADERS, 0);
+        attempt.writeEnd(null);
+        return handler;
+      });
+      await Promise.all(handlers.map(({ ended }) => ended));
+      isOver = true;
+      assert.deepEqual(
+        handlers.map(({ failure }) => failure),
+        handlers.map(() => null),
+      );
+      assert.deepEqual(bytes, new Array<number>(answers).fill(each));
+      assert.equal(origin.connections.length, answers);
+      // Two turns of the reader may fall between two looks; without turns it is 2 MiB for each answer.
+      assert.ok(most > 0 && most <= 2 * BYTES_PER_TURN + 64 * 1024, `${most} bytes in one turn`);
+    });
+  }
+}
+
+test("answers that come as fast as they can get the same, one turn after the other", async () => {
+  const { start } = await bench((connection) => {
+    connection.socket.write("HTTP/1.1 200 OK\r\n\r\n");
+    const more = (): void => {
+      while (!connection.socket.destroyed && connection.socket.write(Buffer.alloc(64 * 1024)));
+    };
+    connection.socket.on("drain", more);
+    more();
   });
-  const handler = new RecordingHandler();
-  let bytes = 0;
-  let ofTurn = 0;
-  let most = 0;
-  let isOver = false;
-  const look = (): void => {
-    most = Math.max(most, ofTurn);
-    ofTurn = 0;
-    if (!isOver) setImmediate(look);
-  };
-  handler.onBody = (chunk) => {
-    bytes += chunk.length;
-    ofTurn += chunk.length;
-    return true;
-  };
-  setImmediate(look);
-  const attempt = start(handler);
-  attempt.writeHead("GET", "/", NO_HEADERS, 0);
-  attempt.writeEnd(null);
-  await handler.ended;
-  isOver = true;
-  assert.deepEqual([handler.failure, bytes, origin.connections.length], [null, length, 1]);
-  // One read may go beyond.
-  assert.ok(most <= BYTES_PER_TURN + 64 * 1024, `${most} bytes in one turn`);
+  const bytes = new Array<number>(12).fill(0);
+  const attempts = bytes.map((_, i) => {
+    const handler = new RecordingHandler();
+    handler.onBody = (chunk) => {
+      bytes[i] += chunk.length;
+      return true;
+    };
+    const attempt = start(handler);
+    attempt.writeHead("GET", "/", NO_HEADERS, 0);
+    attempt.writeEnd(null);
+    return attempt;
+  });
+  while (Math.max(...bytes) < 8 * 1024 ** 2) await new Promise(setImmediate);
+  for (const attempt of attempts) attempt.abort();
+  assert.ok(Math.min(...bytes) > 4 * 1024 ** 2, String(bytes));
 });
 
 test("a connection whose answer ended in what a slow consumer had left hears the next answer", async () => {

@@ -19,7 +19,7 @@ import { isIdempotent } from "../upstream/retry-policy.ts";
 import { handshakeFault, isRefusal } from "../upstream/secure/faults.ts";
 import { BodyDecoder } from "./body-decoder.ts";
 import { FAILED, NEED_MORE, type HeadLimits } from "./head-parser.ts";
-import { LARGE_READ_BYTES, ReadTurn, type TurnReader } from "./read-turns.ts";
+import { FREE_BYTES, LARGE_READ_BYTES, ReadTurn, type TurnReader } from "./read-turns.ts";
 import { ResponseParser } from "./response-parser.ts";
 import { lastChunkText, requestHeadText } from "./serializer.ts";
 import { SocketWriter } from "./socket-writer.ts";
@@ -347,7 +347,7 @@ export class UpstreamConnection implements Deadlined, BodyConsumer, TurnReader, 
   #awaitRead(): void {
     const attempt = this.#attempt;
     if (attempt === null || this.#isBlocked) return;
-    const isAwaited = (this.#isRequestComplete || this.#isInBody) && this.#rest === null;
+    const isAwaited = (this.#isRequestComplete || this.#isInBody) && this.#rest === null && !this.#isYielding;
     this.deadline = isAwaited ? this.#deadlines.now() + attempt.timeouts.readMs : NEVER;
   }
 
@@ -423,21 +423,36 @@ export class UpstreamConnection implements Deadlined, BodyConsumer, TurnReader, 
 
   /** What sends as fast as it can must not keep the others waiting. */
   #yieldAfter(bytes: number): void {
+    if (this.#decoder.bodyBytes < FREE_BYTES) return;
+    this.#readTurn.count(bytes);
     if (this.#isYielding || this.#isPaused || this.#state !== BUSY) return;
-    if (!this.#readTurn.isOver(bytes, this)) return;
+    if (!this.#readTurn.isOver(this)) return;
     this.#isYielding = true;
     this.#socket.pause();
+    this.#awaitRead();
   }
 
   onTurn(): void {
+    if (!this.#isYielding) return;
     this.#isYielding = false;
-    if (this.#isPaused || (this.#state !== BUSY && this.#state !== IDLE)) return;
-    this.#socket.resume();
+    if (!this.#isPaused) this.#socket.resume();
+    this.#awaitRead();
   }
 
+  /** The consumer takes more. */
   #resumeReading(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
+    if (this.#isYielding) return;
+    if (this.#decoder.bodyBytes < FREE_BYTES || !this.#readTurn.isOverAfterPause(this)) this.#socket.resume();
+    else this.#isYielding = true;
+  }
+
+  /** The answer is complete: the next one must be heard, whatever held up this one. */
+  #hearAgain(): void {
+    if (!this.#isPaused && !this.#isYielding) return;
+    this.#isPaused = false;
+    this.#isYielding = false;
     this.#socket.resume();
   }
 
@@ -463,8 +478,7 @@ export class UpstreamConnection implements Deadlined, BodyConsumer, TurnReader, 
     if (this.#isRequestSent && this.#parser.keepAlive && !isMore && !this.#isBlocked) {
       this.#state = IDLE;
       this.deadline = NEVER;
-      // An answer that ends within what was kept back: the next one must be heard again.
-      this.#resumeReading();
+      this.#hearAgain();
       this.#owner.onIdle(this);
     } else {
       this.close();
@@ -516,6 +530,7 @@ export class UpstreamConnection implements Deadlined, BodyConsumer, TurnReader, 
     if (this.#attempt !== null) this.#attempt.connection = null;
     this.#attempt = null;
     this.#rest = null;
+    this.#isYielding = false;
     this.#queue = [];
     this.#held = "";
     this.#owner.onClosed(this);
