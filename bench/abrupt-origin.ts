@@ -1,6 +1,6 @@
 /**
  * An origin that is deployed: it answers 1 KiB to everything and ends without any care for what runs. For `bench/deploys.ts`
- * and `bench/bulkheads.ts`.
+ * and the scenario `bulkheads`.
  *
  *     bin/cardea-node bench/abrupt-origin.ts PORT
  *

@@ -21,6 +21,7 @@ const COLUMNS: readonly Column[] = [
   { title: "p99", figure: "p99Us", text: milliseconds },
   { title: "p99.9", figure: "p999Us", text: milliseconds },
   { title: "p99.99", figure: "p9999Us", text: milliseconds },
+  { title: "beside MB/s", figure: "besideMb", text: whole },
   { title: "MB", figure: "memoryMb", text: whole },
   { title: "s", figure: "seconds", text: twoDigits },
   { title: "page MB", figure: "pageMb", text: whole },

@@ -16,6 +16,8 @@ export interface Figures {
   failures?: number;
   memoryMb?: number;
   seconds?: number;
+  /** What clients of another upstream got each second meanwhile. */
+  besideMb?: number;
   /** Text of the metrics page. */
   pageMb?: number;
 }

@@ -216,3 +216,19 @@ export function catchAllRoute(originPort: number): RouteSet {
     requests: [{ target: "/" }],
   };
 }
+
+/** A second upstream, which some paths go to. */
+export interface OtherUpstream {
+  port: number;
+  paths: readonly string[];
+  /** Of connecting, sending and reading. */
+  timeoutSeconds: number;
+}
+
+/** Everything goes to the origin but what goes to the other one. */
+export function twoUpstreams(originPort: number, { port, paths, timeoutSeconds }: OtherUpstream): RouteSet {
+  const { base, routes, requests } = catchAllRoute(originPort);
+  const timeout = { connect: timeoutSeconds, send: timeoutSeconds, read: timeoutSeconds };
+  const upstream = { nodes: { [`127.0.0.1:${port}`]: 1 }, timeout };
+  return { base, routes: [...routes, { path: "routes/other", body: { uris: paths, upstream } }], requests };
+}

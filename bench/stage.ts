@@ -29,7 +29,7 @@ import { startNodeHttp } from "./peers/node-http.ts";
 import type { Peer } from "./peers/peer.ts";
 import { Processes } from "./processes.ts";
 import type { Figures, Row } from "./results.ts";
-import type { RouteSet } from "./routes.ts";
+import type { OtherUpstream, RouteSet } from "./routes.ts";
 import { addedBetween, median, medianDistance } from "./statistics.ts";
 
 const CONNECTIONS = 64;
@@ -100,7 +100,8 @@ export class Stage {
     accessLog = false,
     pair,
     http2,
-  }: { accessLog?: boolean; pair?: Pair; http2?: boolean } = {}): Promise<Peer> {
+    other,
+  }: { accessLog?: boolean; pair?: Pair; http2?: boolean; other?: OtherUpstream } = {}): Promise<Peer> {
     return this.#keep(
       await startNginxProxy(this.processes, {
         nginx: this.#tools.nginx,
@@ -110,6 +111,7 @@ export class Stage {
         accessLog,
         pair,
         http2,
+        other,
       }),
     );
   }

@@ -7,6 +7,7 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Pair } from "../certificate.ts";
+import type { OtherUpstream } from "../routes.ts";
 import type { Processes } from "../processes.ts";
 import { portOpens, untilReady } from "./peer.ts";
 import type { Peer } from "./peer.ts";
@@ -54,6 +55,7 @@ export interface NginxProxyOptions extends NginxOptions {
   pair?: Pair;
   /** Speaks HTTP/2 only. */
   http2?: boolean;
+  other?: OtherUpstream;
 }
 
 /**
@@ -61,7 +63,7 @@ export interface NginxProxyOptions extends NginxOptions {
  * over files, as they do in Cardea: nginx's defaults would write large ones to the disk.
  */
 export async function startNginxProxy(processes: Processes, options: NginxProxyOptions): Promise<Peer> {
-  const { accessLog, originPort, folder, pair, http2 = false } = options;
+  const { accessLog, originPort, folder, pair, http2 = false, other } = options;
   const kind = `${pair === undefined ? "" : "ssl "}${http2 ? "http2 " : ""}`;
   mkdirSync(folder, { recursive: true });
   if (pair !== undefined) {
@@ -76,14 +78,23 @@ export async function startNginxProxy(processes: Processes, options: NginxProxyO
     LOG_FORMAT,
     accessLog ? `access_log ${folder}/access.log bench buffer=16k;` : "access_log off;",
     `upstream origin { server 127.0.0.1:${originPort}; keepalive 320; ${FOREVER} }`,
-    `server { listen 127.0.0.1:${port} ${kind}backlog=4096; ${tls} client_max_body_size 0; location / { proxy_pass http://origin;`,
+    `server { listen 127.0.0.1:${port} ${kind}backlog=4096; ${tls} client_max_body_size 0;`,
     "proxy_request_buffering off; proxy_buffers 16 16k; proxy_max_temp_file_size 0;",
     `proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;`,
     `proxy_set_header X-Real-IP $remote_addr; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;`,
     `proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $host;`,
-    `proxy_set_header X-Forwarded-Port $server_port; } }`,
+    `proxy_set_header X-Forwarded-Port $server_port;`,
+    ...(other === undefined ? [] : otherLocations(other)),
+    "location / { proxy_pass http://origin; } }",
   ]);
   return { ...peer, isSecure: pair !== undefined };
+}
+
+function otherLocations({ port, paths, timeoutSeconds }: OtherUpstream): string[] {
+  const timeouts = ["connect", "send", "read"]
+    .map((of) => `proxy_${of}_timeout ${timeoutSeconds}s;`)
+    .join(" ");
+  return paths.map((path) => `location = ${path} { ${timeouts} proxy_pass http://127.0.0.1:${port}; }`);
 }
 
 /** Where Debian puts it; where it is not, nginx has it built in, or says that it does not know `stream`. */

@@ -1,5 +1,6 @@
 /** All scenarios, in the order in which they run. */
 
+import { bulkheads } from "./bulkheads.ts";
 import { http2 } from "./http2.ts";
 import { memory, start } from "./memory.ts";
 import { churn, churnOnEtcd, openLoop } from "./open-loop.ts";
@@ -28,6 +29,7 @@ export const SCENARIOS: readonly Scenario[] = [
   openLoop,
   churn,
   churnOnEtcd,
+  bulkheads,
   scrape,
   memory,
   start,
