@@ -5,7 +5,8 @@
 
 import type { HttpConfig } from "../../src/config/static-config.ts";
 import { Deadlines } from "../../src/data/deadlines.ts";
-import { ConnectionCount, Listener, type ListenerMeters } from "../../src/data/listen/listener.ts";
+import { ConnectionCount, type ListenerMeters } from "../../src/data/listen/intake.ts";
+import { Listener } from "../../src/data/listen/listener.ts";
 import type { ClientHandler, ClientTransport, RequestHead } from "../../src/data/transport.ts";
 import { HeaderList } from "../../src/lib/headers.ts";
 

@@ -8,7 +8,8 @@ import type { RequestListener } from "../transport.ts";
 import { ACCEPTED, ACTIVE, HANDLED, type GaugeLanes } from "../../shared/gauge-lanes.ts";
 import type { MetricFamily, MetricLane } from "../../shared/metric-lane.ts";
 import type { TlsServices } from "../tls/handshake.ts";
-import { ConnectionCount, Listener, type ListenerMeters, type ListenTarget } from "./listener.ts";
+import { ConnectionCount, type ListenerMeters, type ListenTarget } from "./intake.ts";
+import { Listener } from "./listener.ts";
 
 export interface HttpListenersOptions {
   http: HttpConfig;

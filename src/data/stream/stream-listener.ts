@@ -1,44 +1,29 @@
 /**
- * One TCP port for stream routes: accepts connections, bounds their number, reads a PROXY header and does TLS where they are
- * asked for, and gives each to a session.
+ * One TCP port for stream routes: makes a session of each connection that its intake has taken in.
  *
- * Promises: gauges are exact (`accepted` once and `ended` once per connection); `drain` stops accepting and resolves when the
- * last connection has ended. It ends none by itself: there is no moment at which a stream is between two requests.
+ * Promises: `drain` stops accepting and resolves when the last connection has ended. It ends none by itself: there is no
+ * moment at which a stream is between two requests.
  */
 
-import { createServer, type Server, type Socket } from "node:net";
-import type { HttpConfig } from "../../config/static-config.ts";
+import type { Socket } from "node:net";
 import type { AddressSet } from "../../lib/address.ts";
-import type { ConnectionCount, ListenerMeters, ListenTarget } from "../listen/listener.ts";
+import { Intake, type IntakeHost, type IntakeOptions, type ListenTarget } from "../listen/intake.ts";
 import type { ProxyAnnouncement } from "../listen/proxy-protocol.ts";
-import { type ProxyHeaderHost, ProxyReader } from "../listen/proxy-reader.ts";
-import {
-  Handshake,
-  type HandshakeFailure,
-  type HandshakeHost,
-  type PeerFacts,
-  type TlsServices,
-} from "../tls/handshake.ts";
+import type { HandshakeFailure, PeerFacts } from "../tls/handshake.ts";
 import type { TlsConnection } from "../tls/tls-connection.ts";
 import type { Blocks } from "../configuration/blocks.ts";
 import type { RelaySide } from "./relay.ts";
 import type { StreamServices } from "./stream-life.ts";
 import { type SessionHost, StreamSession } from "./stream-session.ts";
 
-export interface StreamListenerOptions {
-  /** For its bounds and deadlines, which are those of all connections. */
-  http: Pick<HttpConfig, "maxConnectionsPerWorker" | "headerTimeoutMs">;
+/** The bounds of `http` are those of all connections. */
+export interface StreamListenerOptions extends Omit<IntakeOptions, "deadlines"> {
   services: StreamServices;
-  meters: ListenerMeters;
-  count: ConnectionCount;
   /** "address:port" as configured; metrics and variables name it so. */
   name: string;
-  proxyProtocol: boolean;
   proxyProtocolToUpstream: boolean;
   /** Peers whose PROXY header says who the client is; null: nobody's. */
   realIpFrom: AddressSet | null;
-  /** Null: bytes pass as they come. */
-  tls: TlsServices | null;
   /** Sessions of this port, for the gauge. */
   onActive(by: 1 | -1): void;
   onBytes(from: RelaySide, length: number): void;
@@ -49,42 +34,25 @@ interface StreamPeer extends PeerFacts {
   readonly announced: { address: string; port: number } | null;
 }
 
-const BACKLOG = 4096;
-
-export class StreamListener implements HandshakeHost, ProxyHeaderHost, SessionHost {
+export class StreamListener implements IntakeHost<StreamPeer>, SessionHost {
   readonly proxyProtocolToUpstream: boolean;
   readonly #options: StreamListenerOptions;
-  readonly #server: Server;
-  /** Connections whose PROXY header is not there yet. */
-  readonly #unannounced = new Set<ProxyReader>();
-  readonly #handshakes = new Set<Handshake>();
+  readonly #intake: Intake<StreamPeer>;
   readonly #sessions = new Set<StreamSession>();
-  #drained: (() => void) | null = null;
 
   constructor(options: StreamListenerOptions) {
     this.#options = options;
     this.proxyProtocolToUpstream = options.proxyProtocolToUpstream;
-    this.#server = createServer({ noDelay: true, allowHalfOpen: true, keepAlive: true }, this.#onSocket);
+    this.#intake = new Intake({ ...options, deadlines: options.services.deadlines }, this);
   }
 
-  /** Connections that are open now. */
-  get active(): number {
-    return this.#sessions.size + this.#handshakes.size + this.#unannounced.size;
+  get open(): number {
+    return this.#sessions.size;
   }
 
   /** Resolves with the port once the socket listens; rejects with the system's error. */
   listen(target: ListenTarget): Promise<number> {
-    const { meters } = this.#options;
-    return new Promise((resolve, reject) => {
-      this.#server.once("error", reject);
-      this.#server.listen({ ...target, backlog: BACKLOG }, () => {
-        this.#server.off("error", reject);
-        // Later errors are of single accepts: the next one may work.
-        this.#server.on("error", (fault) => meters.fault(fault));
-        const address = this.#server.address();
-        resolve(typeof address === "object" && address !== null ? address.port : 0);
-      });
-    });
+    return this.#intake.listen(target);
   }
 
   /** A block came. */
@@ -93,97 +61,29 @@ export class StreamListener implements HandshakeHost, ProxyHeaderHost, SessionHo
   }
 
   drain(): Promise<void> {
-    if (this.#server.listening) this.#server.close();
-    for (const reader of this.#unannounced) reader.drain();
-    for (const handshake of this.#handshakes) handshake.drain();
-    if (this.active === 0) return Promise.resolve();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const before = this.#drained;
-    this.#drained = () => {
-      before?.();
-      resolve();
-    };
-    return promise;
+    this.#intake.stop();
+    return this.#intake.whenEmpty();
   }
 
   /** Ends everything at once. */
   close(): void {
-    if (this.#server.listening) this.#server.close();
+    this.#intake.close();
     for (const session of this.#sessions) session.destroy();
-    for (const reader of this.#unannounced) {
-      reader.destroy();
-      this.#unannounced.delete(reader);
-      this.#ended();
-    }
-    for (const handshake of this.#handshakes) {
-      handshake.destroy();
-      this.#handshakes.delete(handshake);
-      this.#ended();
-    }
   }
 
-  readonly #onSocket = (socket: Socket): void => {
-    const { http, count, meters, proxyProtocol, services } = this.#options;
-    if (count.active >= http.maxConnectionsPerWorker) {
-      meters.overLimit();
-      socket.destroy();
-      return;
-    }
-    count.active++;
-    meters.accepted();
-    if (!proxyProtocol) return this.#start(socket, null, null);
-    this.#unannounced.add(new ProxyReader(socket, services.deadlines, http.headerTimeoutMs, this));
-  };
-
-  onProxyHeader(reader: ProxyReader, socket: Socket, announcement: ProxyAnnouncement, rest: Buffer): void {
-    this.#unannounced.delete(reader);
-    this.#start(socket, announcement, rest);
-  }
-
-  onProxyFailed(reader: ProxyReader): void {
-    this.#unannounced.delete(reader);
-    this.#options.meters.proxyHeaderRefused();
-    this.#ended();
-  }
-
-  #start(socket: Socket, announcement: ProxyAnnouncement | null, rest: Buffer | null): void {
+  peerOf({ remoteAddress = "", remotePort = 0 }: Socket, announcement: ProxyAnnouncement | null): StreamPeer {
     const announced = announcement?.source ?? null;
-    const peer: StreamPeer = {
-      remoteAddress: withoutMapping(socket.remoteAddress ?? ""),
-      remotePort: socket.remotePort ?? 0,
-      proxyProtocolAddress: announced?.address ?? null,
-      announced,
-    };
-    const { tls } = this.#options;
-    if (tls === null) return this.#begin(socket, peer, null, rest);
-    const handshake = new Handshake(socket, peer, tls, this);
-    this.#handshakes.add(handshake);
-    handshake.start(rest);
-    if (!this.#server.listening) handshake.drain();
+    const proxyProtocolAddress = announced?.address ?? null;
+    return { remoteAddress: withoutMapping(remoteAddress), remotePort, proxyProtocolAddress, announced };
   }
 
-  onSecure(handshake: Handshake, socket: Socket, tls: TlsConnection): void {
-    this.#handshakes.delete(handshake);
-    // There are no paths here that may go without a client certificate.
+  /** There are no paths here that may go without a client certificate. */
+  refusalOf(tls: TlsConnection): HandshakeFailure | null {
     const isUnverified = tls.certificate.mutual !== null && tls.verdict !== "SUCCESS";
-    if (isUnverified || !tls.admits(tls.serverName ?? "", "")) {
-      this.#options.meters.handshake("client-certificate");
-      socket.on("error", ignore);
-      socket.destroy();
-      this.#ended();
-      return;
-    }
-    this.#options.meters.handshake(null);
-    this.#begin(socket, handshake.peer as StreamPeer, tls, null);
+    return isUnverified || !tls.admits(tls.serverName ?? "", "") ? "client-certificate" : null;
   }
 
-  onFailed(handshake: Handshake, failure: HandshakeFailure): void {
-    this.#options.meters.handshake(failure);
-    this.#handshakes.delete(handshake);
-    this.#ended();
-  }
-
-  #begin(socket: Socket, peer: StreamPeer, tls: TlsConnection | null, rest: Buffer | null): void {
+  onConnection(socket: Socket, peer: StreamPeer, tls: TlsConnection | null, rest: Buffer | null): void {
     const { name, realIpFrom, services, count } = this.#options;
     const facts = {
       serial: ++count.serial,
@@ -210,18 +110,9 @@ export class StreamListener implements HandshakeHost, ProxyHeaderHost, SessionHo
   onEnded(session: StreamSession): void {
     if (!this.#sessions.delete(session)) return;
     this.#options.onActive(-1);
-    this.#ended();
-  }
-
-  #ended(): void {
-    const { count, meters } = this.#options;
-    count.active--;
-    meters.ended();
-    if (this.active === 0) this.#drained?.();
+    this.#intake.ended();
   }
 }
-
-function ignore(): void {}
 
 /** As clients of IPv4 are known everywhere else. */
 function withoutMapping(address: string): string {

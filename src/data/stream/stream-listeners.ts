@@ -7,7 +7,7 @@ import type { ListenerHandle } from "../../shared/messages.ts";
 import type { MetricLane } from "../../shared/metric-lane.ts";
 import type { PluginLog } from "../../plugin/host.ts";
 import { metersOf } from "../listen/http-listeners.ts";
-import type { ConnectionCount, ListenerMeters, ListenTarget } from "../listen/listener.ts";
+import type { ConnectionCount, ListenerMeters, ListenTarget } from "../listen/intake.ts";
 import type { TlsServices } from "../tls/handshake.ts";
 import { StreamMeter } from "./stream-meter.ts";
 import { StreamListener } from "./stream-listener.ts";

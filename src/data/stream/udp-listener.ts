@@ -9,7 +9,7 @@
 
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { isIPv6 } from "node:net";
-import type { ConnectionCount, ListenerMeters } from "../listen/listener.ts";
+import type { ConnectionCount, ListenerMeters } from "../listen/intake.ts";
 import type { Blocks } from "../configuration/blocks.ts";
 import type { RelaySide } from "./relay.ts";
 import type { StreamServices } from "./stream-life.ts";
