@@ -311,7 +311,13 @@ describe("a TLS listener, besides,", options, () => {
       nowMs += 1;
       deadlines.sweep();
       while (gate.active() > 0) await new Promise((resolve) => setImmediate(resolve));
+      assert.equal(deadlines.size, 0);
     }
+    const { name, socket } = await shake(t, gate.tlsPort, { servername: "a.com" });
+    assert.equal(name, "a.com");
+    socket.destroy();
+    while (gate.active() > 0) await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(deadlines.size, 0, "nothing of a handshake that succeeded is kept");
   });
 
   test("does not begin anew within a connection", async (t) => {
