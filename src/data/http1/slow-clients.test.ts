@@ -87,6 +87,23 @@ describe("P6: slow clients", () => {
       assert.equal(await at.client.rest(), "");
     }));
 
+  for (const [waitedMs, received] of [
+    [999, /^HTTP\/1\.1 200 [^]*\r\nConnection: close\r\n/],
+    [1000, /^$/],
+  ] as const) {
+    test(`P3: an idle connection whose worker drains may still bring a request for a second: after ${waitedMs} ms`, () =>
+      scene(async (at) => {
+        at.client.send(GET);
+        assert.equal((await at.client.answer())?.status, 200);
+        const drained = at.echo.listener.drain();
+        at.clock.pass(waitedMs);
+        if (waitedMs < 1000) at.client.send(GET);
+        assert.match(await at.client.rest(), received);
+        at.client.close();
+        await drained;
+      }));
+  }
+
   test("a body that stops coming gets a 408, and the exchange is told", () =>
     scene(async (at) => {
       await sent(at, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc");
