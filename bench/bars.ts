@@ -76,6 +76,15 @@ export const BARS: readonly Bar[] = [
     ["churn-etcd", "100 changes/s"],
     ["churn-etcd", "at rest"],
   ),
+  ...["hangs", "503", "endless, 1 MB/s to each"].map((ill) =>
+    ratio(
+      `bulkheads: p99 beside an upstream that is ill (${ill}) against one that is well`,
+      1.1,
+      "p99Us",
+      ["bulkheads", `cardea, ${ill}`],
+      ["bulkheads", "cardea, well"],
+    ),
+  ),
   absolute("scrape with 10,000 routes of 20 nodes", 0.3, "s", "seconds", ["scrape", SCRAPE_ROW]),
   absolute("scrape with 10,000 routes of 20 nodes: memory", 100, "MB", "memoryMb", ["scrape", SCRAPE_ROW]),
   ratio(
