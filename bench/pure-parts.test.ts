@@ -6,6 +6,7 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 import { BARS, judge } from "./bars.ts";
 import { chartText } from "./chart.ts";
+import { medianFigures } from "./figures.ts";
 import { parseH2loadLog, planOpenLoop } from "./load/h2load.ts";
 import { parseMultiplexedLog } from "./load/multiplexed.ts";
 import { requestText, shuffled, zipfDraws } from "./load/request-list.ts";
@@ -14,7 +15,6 @@ import { cpuOf, memoryOf, parseStat, treeOf } from "./measure.ts";
 import { reportText, tableText } from "./report.ts";
 import type { Results, Row } from "./results.ts";
 import { mixedRoutes } from "./routes.ts";
-import { medianFigures } from "./stage.ts";
 import { correctForOmission, median, percentile } from "./statistics.ts";
 import { findTools } from "./tools.ts";
 

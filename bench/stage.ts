@@ -8,18 +8,15 @@
 
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Pair } from "./certificate.ts";
 import { AdminClient } from "./admin-client.ts";
-import { runGenerator } from "./load/generator.ts";
-import { h2loadCommand, parseH2loadLog, planOpenLoop } from "./load/h2load.ts";
-import { multiplexedCommand, parseMultiplexedLog } from "./load/multiplexed.ts";
-import { shuffled, writeRequests, writeTargets } from "./load/request-list.ts";
-import type { RequestShape } from "./load/request-list.ts";
+import { figuresOf, medianFigures } from "./figures.ts";
+import { Generators, LOAD_CORE } from "./load/generators.ts";
+import { type RequestShape, writeRequests } from "./load/request-list.ts";
 import type { LoadResult } from "./load/result.ts";
-import { parseWrk, wrkCommand } from "./load/wrk.ts";
 import { cpuOf, runTimeUs } from "./measure.ts";
 import { startCardea } from "./peers/cardea.ts";
 import type { Cardea, CardeaOptions } from "./peers/cardea.ts";
@@ -32,15 +29,10 @@ import type { Figures, Row } from "./results.ts";
 import type { OtherUpstream, RouteSet } from "./routes.ts";
 import { addedBetween, median, medianDistance } from "./statistics.ts";
 
-const CONNECTIONS = 64;
-const HTTP2_CONNECTIONS = 4;
-const STREAMS_PER_CONNECTION = 32;
 const GATEWAY_CORE = "0";
-const LOAD_CORE = "1";
 const WARM_UP_SECONDS = 2;
 /** Where each turn is compared with its neighbours, many short ones say more than a few long ones. */
 const TURN_SECONDS = 1;
-const GENERATOR_GRACE_MS = 60_000;
 
 export interface Settings {
   rounds: number;
@@ -56,6 +48,7 @@ export interface Contender {
 export class Stage {
   readonly settings: Settings;
   readonly processes: Processes;
+  readonly load: Generators;
   readonly #tools: Record<string, string>;
   readonly #folder: string;
   readonly #log: (text: string) => void;
@@ -73,6 +66,7 @@ export class Stage {
       throw new Error("two cores are needed: one for the gateway, one for the load");
     this.settings = settings;
     this.processes = new Processes(tools.taskset);
+    this.load = new Generators(tools, (name) => this.newFolder(name));
     this.#tools = tools;
     this.#folder = folder;
     this.#log = log;
@@ -190,9 +184,9 @@ export class Stage {
       return file;
     });
     const run = (i: number, seconds: number): Promise<LoadResult> =>
-      this.runWrk(contenders[i].peer, files[i], seconds);
+      this.load.wrk(contenders[i].peer, files[i], seconds);
     // Routes are compiled when they are first used: that is not what a row of this loop measures.
-    for (const { peer, requests } of contenders) await this.useAll(peer, requests, 1);
+    for (const { peer, requests } of contenders) await this.load.useAll(peer, requests, 1);
     return this.inTurns(scenario, contenders, (i) => run(i, this.settings.secondsPerRound));
   }
 
@@ -201,74 +195,10 @@ export class Stage {
     scenario: string,
     contenders: readonly Pick<Contender, "name" | "peer">[],
   ): Promise<Row[]> {
-    for (const { peer } of contenders) await this.runMultiplexed(peer, WARM_UP_SECONDS);
+    for (const { peer } of contenders) await this.load.multiplexed(peer, WARM_UP_SECONDS);
     return this.inTurns(scenario, contenders, (i) =>
-      this.runMultiplexed(contenders[i].peer, this.settings.secondsPerRound),
+      this.load.multiplexed(contenders[i].peer, this.settings.secondsPerRound),
     );
-  }
-
-  async runMultiplexed({ port, isSecure }: Peer, seconds: number): Promise<LoadResult> {
-    const folder = this.newFolder("h2load");
-    const logFile = join(folder, "log");
-    const command = multiplexedCommand(this.#tools.h2load, {
-      port,
-      isSecure,
-      connections: HTTP2_CONNECTIONS,
-      streamsPerConnection: STREAMS_PER_CONNECTION,
-      seconds,
-      logFile,
-    });
-    await runGenerator(this.#tools.taskset, LOAD_CORE, command, seconds * 1000 + GENERATOR_GRACE_MS);
-    const result = parseMultiplexedLog(readFileSync(logFile, "latin1"), seconds);
-    rmSync(folder, { recursive: true });
-    return result;
-  }
-
-  /** Sends every request of the list at least `times` times. */
-  async useAll(peer: Peer, requests: readonly RequestShape[], times: number): Promise<void> {
-    const file = join(this.#folder, "requests-all");
-    writeRequests(file, requests);
-    for (let sent = 0; sent < requests.length * times;) {
-      const result = await this.runWrk(peer, file, WARM_UP_SECONDS);
-      if (result.failures > 0 || result.requests === 0) throw new Error(`${result.failures} requests failed`);
-      sent += result.requests;
-    }
-  }
-
-  async runWrk(
-    peer: Peer,
-    requestsFile: string,
-    seconds: number,
-    connections = CONNECTIONS,
-  ): Promise<LoadResult> {
-    const { port, isSecure } = peer;
-    const load = { port, isSecure, requestsFile, connections, seconds };
-    const command = wrkCommand(this.#tools.wrk, load);
-    return parseWrk(
-      await runGenerator(this.#tools.taskset, LOAD_CORE, command, seconds * 1000 + GENERATOR_GRACE_MS),
-    );
-  }
-
-  async runH2load(
-    port: number,
-    targets: readonly string[],
-    requestsPerSecond: number,
-    seconds = this.settings.secondsPerRound,
-  ): Promise<LoadResult> {
-    const folder = this.newFolder("h2load");
-    const [targetsFile, logFile] = [join(folder, "targets"), join(folder, "log")];
-    writeTargets(targetsFile, port, shuffled(targets));
-    const plan = planOpenLoop(requestsPerSecond, seconds);
-    const command = h2loadCommand(
-      this.#tools.h2load,
-      { port, targetsFile, logFile, requestsPerSecond, seconds },
-      plan,
-    );
-    const timeoutMs = seconds * 1000 + plan.openingMs + GENERATOR_GRACE_MS;
-    await runGenerator(this.#tools.taskset, LOAD_CORE, command, timeoutMs);
-    const result = parseH2loadLog(readFileSync(logFile, "latin1"), plan);
-    rmSync(folder, { recursive: true });
-    return result;
   }
 
   /**
@@ -325,7 +255,7 @@ export class Stage {
     const turn = async (i: number): Promise<number> => {
       const root = all[i].peer.process.pid!;
       const before = runTimeUs(root);
-      const result = await this.runWrk(all[i].peer, files[i], TURN_SECONDS);
+      const result = await this.load.wrk(all[i].peer, files[i], TURN_SECONDS);
       failures += result.failures;
       rates[i].push(result.requestsPerSecond);
       const cost = (runTimeUs(root) - before) / result.requests;
@@ -396,35 +326,4 @@ export async function endBystander(program: ChildProcess): Promise<void> {
     await ended;
   }
   if (program.exitCode !== 0) throw new Error(`failed: ${program.spawnargs.join(" ")}`);
-}
-
-function figuresOf(
-  result: LoadResult,
-  before: ReturnType<typeof cpuOf>,
-  after: ReturnType<typeof cpuOf>,
-): Figures {
-  const userUs = (after.userUs - before.userUs) / result.requests;
-  const systemUs = (after.systemUs - before.systemUs) / result.requests;
-  const { requestsPerSecond, p50Us, p99Us, p999Us, p9999Us, failures } = result;
-  return {
-    cpuUs: userUs + systemUs,
-    userUs,
-    systemUs,
-    requestsPerSecond,
-    p50Us,
-    p99Us,
-    p999Us,
-    p9999Us,
-    failures,
-  };
-}
-
-/** Median of each figure; failures are added up. */
-export function medianFigures(rounds: readonly Figures[]): Figures {
-  const figures: Figures = {};
-  for (const name of Object.keys(rounds[0] ?? {}) as (keyof Figures)[]) {
-    const values = rounds.map((round) => round[name]!);
-    figures[name] = name === "failures" ? values.reduce((sum, value) => sum + value, 0) : median(values);
-  }
-  return figures;
 }

@@ -43,6 +43,7 @@ export const bulkheads: Scenario = {
   title: `A sound route at ${REQUESTS_PER_SECOND} requests per second beside ${CLIENTS} clients of another upstream`,
   async run(stage) {
     const port = await freePort();
+    const { secondsPerRound: seconds } = stage.settings;
     const other = { port, paths: [...new Set(ILLS.map(([, path]) => path))], timeoutSeconds: 1 };
     const origin = await startOrigin(stage, port);
     const peers = [
@@ -50,7 +51,8 @@ export const bulkheads: Scenario = {
       await stage.cardea("bulkheads", () => twoUpstreams(stage.originPort, other)),
     ];
     for (const { port: gatewayPort } of peers)
-      for (let i = 0; i < WARM_UPS; i++) await stage.runH2load(gatewayPort, ["/"], REQUESTS_PER_SECOND);
+      for (let i = 0; i < WARM_UPS; i++)
+        await stage.load.h2load(gatewayPort, ["/"], REQUESTS_PER_SECOND, seconds);
     const rows = peers.flatMap((peer) => ILLS.map(([name]) => ({ name: `${peer.name}, ${name}`, peer })));
     const beside: number[][] = rows.map(() => []);
     const found = await stage.inTurns("bulkheads", rows, async (i) => {
@@ -63,7 +65,7 @@ export const bulkheads: Scenario = {
       const closed = once(clients, "close");
       try {
         await pause(SETTLING_MS);
-        return await stage.runH2load(gatewayPort, ["/"], REQUESTS_PER_SECOND);
+        return await stage.load.h2load(gatewayPort, ["/"], REQUESTS_PER_SECOND, seconds);
       } finally {
         await endBystander(clients);
         await closed;

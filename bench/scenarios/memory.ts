@@ -81,7 +81,8 @@ async function liveHeap(): Promise<{ placedMb: number; compiledMb: number }> {
 
 async function settled(stage: Stage, seed: string, set: RouteSet, workers: number): Promise<number> {
   const cardea = await stage.cardea(seed, () => set, { workers, anyCore: true });
-  if (set.requests.length > 0) await stage.useAll(cardea, shuffled(set.requests), workers === 1 ? 1 : TURNS);
+  if (set.requests.length > 0)
+    await stage.load.useAll(cardea, shuffled(set.requests), workers === 1 ? 1 : TURNS);
   await pause(SETTLING_MS);
   const { pssMb } = memoryOf(cardea.process.pid!);
   await stage.closePeers();

@@ -41,7 +41,7 @@ export const openLoop: Scenario = {
       ["/"],
     );
     return stage.inTurns("open-loop", contenders, (i) =>
-      stage.runH2load(contenders[i].peer.port, ["/"], rate),
+      stage.load.h2load(contenders[i].peer.port, ["/"], rate, stage.settings.secondsPerRound),
     );
   },
 };
@@ -71,7 +71,7 @@ async function underChurn(name: string, stage: Stage, set: RouteSet, cardea: Car
   return stage.inTurns(name, rows, async (i) => {
     const changes = i === 0 ? null : startChurn(stage, cardea);
     try {
-      return await stage.runH2load(cardea.port, targets, rate);
+      return await stage.load.h2load(cardea.port, targets, rate, stage.settings.secondsPerRound);
     } finally {
       if (changes !== null) await endBystander(changes);
     }
@@ -102,8 +102,8 @@ async function slowest(
 ): Promise<number> {
   const rates: number[] = [];
   for (const peer of peers) {
-    await stage.runWrk(peer, file, 1, connections);
-    rates.push((await stage.runWrk(peer, file, CALIBRATION_SECONDS, connections)).requestsPerSecond);
+    await stage.load.wrk(peer, file, 1, connections);
+    rates.push((await stage.load.wrk(peer, file, CALIBRATION_SECONDS, connections)).requestsPerSecond);
   }
   return Math.min(...rates);
 }

@@ -39,7 +39,7 @@ export const scrape: Scenario = {
   async run(stage) {
     const set = crowdedRoutes(ROUTES, stage.originPort);
     const cardea = await stage.cardea("crowded", () => set, { anyCore: true });
-    await stage.useAll(cardea, shuffled(set.requests), TURNS);
+    await stage.load.useAll(cardea, shuffled(set.requests), TURNS);
     await pause(SETTLING_MS);
     const alone = await scrapeAlone(cardea);
     const targets = set.requests.map(({ target }) => target);
@@ -48,7 +48,7 @@ export const scrape: Scenario = {
     const traffic = await stage.inTurns("scrape", rows, async (i) => {
       const scraping = i === 0 ? null : scrapeAgainAndAgain(stage, cardea);
       try {
-        return await stage.runH2load(cardea.port, targets, rate, TURN_SECONDS);
+        return await stage.load.h2load(cardea.port, targets, rate, TURN_SECONDS);
       } finally {
         if (scraping !== null) await endBystander(scraping);
       }
