@@ -83,9 +83,11 @@ interface Heard {
   isWhole: boolean;
 }
 
-/** `isChunked`: the length of the body is not told. */
-function send(port: number, method: string, isChunked: boolean): Promise<Heard> {
-  const hasBody = method !== "GET" && method !== "DELETE";
+type Framing = "no body" | "a length" | "chunks";
+
+function send(port: number, method: string, framing: Framing): Promise<Heard> {
+  const hasBody = framing !== "no body";
+  const isChunked = framing === "chunks";
   return new Promise((resolve, reject) => {
     const headers = hasBody && !isChunked ? { "content-length": BODY.length } : {};
     const sent = request({ port, method, path: "/", headers, agent: false }, (response) => {
@@ -124,24 +126,24 @@ async function bench(t: TestContext): Promise<Bench> {
 }
 
 /** `isRare`: on fresh connections alone. */
-const CASES: readonly (readonly [method: string, isChunked: boolean, mayRepeat: boolean, isRare: boolean])[] =
-  [
-    ["GET", false, true, false],
-    ["DELETE", false, true, true],
-    ["PUT", false, true, true],
-    ["PUT", true, true, false],
-    ["POST", false, false, false],
-    ["POST", true, false, true],
-    ["PATCH", false, false, true],
-  ];
+const CASES: readonly (readonly [method: string, framing: Framing, mayRepeat: boolean, isRare: boolean])[] = [
+  ["GET", "no body", true, false],
+  ["DELETE", "no body", true, true],
+  ["PUT", "a length", true, true],
+  ["PUT", "chunks", true, false],
+  ["POST", "a length", false, false],
+  ["POST", "no body", false, false],
+  ["POST", "chunks", false, true],
+  ["PATCH", "a length", false, true],
+];
 
-for (const [method, isChunked, mayRepeat, isRare] of CASES) {
-  const what = `${method}${isChunked ? " in chunks" : ""}`;
+for (const [method, framing, mayRepeat, isRare] of CASES) {
+  const what = `${method} with ${framing}`;
 
   test(`P7: ${what} is ${mayRepeat ? "answered by the other node" : "sent once"}, wherever a node resets`, async (t) => {
     const { gateway, breaking, sound } = await bench(t);
     const { port } = gateway;
-    assert.equal((await send(port, method, isChunked)).text, "broken");
+    assert.equal((await send(port, method, framing)).text, "broken");
     const { length } = breaking;
     const plans: Plan[] = [];
     for (let at = 0; at <= length; at++) plans.push({ ...WHOLE, afterRequestBytes: at });
@@ -150,10 +152,10 @@ for (const [method, isChunked, mayRepeat, isRare] of CASES) {
       for (const plan of plans) {
         const said = `${isReused ? "reused" : "fresh"} ${JSON.stringify(plan)}`;
         breaking.plan = WHOLE;
-        if (isReused) assert.equal((await send(port, "GET", false)).status, 200);
+        if (isReused) assert.equal((await send(port, "GET", "no body")).status, 200);
         breaking.plan = plan;
         breaking.whole = sound.whole = 0;
-        const heard = await send(port, method, isChunked);
+        const heard = await send(port, method, framing);
         const hasHead = plan.afterAnswerBytes !== Infinity && plan.afterAnswerBytes >= HEAD_LENGTH;
         if (hasHead) {
           // The client has seen the head: another answer cannot follow.
@@ -173,7 +175,7 @@ for (const [method, isChunked, mayRepeat, isRare] of CASES) {
         }
         // A connection that is left over must not be the next plan's.
         breaking.plan = { ...WHOLE, afterRequestBytes: 1 };
-        await send(port, "GET", false);
+        await send(port, "GET", "no body");
       }
     }
   });

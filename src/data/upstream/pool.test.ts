@@ -166,13 +166,16 @@ test("an idempotent request on a stale connection is repeated once on a fresh on
 });
 
 test("a request on a stale connection that is not idempotent fails and is not repeated", async () => {
-  const { send, origin } = await bench(resetSecond);
-  await together([send()]);
-  const { handler, attempt } = send("POST");
-  await handler.ended;
-  assert.equal(handler.failure, "reset");
-  assert.deepEqual([attempt.hasSent, attempt.isReused], [true, true]);
-  assert.equal(origin.connections.length, 1);
+  // With a body and without one.
+  for (const method of ["POST", "PATCH"]) {
+    const { send, origin } = await bench(resetSecond);
+    await together([send()]);
+    const { handler, attempt } = send(method);
+    await handler.ended;
+    assert.equal(handler.failure, "reset", method);
+    assert.deepEqual([attempt.hasSent, attempt.isReused], [true, true]);
+    assert.equal(origin.connections.length, 1);
+  }
 });
 
 test("a fresh connection that is reset is not repeated by the pool", async () => {
