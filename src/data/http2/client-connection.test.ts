@@ -647,6 +647,44 @@ describe("floods over HTTP/2 end their connection and nothing else:", () => {
     assert.ok(begun < 2000, `${begun} requests reached the exchange`);
   });
 
+  for (const answers of [0, 1, 3000])
+    test(`requests that are taken back once they have begun, after ${answers} that were answered`, async (t) => {
+      let begun = 0;
+      let answered = 0;
+      const echo = await listening(t, {
+        onRequest: (transport, { target }) => {
+          if (target === "/answered") transport.writeAnswer(200, "", new HeaderList(), "");
+          else begun++;
+          return SILENT;
+        },
+        http: MANY_REQUESTS,
+      });
+      const raw = await FrameClient.open(echo.port);
+      raw.socket.setNoDelay(true);
+      raw.onFrame = ({ flags, type }) => {
+        if (type === HEADERS && (flags & END_STREAM) !== 0) answered++;
+      };
+      let id = 1;
+      for (; id < 2 * answers; id += 2) {
+        raw.send(get(id, "/answered"));
+        if (id % 64 === 63) while (2 * answered < id) await new Promise((resolve) => setImmediate(resolve));
+      }
+      while (answered < answers) await new Promise((resolve) => setImmediate(resolve));
+      const startedAt = performance.now();
+      while (!raw.isClosed && begun < 5000) {
+        const before = begun;
+        raw.send(get(id, "/waits"));
+        while (begun === before && !raw.isClosed) await new Promise((resolve) => setImmediate(resolve));
+        raw.send(frame(RST_STREAM, 0, id, word(8)));
+        id += 2;
+      }
+      // 200 at once and 33 a second, and one for each answer, up to 1000; some are under way when it ends.
+      const permitted = 200 + Math.min(answers, 1000);
+      const later = ((performance.now() - startedAt) / 1000) * 33;
+      assert.ok(begun > permitted && begun < permitted + later + 20, `${begun}, ${permitted} and ${later}`);
+      assert.equal(await raw.goaway(), CALM);
+    });
+
   test("but not requests that are taken back beside others that are answered", async (t) => {
     const echo = await listening(t, {
       onRequest: (transport, { target }) => {
