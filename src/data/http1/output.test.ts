@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 import * as fc from "fast-check";
 import { Output } from "./output.ts";
+import { readAll, socketPair } from "./socket-test-kit.ts";
 import { SocketWriter } from "./socket-writer.ts";
 import { Stage } from "./stage.ts";
 
@@ -16,16 +17,7 @@ interface Line {
 }
 
 async function line(t: TestContext): Promise<Line> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const near = connect((server.address() as AddressInfo).port, "127.0.0.1");
-  const [[far]] = await Promise.all([once(server, "connection"), once(near, "connect")]);
-  far.pause();
-  t.after(() => {
-    near.destroy();
-    far.destroy();
-    server.close();
-  });
+  const { near, far } = await socketPair(t);
   let drain = Promise.withResolvers<void>();
   const writer = new SocketWriter(near, () => {
     drain.resolve();
@@ -33,14 +25,6 @@ async function line(t: TestContext): Promise<Line> {
   });
   const output = new Output(writer);
   return { near, far, output, drained: () => (output.isBlocked ? drain.promise : Promise.resolve()) };
-}
-
-async function readAll(socket: Socket): Promise<string> {
-  let text = "";
-  socket.on("data", (chunk) => (text += chunk.toString("latin1")));
-  socket.resume();
-  await once(socket, "end");
-  return text;
 }
 
 /** `length` bytes that tell where they belong. */

@@ -1,33 +1,10 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { connect, createServer, type AddressInfo, type Socket } from "node:net";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
+import { readAll, socketPair } from "./socket-test-kit.ts";
 import { SocketWriter } from "./socket-writer.ts";
 
-async function pair(t: TestContext): Promise<{ near: Socket; far: Socket }> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const near = connect((server.address() as AddressInfo).port, "127.0.0.1");
-  const [[far]] = await Promise.all([once(server, "connection"), once(near, "connect")]);
-  far.pause();
-  t.after(() => {
-    near.destroy();
-    far.destroy();
-    server.close();
-  });
-  return { near, far };
-}
-
-async function readAll(socket: Socket): Promise<string> {
-  let text = "";
-  socket.on("data", (chunk) => (text += chunk.toString("latin1")));
-  socket.resume();
-  await once(socket, "end");
-  return text;
-}
-
 test("what is written arrives in order, direct or not, and is complete at the end", async (t) => {
-  const { near, far } = await pair(t);
+  const { near, far } = await socketPair(t);
   const drained = Promise.withResolvers<void>();
   const writer = new SocketWriter(near, () => drained.resolve());
   let expected = "";
@@ -50,7 +27,7 @@ test("what is written arrives in order, direct or not, and is complete at the en
 });
 
 test("copies of lent bytes arrive as they were, whatever becomes of the lender's buffer and however slow the reader is", async (t) => {
-  const pairs = await Promise.all([pair(t), pair(t), pair(t)]);
+  const pairs = await Promise.all([socketPair(t), socketPair(t), socketPair(t)]);
   const writers = pairs.map(({ near }) => new SocketWriter(near, () => undefined));
   const expected = pairs.map(() => "");
   const lender = Buffer.alloc(100_000);
@@ -76,14 +53,14 @@ test("copies of lent bytes arrive as they were, whatever becomes of the lender's
 });
 
 test("a copy for a socket that is gone is dropped", async (t) => {
-  const { near } = await pair(t);
+  const { near } = await socketPair(t);
   const writer = new SocketWriter(near, () => undefined);
   near.destroy();
   assert.equal(writer.copyOf(Buffer.from("late")), true);
 });
 
 test("an end behind text that the kernel has not taken comes after it", async (t) => {
-  const { near, far } = await pair(t);
+  const { near, far } = await socketPair(t);
   const writer = new SocketWriter(near, () => undefined);
   let sent = 0;
   while (!writer.isBlocked) {
@@ -95,7 +72,7 @@ test("an end behind text that the kernel has not taken comes after it", async (t
 });
 
 test("a peer that reset the connection ends the socket with the error, once", async (t) => {
-  const { near, far } = await pair(t);
+  const { near, far } = await socketPair(t);
   const errors: string[] = [];
   near.on("error", (error: NodeJS.ErrnoException) => errors.push(error.code!));
   const writer = new SocketWriter(near, () => undefined);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { checkPlugins } from "../../model/plugin-check.ts";
 import { testGateway, type TestGateway, type TestRequest, type TestResponse } from "../../testing/index.ts";
-import { startRedis, withoutRedis } from "../limit/redis-test-server.ts";
+import { countedIn, startRedis, withoutRedis } from "../limit/redis-test-server.ts";
 import { PluginCatalog } from "../catalog.ts";
 import { freePort } from "../../../test/ports/free-port.ts";
 
@@ -212,13 +212,7 @@ for (const { config, message } of [
 
 test("gateways that share a Redis share the limit", { skip: withoutRedis }, async (t) => {
   const redis = await startRedis(t);
-  const config = {
-    policy: "redis",
-    redis_host: "127.0.0.1",
-    redis_port: redis.port,
-    redis_timeout: 60_000,
-    conn: 2,
-  };
+  const config = { ...countedIn(redis), conn: 2 };
   const gateways = [gatewayWith(config), gatewayWith(config)];
   t.after(() => gateways.forEach((gateway) => gateway.put("route", "1", null)));
   for (let round = 1; round <= 3; round++) {
@@ -233,12 +227,7 @@ test("gateways that share a Redis share the limit", { skip: withoutRedis }, asyn
 
 test("units in Redis are given back after the configuration is gone", { skip: withoutRedis }, async (t) => {
   const redis = await startRedis(t);
-  const gateway = gatewayWith({
-    policy: "redis",
-    redis_host: "127.0.0.1",
-    redis_port: redis.port,
-    redis_timeout: 60_000,
-  });
+  const gateway = gatewayWith(countedIn(redis));
   const answer = gateway.request();
   await gateway.reached(1);
   const key = redis.command("KEYS", "limit_conn:*");
@@ -251,12 +240,7 @@ test("units in Redis are given back after the configuration is gone", { skip: wi
 
 test("a client that leaves while Redis is asked holds no unit", { skip: withoutRedis }, async (t) => {
   const redis = await startRedis(t);
-  const gateway = gatewayWith({
-    policy: "redis",
-    redis_host: "127.0.0.1",
-    redis_port: redis.port,
-    redis_timeout: 60_000,
-  });
+  const gateway = gatewayWith(countedIn(redis));
   t.after(() => gateway.put("route", "1", null));
   const leaving = new AbortController();
   const answer = gateway.request({}, leaving.signal);

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { checkPlugins } from "../../model/plugin-check.ts";
 import { testGateway, type TestGateway, type TestRequest } from "../../testing/index.ts";
 import { PluginCatalog } from "../catalog.ts";
-import { startRedis, withoutRedis } from "../limit/redis-test-server.ts";
+import { countedIn, startRedis, withoutRedis } from "../limit/redis-test-server.ts";
 import { freePort } from "../../../test/ports/free-port.ts";
 
 const upstream = { nodes: { "a:80": 1 } };
@@ -132,15 +132,7 @@ for (const { config, message } of [
 test("gateways that share a Redis share the bucket", { skip: withoutRedis }, async (t) => {
   const redis = await startRedis(t);
   // So slow that nothing leaks while the test runs.
-  const config = {
-    rate: 0.0001,
-    burst: 2,
-    nodelay: true,
-    policy: "redis",
-    redis_host: "127.0.0.1",
-    redis_port: redis.port,
-    redis_timeout: 60_000,
-  };
+  const config = { rate: 0.0001, burst: 2, nodelay: true, ...countedIn(redis) };
   const gateways = [gatewayWith(config), gatewayWith(config)];
   t.after(() => gateways.forEach((gateway) => gateway.put("route", "1", null)));
   const answers = await Promise.all([0, 1, 0, 1, 0, 1].map((i) => gateways[i].request()));

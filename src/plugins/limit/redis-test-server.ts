@@ -22,6 +22,11 @@ export interface TestRedis {
   stop(): Promise<void>;
 }
 
+/** Of the configuration of a limit, that it counts there. How long a busy machine takes to answer is not what tests ask. */
+export function countedIn({ port }: TestRedis): object {
+  return { policy: "redis", redis_host: "127.0.0.1", redis_port: port, redis_timeout: 60_000 };
+}
+
 export async function startRedis(test: TestContext, ...options: string[]): Promise<TestRedis> {
   return start(test, await freePort(), options);
 }
