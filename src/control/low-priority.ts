@@ -26,10 +26,10 @@ export async function yieldToWorkers(log: Log): Promise<void> {
   try {
     // From where the node is: an operator may have made it nicer as a whole.
     const lower = Math.min(getPriority(CALLING_THREAD) + STEPS, LOWEST);
-    for (const thread of await helperThreads()) setPriority(thread, lower);
     setPriority(CALLING_THREAD, lower);
+    for (const thread of await helperThreads()) setPriority(thread, lower);
   } catch (error) {
-    log.warn("control runs with the priority of the workers", { error: String(error) });
+    log.warn("control or helpers of V8 run with the priority of the workers", { error: String(error) });
   }
 }
 
